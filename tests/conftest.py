@@ -1,0 +1,170 @@
+"""Fixtures on real servers: Azurite for Azure Blob Storage, MLflow on SQLite and over HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import pytest
+from servers import Backend, MlflowServer, wasbs
+
+from expmgr.demo.azurite import AzuriteServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NPM_DIR = Path(os.environ.get("EXPMGR_AZURITE_DIR") or REPOSITORY / ".expmgr-demo" / "azurite")
+
+os.environ.update(
+    MLFLOW_DISABLE_TELEMETRY="true",
+    DO_NOT_TRACK="true",
+    GIT_PYTHON_REFRESH="quiet",
+    MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING="false",
+)
+BACKENDS = ("sqlite", "http", "proxied")
+
+
+def pytest_report_header() -> str:
+    from jupyter_driver import find_chromium
+
+    found = find_chromium()
+    return f"chromium: {found or 'NOT FOUND - browser tests are skipped (apt install chromium)'}"
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_settings(monkeypatch):
+    """Keep the developer's own MLflow and Azure settings out of every test."""
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "MLFLOW_TRACKING_", "MLFLOW_REGISTRY_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory):
+    """A fresh Azurite for this session."""
+    with AzuriteServer(tmp_path_factory.mktemp("azurite"), npm_dir=NPM_DIR) as server:
+        yield server
+
+
+def _service(azurite):
+    from azure.storage.blob import BlobServiceClient
+
+    return BlobServiceClient.from_connection_string(azurite.connection_string)
+
+
+@pytest.fixture
+def container(request, azurite):
+    """The name of an empty container: a fresh one, or the proxying server's."""
+    if _backend_kind(request) == "proxied":
+        server = request.getfixturevalue("mlflow_proxy")
+        name = server.artifacts_destination.split("//")[1].split("@")[0]
+        with _service(azurite) as service:
+            client = service.get_container_client(name)
+            for blob in client.list_blob_names():
+                client.delete_blob(blob, delete_snapshots="include")
+        return name
+    name = f"test-{uuid.uuid4().hex[:16]}"
+    with _service(azurite) as service:
+        service.create_container(name)
+    return name
+
+
+@pytest.fixture
+def credentials(azurite, container):
+    """AzureBlobCredentials for the container."""
+    return azurite.credentials(container)
+
+
+@pytest.fixture
+def blob_names(azurite, container):
+    """A function that lists the names of all blobs in the container, sorted."""
+
+    def names(prefix: str = "") -> list[str]:
+        with _service(azurite) as service:
+            client = service.get_container_client(container)
+            return sorted(client.list_blob_names(name_starts_with=prefix or None))
+
+    return names
+
+
+@pytest.fixture
+def put_blob(azurite, container):
+    """A function that writes one blob into the container."""
+
+    def put(name: str, content: bytes = b"x", **options) -> None:
+        with _service(azurite) as service:
+            client = service.get_container_client(container)
+            client.upload_blob(name, content, overwrite=True, **options)
+
+    return put
+
+
+@pytest.fixture(scope="session")
+def _empty_database(tmp_path_factory) -> Path:
+    """A migrated MLflow database: migrating takes seconds, copying does not."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def sqlite_uri(tmp_path, _empty_database) -> str:
+    """A tracking URI on an empty SQLite database."""
+    path = tmp_path / "mlflow.db"
+    shutil.copyfile(_empty_database, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def artifact_root(azurite, container, monkeypatch) -> str:
+    """A ``wasbs://`` root in the container; MLflow's own client is pointed at Azurite."""
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    return wasbs(container)
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(azurite, tmp_path_factory):
+    """``mlflow server`` whose clients talk to the storage themselves."""
+    with MlflowServer(tmp_path_factory.mktemp("direct"), azurite.connection_string) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mlflow_proxy(azurite, tmp_path_factory):
+    """``mlflow server`` that proxies artifacts into a container of Azurite."""
+    container = f"proxied-{uuid.uuid4().hex[:12]}"
+    with _service(azurite) as service:
+        service.create_container(container)
+    folder = tmp_path_factory.mktemp("proxied")
+    destination = wasbs(container, "served")
+    with MlflowServer(folder, azurite.connection_string, destination) as server:
+        yield server
+
+
+def _backend_kind(request) -> str | None:
+    callspec = getattr(request.node, "callspec", None)
+    return callspec.params.get("backend") if callspec else None
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request, azurite, container, monkeypatch) -> Backend:
+    """Each way to run MLflow; ``credentials``, ``container`` and ``blob_names`` fit it.
+
+    The servers live for the whole session: give experiments and registered models unique names.
+    """
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    if request.param == "sqlite":
+        return Backend("sqlite", request.getfixturevalue("sqlite_uri"), None, container)
+    if request.param == "http":
+        server = request.getfixturevalue("mlflow_server")
+    else:
+        server = request.getfixturevalue("mlflow_proxy")
+    return Backend(request.param, server.tracking_uri, server.artifacts_destination, container)
+
+
+@pytest.fixture
+def plugin_name() -> str:
+    """A plugin name that no other test uses."""
+    return f"plugin-{uuid.uuid4().hex[:8]}"
