@@ -1,0 +1,1 @@
+"""What Azure Blob Storage holds: locations and their guard, listing, deleting and restoring."""

@@ -1,0 +1,84 @@
+"""Which blob paths are safe to list and delete under. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from urllib.parse import unquote
+
+from expmgr.errors import LocationError
+
+__all__ = ["check_path", "is_addressable", "is_within"]
+
+_MAX_NAME = 1024  # characters in a blob name (REST: Naming and referencing containers and blobs)
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_SEPARATORS = re.compile(r"[/\\]")
+
+
+def is_within(name: str, path: str) -> bool:
+    """Return True where a blob path is ``path`` or lies below it, segment by segment.
+
+    Examples
+    --------
+    >>> is_within("a/run1/m", "a/run1"), is_within("a/run10/m", "a/run1")
+    (True, False)
+    """
+    return name == path or name.startswith(f"{path}/")
+
+
+def is_addressable(name: str) -> bool:
+    """Return False for a name that a URL cannot carry unchanged.
+
+    HTTP clients and servers resolve ``.`` and ``..`` segments of a URL's path (RFC 3986, 5.2.4),
+    so a delete of ``a/../b`` would be a delete of ``b``. Azure takes a backslash for a slash.
+    """
+    return not any(segment in {".", ".."} for segment in _SEPARATORS.split(name))
+
+
+def check_path(path: str, *, what: str = "path") -> str:
+    """Return a path as it is where every reader would understand it the same way.
+
+    Parameters
+    ----------
+    path
+        Blob path without leading or trailing slash.
+    what
+        How the message calls it.
+
+    Raises
+    ------
+    LocationError
+        For an empty path, empty, ``.`` or ``..`` segments, backslashes, control characters,
+        escapes that hide any of these or another escape, and paths longer than Azure allows.
+    """
+    problem = _problem(path)
+    if problem:
+        raise LocationError(
+            f"{what} {path!r} {problem}: refused, because what would be deleted is not certain"
+        )
+    return path
+
+
+def _problem(path: str) -> str:
+    if not path:
+        return "is empty"
+    if len(path) > _MAX_NAME:
+        return f"is longer than {_MAX_NAME} characters"
+    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in path):
+        return "holds control characters"
+    if "\\" in path:
+        return "holds a backslash"
+    segments = path.split("/")
+    if "" in segments:
+        return "has an empty segment"
+    if any(set(segment) == {"."} for segment in segments):
+        return "has a segment of dots only"
+    if any(segment != segment.strip() for segment in segments):
+        return "has a segment that begins or ends with white space"
+    if _ESCAPE.search(path):
+        plain = unquote(path)
+        if _ESCAPE.search(plain):
+            return "is percent-encoded twice"
+        if plain.count("/") != path.count("/") or _problem(plain):
+            return "hides separators, dots or control characters behind percent-encoding"
+    return ""
