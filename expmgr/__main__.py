@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="where everything is kept (default: %(default)s)",
     )
+    demo.add_argument("--fresh", action="store_true", help="make the sample runs anew")
     demo.add_argument("--port", type=int, default=0, help="JupyterLab's port (default: a free one)")
     demo.add_argument("--no-browser", action="store_true", help="do not open a web browser")
     options = parser.parse_args(arguments)
@@ -48,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from expmgr.demo.command import run_demo
 
     return run_demo(
-        options.data, check=options.check, port=options.port, browser=not options.no_browser
+        options.data,
+        check=options.check,
+        fresh=options.fresh,
+        port=options.port,
+        browser=not options.no_browser,
     )
 
 

@@ -1,0 +1,49 @@
+# Everything happens in .venv; a bare machine needs python3 3.10..3.13 (with venv), make and network.
+#   make demo               the run browser on sample runs, in JupyterLab (ARGS=--check: no screen)
+#   make test               everything, on real servers (ARGS="-k name": some of it)
+#   make check              format, lint, types
+#   make format             let ruff rewrite
+#   make clean              remove the environment and the demo's data
+
+ARGS ?=
+VENV ?= .venv
+SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	"$$p" -c '$(SUITABLE)' 2>/dev/null && { command -v "$$p"; break; }; done)
+PY := $(VENV)/bin/python
+INPUTS := pyproject.toml constraints.txt
+# A cleared PYTHONPATH: the environment's own packages, nobody else's.
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(VENV)/.demo
+	@$(PY) -m expmgr demo $(ARGS)
+
+test: $(VENV)/.test
+	@$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.check
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(VENV)/.check
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo $(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(PY) $(INPUTS)
+	@echo "Installing what 'make $*' needs into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .expmgr-demo

@@ -1,0 +1,160 @@
+"""The demo's data folder: made once, found again at the next start."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expmgr.demo.azurite import AzuriteServer
+from expmgr.demo.errors import DemoError
+from expmgr.demo.recipes import PLUGIN_NAME, RECIPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["CONTAINER", "DemoData"]
+
+CONTAINER = "models"
+_ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
+
+
+@dataclass(frozen=True)
+class DemoData:
+    """Where the demo keeps everything.
+
+    Attributes
+    ----------
+    folder
+        The data folder.
+    """
+
+    folder: Path
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's SQLite database."""
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    @property
+    def notebook(self) -> Path:
+        """The working copy of the notebook."""
+        return self.folder / "notebooks" / "browse.ipynb"
+
+    @property
+    def state_dir(self) -> Path:
+        """Jupyter's settings, runtime files and log."""
+        return self.folder / "jupyter"
+
+    def azurite(self) -> AzuriteServer:
+        """Return the server for this folder's blobs, not started yet."""
+        return AzuriteServer(self.folder / "blobs", npm_dir=self.folder / "azurite")
+
+    def environment(self, azurite: AzuriteServer) -> dict[str, str]:
+        """Return what the notebook's kernel needs to know; the notebook itself holds no secret."""
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
+            "EXPMGR_CONTAINER": CONTAINER,
+            "EXPMGR_PLUGIN": PLUGIN_NAME,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second demo away from the same folder; Azurite would damage its blobs.
+
+        Raises
+        ------
+        DemoError
+            Another demo is running there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if sys.platform == "win32":
+            yield
+            return
+        import fcntl
+
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                message = (
+                    f"another demo is running in {self.folder}: stop it, or choose another folder "
+                    "with --data"
+                )
+                raise DemoError(message) from error
+            yield
+
+    def is_complete(self) -> bool:
+        """Tell whether the sample runs are there, made by these versions from these recipes."""
+        with contextlib.suppress(OSError, ValueError):
+            made = json.loads((self.folder / "demo.json").read_text(encoding="utf-8"))
+            return isinstance(made, dict) and made.get("fingerprint") == _fingerprint()
+        return False
+
+    def clear(self) -> None:
+        """Remove runs and blobs; the installed Azurite stays."""
+        (self.folder / "demo.json").unlink(missing_ok=True)
+        for database in self.folder.glob("mlflow.db*"):
+            database.unlink()
+        shutil.rmtree(self.folder / "blobs", ignore_errors=True)
+
+    def create(
+        self, azurite: AzuriteServer, on_run: Callable[[int, int, str], None] | None = None
+    ) -> None:
+        """Train and log the sample runs; they count only once all are there."""
+        from azure.storage.blob import BlobServiceClient
+        from mlflow import MlflowClient
+
+        from expmgr.demo.sample_runs import create_sample_runs
+
+        # MLflow would warn once a model that pickles can run code: these were made right here.
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        os.environ["AZURE_STORAGE_CONNECTION_STRING"] = azurite.connection_string
+        with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+            container = service.create_container(CONTAINER)
+            run_ids = create_sample_runs(
+                MlflowClient(self.tracking_uri), container, _ARTIFACT_ROOT, on_run=on_run
+            )
+        made = {"fingerprint": _fingerprint(), "runs": run_ids}
+        (self.folder / "demo.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
+
+    def place_notebook(self) -> None:
+        """Put a working copy of the notebook in place; one that was edited since stays."""
+        source = _notebook_source()
+        shipped = source.read_bytes()
+        stamp = self.notebook.with_name(".browse.sha256")
+        digest = hashlib.sha256(shipped).hexdigest()
+        known = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
+        if known != digest or not self.notebook.is_file():
+            self.notebook.parent.mkdir(parents=True, exist_ok=True)
+            self.notebook.write_bytes(shipped)
+            stamp.write_text(digest, encoding="utf-8")
+
+
+def _notebook_source() -> Path:
+    """Return the notebook: beside this module when installed, else the repository's."""
+    here = Path(__file__).resolve()
+    for candidate in (
+        here.with_name("browse.ipynb"),
+        here.parents[2] / "notebooks" / "browse.ipynb",
+    ):
+        if candidate.is_file():
+            return candidate
+    message = "the notebook browse.ipynb is missing from this installation of expmgr"
+    raise DemoError(message)
+
+
+def _fingerprint() -> str:
+    # Another MLflow may want another database schema; other recipes want other runs.
+    recipe = f"{version('mlflow')} {PLUGIN_NAME} {RECIPES!r}"
+    return hashlib.sha256(recipe.encode()).hexdigest()[:16]
