@@ -36,11 +36,7 @@ _EMULATOR_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 _EMULATOR_URL = f"http://127.0.0.1:10000/{_EMULATOR_ACCOUNT}"
-_WAYS = {
-    "account_key": "account_key",
-    "sas_token": "sas_token",
-    "token_credential": "token_credential",
-}
+_WAYS = ("account_key", "sas_token", "token_credential")
 
 
 class AzureBlobCredentials(BaseModel):
@@ -208,7 +204,9 @@ class AzureBlobCredentials(BaseModel):
             raise CredentialsError(
                 "the connection string names no account: it needs AccountName or BlobEndpoint"
             )
-        if endpoint is None and ("endpointsuffix" in settings or "defaultendpointsprotocol" in settings):
+        if endpoint is None and (
+            "endpointsuffix" in settings or "defaultendpointsprotocol" in settings
+        ):
             protocol = settings.get("defaultendpointsprotocol", "https")
             suffix = settings.get("endpointsuffix", "core.windows.net")
             endpoint = f"{protocol}://{account}.blob.{suffix}"

@@ -88,7 +88,7 @@ def _split(uri: str) -> SplitResult:
 
 
 def _shown(uri: str) -> str:
-    """The URI without what may be secret: its query, its fragment and a password."""
+    """Return the URI without what may be secret: its query, its fragment and a password."""
     shown = re.split(r"[?#]", uri, maxsplit=1)[0]
     return repr(re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:...@", shown))
 

@@ -12,6 +12,7 @@ __all__ = ["check_path", "is_addressable", "is_within"]
 
 _MAX_NAME = 1024  # characters in a blob name (REST: Naming and referencing containers and blobs)
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})  # Unicode categories
 _SEPARATORS = re.compile(r"[/\\]")
 
 
@@ -60,25 +61,29 @@ def check_path(path: str, *, what: str = "path") -> str:
 
 
 def _problem(path: str) -> str:
-    if not path:
-        return "is empty"
-    if len(path) > _MAX_NAME:
-        return f"is longer than {_MAX_NAME} characters"
-    if any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in path):
-        return "holds control characters"
-    if "\\" in path:
-        return "holds a backslash"
     segments = path.split("/")
-    if "" in segments:
-        return "has an empty segment"
-    if any(set(segment) == {"."} for segment in segments):
-        return "has a segment of dots only"
-    if any(segment != segment.strip() for segment in segments):
-        return "has a segment that begins or ends with white space"
-    if _ESCAPE.search(path):
-        plain = unquote(path)
-        if _ESCAPE.search(plain):
-            return "is percent-encoded twice"
-        if plain.count("/") != path.count("/") or _problem(plain):
-            return "hides separators, dots or control characters behind percent-encoding"
+    controls = any(unicodedata.category(char) in _CONTROLS for char in path)
+    rules = (
+        (not path, "is empty"),
+        (len(path) > _MAX_NAME, f"is longer than {_MAX_NAME} characters"),
+        (controls, "holds control characters"),
+        ("\\" in path, "holds a backslash"),
+        ("" in segments, "has an empty segment"),
+        (any(set(segment) == {"."} for segment in segments), "has a segment of dots only"),
+        (
+            any(segment != segment.strip() for segment in segments),
+            "has a segment that begins or ends with white space",
+        ),
+    )
+    found = next((words for broken, words in rules if broken), "")
+    return found or (_hidden(path) if _ESCAPE.search(path) else "")
+
+
+def _hidden(path: str) -> str:
+    """Return what is wrong with a path once its percent-encoding is undone."""
+    plain = unquote(path)
+    if _ESCAPE.search(plain):
+        return "is percent-encoded twice"
+    if plain.count("/") != path.count("/") or _problem(plain):
+        return "hides separators, dots or control characters behind percent-encoding"
     return ""

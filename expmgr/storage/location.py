@@ -179,7 +179,7 @@ def check_location(
     check_path(location.path, what="location")
     if not _ID.fullmatch(location.owner_id):
         raise LocationError(f"{location.owner_id!r} is not an id of MLflow: nothing was touched")
-    if location.kind == "logged_model" or location.kind == "run_artifacts":
+    if location.kind in {"logged_model", "run_artifacts"}:
         if not _ends(location.path, location.owner_id):
             raise _misplaced(location, f"{location.owner_id}/artifacts")
     elif location.kind == "run_model":

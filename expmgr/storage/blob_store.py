@@ -1,0 +1,324 @@
+"""What expmgr does in a container: list, measure, delete, restore. The one door to Azure."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from expmgr.errors import StorageError
+from expmgr.formatting import format_seconds
+from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
+from expmgr.storage.azure_errors import because, describe
+from expmgr.storage.batch import BatchSupport
+from expmgr.storage.deletion import Bounds, Cancelled, Deletion
+from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
+from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
+from expmgr.storage.location import Location, Store, check_location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+    from datetime import datetime
+
+    from azure.storage.blob import BlobServiceClient, ContainerClient
+
+    from expmgr.credentials import AzureBlobCredentials
+    from expmgr.results import DeletionProgress
+    from expmgr.retry import RetryParams
+
+__all__ = ["Blob", "BlobStore", "Listing", "StorageDeletion"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StorageDeletion:
+    """What a deletion removed.
+
+    Attributes
+    ----------
+    files, bytes
+        Blobs and bytes removed by this call; directory stubs are not counted. 0 where nothing
+        was there.
+    attempts
+        Attempts made.
+    seconds
+        Wall time.
+    kept
+        Blobs that were left because they are not what the plan saw.
+    log
+        One line an attempt.
+    permanent
+        True where the service said of every blob that it is gone for good, False where it said
+        of some that it can still be recovered (soft delete), None where it did not say.
+    """
+
+    files: int
+    bytes: int
+    attempts: int
+    seconds: float
+    kept: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    permanent: bool | None = None
+
+
+class BlobStore:
+    """One container, seen through the credentials. Safe to use from several threads.
+
+    Parameters
+    ----------
+    credentials
+        Whose account and container.
+    retry
+        Retry parameters for each kind of operation.
+    workers
+        Delete requests under way at once, over all deletions of this store.
+    is_retryable
+        Which errors of the service are worth another attempt, in place of
+        :func:`expmgr.retry.is_retryable_error`; transport errors, 408 and 429 always are.
+
+    Notes
+    -----
+    No request is made before the first method is called.
+    """
+
+    def __init__(
+        self,
+        credentials: AzureBlobCredentials,
+        retry: RetryConfig | None = None,
+        *,
+        workers: int = 8,
+        is_retryable: Callable[[BaseException], bool] | None = None,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self.store = Store.of(credentials)
+        self.retry = retry or RetryConfig()
+        self.workers = workers
+        self.credentials = credentials
+        self._is_retryable = is_retryable
+        self._support = BatchSupport()
+        self._lock = threading.Lock()
+        self._service: BlobServiceClient | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __repr__(self) -> str:
+        return f"BlobStore({self.store} at {self.store.endpoint})"
+
+    # --------------------------------------------------------------------------------- reading
+
+    def list(self, prefix: str, *, cancel: threading.Event | None = None) -> Iterator[Blob]:
+        """Yield the blobs whose names begin with a prefix, in the order of their names.
+
+        Parameters
+        ----------
+        prefix
+            Ends with a slash, so that ``run1/`` is not also ``run10/``; "" is the whole container.
+        cancel
+            Ends the listing between two pages when set.
+
+        Raises
+        ------
+        StorageError
+            Where a page could not be had, after the retries that ``retry.list_blobs`` allows.
+        """
+        for page in self._pages(prefix, cancel=cancel):
+            yield from page.blobs
+
+    def exists(self, prefix: str) -> bool:
+        """Return True where a blob is under the prefix: one small request."""
+        return any(page.blobs for page in self._pages(prefix, size=1))
+
+    def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
+        """Return how much is in a location, and exactly which versions of which blobs."""
+        files = 0
+        size = 0
+        etags: dict[str, str] = {}
+        listed_at: datetime | None = None
+        for page in self._pages(location.prefix, cancel=cancel):
+            listed_at = page.date if listed_at is None else listed_at
+            for blob in page.blobs:
+                etags[blob.name] = blob.etag
+                if not blob.is_directory:
+                    files += 1
+                    size += blob.bytes
+        if listed_at is None:
+            raise StorageError(f"the listing of {location.prefix!r} was cancelled")
+        return Listing(files, size, MappingProxyType(etags), listed_at)
+
+    def _pages(
+        self, prefix: str, *, size: int = PAGE_SIZE, cancel: threading.Event | None = None
+    ) -> Iterator[Page]:
+        from azure.core.exceptions import AzureError
+
+        if prefix and not prefix.endswith("/"):
+            raise ValueError(f"prefix {prefix!r} must end with a slash")
+        container = self.container_client()
+        token = None
+        while cancel is None or not cancel.is_set():
+            retry = retrying(self.retry.list_blobs, cancel=cancel, is_retryable=self._is_transient)
+            try:
+                page = retry(read_page, container, prefix, token, size=size)
+            except AzureError as error:
+                raise StorageError(
+                    f"listing {prefix or 'everything'!r} in {self.store} failed: {because(error)}"
+                ) from error
+            yield page
+            token = page.token
+            if token is None:
+                return
+
+    # --------------------------------------------------------------------------------- deleting
+
+    def delete(
+        self,
+        locations: Sequence[Location],
+        *,
+        etags: Mapping[str, str] | None = None,
+        not_after: datetime | None = None,
+        on_progress: Callable[[DeletionProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+        params: RetryParams | None = None,
+        total_files: int | None = None,
+        total_bytes: int | None = None,
+    ) -> StorageDeletion:
+        """Delete everything below some locations, and nothing else.
+
+        An attempt lists what is there and deletes it in batches while the listing goes on. Where
+        something passing went wrong, the rest of the attempt is done, and the next one lists
+        again; so attempts converge, and doing it twice is harmless.
+
+        Parameters
+        ----------
+        locations
+            Each passes the guard again, before the first request.
+        etags
+            What a plan saw: name to entity tag. Other blobs, and blobs that changed since (even
+            while this runs), are left and returned as ``kept``.
+        not_after
+            Blobs modified later are left and returned as ``kept``.
+        on_progress
+            Called on this thread after every answer and before every wait.
+        cancel
+            When set, no further request is begun.
+        params
+            In place of ``retry.delete_model``.
+        total_files, total_bytes
+            What the plan holds, handed on to ``on_progress``.
+
+        Returns
+        -------
+        StorageDeletion
+            With ``files`` 0 where nothing was there.
+
+        Raises
+        ------
+        LocationError
+            Where a location is not safe; nothing was touched.
+        DeletionError
+            Where something is left. Its cause is Azure's error.
+        DeletionCancelledError
+            Where ``cancel`` was set before the end.
+        """
+        for location in locations:
+            check_location(location, store=self.store)
+        begun = time.monotonic()
+        deletion = Deletion(
+            self.container_client(),
+            self._executor(),
+            locations,
+            bounds=Bounds(etags, not_after),
+            support=self._support,
+            in_flight=2 * self.workers,
+            is_transient=self._is_transient,
+            on_progress=on_progress,
+            cancel=cancel,
+            total_files=total_files,
+            total_bytes=total_bytes,
+        )
+        log = self._attempts(deletion, params or self.retry.delete_model, cancel)
+        return StorageDeletion(
+            files=deletion.files,
+            bytes=deletion.bytes,
+            attempts=deletion.passes,
+            seconds=time.monotonic() - begun,
+            kept=tuple(deletion.kept),
+            log=tuple(log),
+            permanent=deletion.permanent,
+        )
+
+    def _attempts(
+        self, deletion: Deletion, params: RetryParams, cancel: threading.Event | None
+    ) -> Sequence[str]:
+        from azure.core.exceptions import AzureError
+
+        log: MutableSequence[str] = []
+
+        def before_wait(attempt: int, error: BaseException, seconds: float) -> None:
+            note = f"attempt {attempt} failed: {describe(error)}; next in {seconds:.1f} s"
+            log[-1] += f"; next attempt in {format_seconds(seconds)}"
+            _logger.info("deletion in %s: %s", self.store, note)
+            deletion.report(note)
+
+        def attempt() -> None:
+            done = deletion.files
+            try:
+                deletion.run_pass()
+            except Exception as error:
+                log.append(attempt_line(deletion, done, error))
+                raise
+            log.append(attempt_line(deletion, done, None))
+
+        try:
+            retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=self._is_transient)(
+                attempt
+            )
+        except Cancelled:
+            raise cancelled_error(deletion, log) from None
+        except (AzureError, StorageError) as error:
+            if cancel is not None and cancel.is_set() and self._is_transient(error):
+                raise cancelled_error(deletion, log) from error
+            raise failed_error(
+                deletion, params, error, log, transient=self._is_transient(error)
+            ) from error
+        return log
+
+    # ----------------------------------------------------------------------------------- the rest
+
+    def container_client(self) -> ContainerClient:
+        """Return the SDK's client of the container, which does not retry by itself."""
+        return self.service_client().get_container_client(self.store.container)
+
+    def service_client(self) -> BlobServiceClient:
+        """Return the SDK's client of the account, made once."""
+        with self._lock:
+            if self._service is None:
+                self._service = self.credentials.service_client(pool_size=self.workers + 4)
+            return self._service
+
+    def close(self) -> None:
+        """Close connections and end the threads, after the requests under way."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+            service, self._service = self._service, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if service is not None:
+            service.close()
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="expmgr-blobs")
+            return self._pool
+
+    def _is_transient(self, error: BaseException) -> bool:
+        if self._is_retryable is None:
+            return is_transient_error(error)
+        if self._is_retryable(error):
+            return True
+        return is_transient_error(error) and not is_retryable_error(error)

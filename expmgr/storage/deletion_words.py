@@ -1,0 +1,94 @@
+"""How a deletion that is under way, failed or was cancelled is put into words. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from expmgr.errors import DeletionCancelledError, DeletionError
+from expmgr.formatting import format_bytes, format_count, format_seconds
+from expmgr.storage.azure_errors import because
+from expmgr.storage.deletion import Cancelled, Deletion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expmgr.retry import RetryParams
+
+__all__ = ["attempt_line", "cancelled_error", "failed_error"]
+
+_SHOWN = 5  # names in a message
+_CARRIED = 1000  # names in an error's `left`
+
+
+def attempt_line(deletion: Deletion, before: int, error: Exception | None) -> str:
+    """Return the log's line on one attempt."""
+    line = f"attempt {deletion.passes}: deleted {format_count(deletion.files - before, 'file')}"
+    if isinstance(error, Cancelled):
+        return f"{line}, then cancelled"
+    if error is not None:
+        line = f"{line}, {_left_count(deletion)} left: {because(error)}"
+    if deletion.kept:
+        line = f"{line}; kept {format_count(len(deletion.kept), 'file')} newer than the plan"
+    return line
+
+
+def _left_count(deletion: Deletion) -> str:
+    count = format_count(len(deletion.left), "file")
+    return count if deletion.listed_all else f"at least {count}"
+
+
+def _left_names(deletion: Deletion) -> str:
+    names = list(deletion.left)
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    more = len(names) - _SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _deleted(deletion: Deletion) -> str:
+    return f"deleted {format_count(deletion.files, 'file')} ({format_bytes(deletion.bytes)})"
+
+
+def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelledError:
+    """Make the error of a deletion that was cancelled."""
+    return DeletionCancelledError(
+        f"cancelled: {_deleted(deletion)}; {_left_count(deletion)} left. Delete again for the rest",
+        files=deletion.files,
+        bytes=deletion.bytes,
+        attempts=deletion.passes,
+        left=list(deletion.left)[:_CARRIED],
+        left_count=len(deletion.left),
+        log=log,
+    )
+
+
+def failed_error(
+    deletion: Deletion,
+    params: RetryParams,
+    error: Exception,
+    log: Sequence[str],
+    *,
+    transient: bool,
+) -> DeletionError:
+    """Make the error of a deletion that left something: why, what, and what to do."""
+    if not transient:
+        how = "cannot be finished"
+    elif deletion.passes >= params.attempts:
+        how = f"not finished after {format_count(deletion.passes, 'attempt')}"
+    else:
+        how = f"not finished within {format_seconds(params.deadline)}"
+    text = f"deletion {how}: {because(error)}; {_deleted(deletion)}"
+    if deletion.left:
+        text = f"{text}; {_left_count(deletion)} left: {_left_names(deletion)}"
+    elif not deletion.listed_all:
+        text = f"{text}; what is left could not be listed"
+    if transient:
+        text = f"{text}. Delete again for the rest"
+    return DeletionError(
+        text,
+        files=deletion.files,
+        bytes=deletion.bytes,
+        attempts=deletion.passes,
+        left=list(deletion.left)[:_CARRIED],
+        left_count=len(deletion.left),
+        log=log,
+    )

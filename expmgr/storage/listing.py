@@ -1,0 +1,194 @@
+"""What a container holds under a prefix: one page of a listing, and what is measured from it.
+
+``ContainerClient.list_blobs`` builds a model object a blob, at 150..180 microseconds each.
+``list_blob_names`` skips that; its ``raw_response_hook`` sees the page's XML, from which the few
+fields that are needed here are read, and its ``raw_request_hook`` asks for the metadata that marks
+directories. Format: https://learn.microsoft.com/rest/api/storageservices/list-blobs
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from azure.storage.blob import ContainerClient
+
+__all__ = ["PAGE_SIZE", "Blob", "Listing", "Page", "read_page"]
+
+PAGE_SIZE = 5000  # the most that the service returns in one answer
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One blob as a listing shows it.
+
+    Attributes
+    ----------
+    name
+        The whole name, as the container has it.
+    bytes
+        Content length.
+    etag
+        Its entity tag, without quotes.
+    last_modified
+        UTC, to the second.
+    is_directory
+        True for the empty stubs that stand for directories (metadata ``hdi_isfolder``, or a
+        directory of a hierarchical account).
+    """
+
+    name: str
+    bytes: int
+    etag: str
+    last_modified: datetime
+    is_directory: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was under a location when it was measured.
+
+    Attributes
+    ----------
+    files, bytes
+        Blobs and their bytes; directory stubs are not counted.
+    etags
+        Name to entity tag, directory stubs included: what a later deletion may remove.
+    listed_at
+        The server's own time when the listing began (from its ``Date`` header), UTC.
+    """
+
+    files: int
+    bytes: int
+    etags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    listed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing.
+
+    Attributes
+    ----------
+    blobs
+        In the order of their names.
+    token
+        Where the next page begins; None on the last one.
+    date
+        The server's time.
+    """
+
+    blobs: tuple[Blob, ...]
+    token: str | None
+    date: datetime
+
+
+def read_page(
+    container: ContainerClient, prefix: str, token: str | None = None, *, size: int = PAGE_SIZE
+) -> Page:
+    """Ask for one page of the blobs whose names begin with ``prefix``: one request, no retry.
+
+    Parameters
+    ----------
+    container
+        Client of the container.
+    prefix
+        With its trailing slash.
+    token
+        The previous page's ``token``.
+    size
+        Most blobs wanted.
+    """
+    answers: list[tuple[bytes, Mapping[str, str]]] = []
+
+    def with_metadata(request: Any) -> None:
+        url = request.http_request.url
+        if "include=" not in url:
+            request.http_request.url = f"{url}&include=metadata"
+
+    def keep(response: Any) -> None:
+        http = response.http_response
+        if http.status_code == _OK:
+            answers[:] = [(http.body(), http.headers)]
+
+    pages = container.list_blob_names(
+        name_starts_with=prefix,
+        results_per_page=size,
+        raw_request_hook=with_metadata,
+        raw_response_hook=keep,
+    ).by_page(continuation_token=token)
+    next(pages, None)
+    body, headers = answers[-1]
+    root = ET.fromstring(body)  # noqa: S314 - the storage account's own answer
+    blobs = tuple(_blob(element) for element in root.iterfind("Blobs/Blob"))
+    return Page(blobs, root.findtext("NextMarker") or None, _date(headers.get("Date")))
+
+
+def _date(text: str | None) -> datetime:
+    if not text:
+        return datetime.now(timezone.utc)
+    try:
+        return _rfc1123(text)
+    except ValueError:
+        return datetime.now(timezone.utc)
+
+
+_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
+
+
+@functools.lru_cache(maxsize=4096)  # the files of a model were written within seconds
+def _rfc1123(text: str) -> datetime:
+    try:  # "Mon, 23 Nov 2026 04:32:55 GMT"; 20 times as fast as email.utils
+        return datetime(
+            int(text[12:16]),
+            _MONTHS[text[8:11]],
+            int(text[5:7]),
+            int(text[17:19]),
+            int(text[20:22]),
+            int(text[23:25]),
+            tzinfo=timezone.utc,
+        )
+    except (KeyError, ValueError):
+        return parsedate_to_datetime(text).astimezone(timezone.utc)
+
+
+def _blob(element: ET.Element) -> Blob:
+    name = ""
+    size = 0
+    etag = ""
+    modified = ""
+    is_directory = False
+    for child in element:
+        tag = child.tag
+        if tag == "Name":
+            name = child.text or ""
+            if child.get("Encoded") == "true":  # names that XML cannot hold
+                name = unquote(name)
+        elif tag == "Properties":
+            for entry in child:
+                entry_tag = entry.tag
+                if entry_tag == "Content-Length":
+                    size = int(entry.text or 0)
+                elif entry_tag == "Etag":
+                    etag = (entry.text or "").strip('"')
+                elif entry_tag == "Last-Modified":
+                    modified = entry.text or ""
+                elif entry_tag == "ResourceType":
+                    is_directory = is_directory or entry.text == "directory"
+        elif tag == "Metadata":
+            is_directory = is_directory or any(
+                entry.tag.lower() == "hdi_isfolder" and (entry.text or "").lower() == "true"
+                for entry in child
+            )
+    return Blob(name, size, etag, _date(modified), is_directory)
