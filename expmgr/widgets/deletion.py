@@ -1,0 +1,322 @@
+"""What becomes of a run whose delete button was pressed: asked, confirmed, running, ended.
+
+The state belongs to the run, not to the row that happens to show it, so flipping pages loses
+nothing. Everything here runs on the loop's thread; the manager's calls run in its pool.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from expmgr.errors import DeletionError, ProtectedModelError
+from expmgr.formatting import format_bytes, format_count, format_seconds
+from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.widgets.text import plain, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from expmgr.widgets.loop import Job, Loop, Timer
+
+__all__ = ["Deletion", "Deletions", "Phase", "describe_failure", "result_of_error"]
+
+Phase = Literal["planning", "armed", "running", "stopping", "ended"]
+PROGRESS_INTERVAL = 0.1
+"""Seconds between two updates of a bar."""
+
+
+@dataclass
+class Deletion:
+    """One run's deletion as far as it has come.
+
+    Attributes
+    ----------
+    phase
+        ``planning`` (asking what would go), ``armed`` (waiting for the second click),
+        ``running``, ``stopping`` or ``ended``.
+    message
+        One line for a person.
+    failed
+        True when it ended otherwise than wished, and Retry makes sense.
+    log
+        Attempt by attempt.
+    """
+
+    run_id: str
+    name: str
+    phase: Phase = "planning"
+    message: str = ""
+    plan: Any = None
+    files: int | None = None
+    bytes: int | None = None
+    confirm_text: str = "Delete"
+    progress: DeletionProgress | None = None
+    outcome: str = ""
+    failed: bool = False
+    log: tuple[str, ...] = ()
+    cancel: threading.Event = field(default_factory=threading.Event)
+    timer: Timer | None = None
+    job: Job | None = None
+    began: float = 0.0
+    reported: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """True while something is under way for this run."""
+        return self.phase in ("planning", "running", "stopping")
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return an error as one line without secrets."""
+    text = plain(redact(str(error)), 400) or type(error).__name__
+    return text if isinstance(error, (DeletionError, ProtectedModelError)) else (
+        f"{text} ({type(error).__name__})"
+    )
+
+
+def result_of_error(run_id: str, error: Exception, seconds: float) -> DeletionResult:
+    """Return what an exception from a deletion means as a result."""
+    if isinstance(error, ProtectedModelError):
+        return DeletionResult(
+            run_id, "protected", message=str(error), error=error, reasons=error.reasons
+        )
+    log = tuple(getattr(error, "log", ())) or _chain(error)
+    return DeletionResult(
+        run_id,
+        "failed",
+        files=getattr(error, "files", 0),
+        bytes=getattr(error, "bytes", 0),
+        attempts=getattr(error, "attempts", 0),
+        seconds=seconds,
+        message=describe_failure(error),
+        error=error,
+        log=log,
+    )
+
+
+def _chain(error: BaseException) -> tuple[str, ...]:
+    lines: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(lines) < 10:  # noqa: PLR2004 - a chain is never this long
+        lines.append(f"{type(current).__name__}: {current}")
+        current = current.__cause__ or current.__context__
+    return tuple(lines)
+
+
+class Deletions:
+    """Every deletion that this browser began, by run.
+
+    Parameters
+    ----------
+    manager
+        Plans and deletes.
+    loop
+        Runs this.
+    changed
+        Told the run whose row should be drawn again.
+    finished
+        Told each result, so that the table can follow.
+    take_back
+        Seconds after which an unconfirmed deletion is taken back.
+    """
+
+    def __init__(
+        self,
+        manager: Any,
+        loop: Loop,
+        *,
+        changed: Callable[[str], None],
+        finished: Callable[[DeletionResult], None],
+        take_back: float = 15.0,
+        patience: float = 4.0,
+    ) -> None:
+        self._manager = manager
+        self._loop = loop
+        self._changed = changed
+        self._finished = finished
+        self._take_back = take_back
+        self._patience = patience
+        self._by_run: dict[str, Deletion] = {}
+
+    def get(self, run_id: str) -> Deletion | None:
+        """Return the run's deletion, or None where none was begun."""
+        return self._by_run.get(run_id)
+
+    def running(self) -> int:
+        """Return how many are under way."""
+        return sum(1 for deletion in self._by_run.values() if deletion.busy)
+
+    def ask(self, run_id: str, name: str) -> None:
+        """First click: find out what would go. A failed deletion is retried as it was planned."""
+        known = self._by_run.get(run_id)
+        if known is not None and (known.busy or known.phase == "armed"):
+            return
+        if known is not None and known.failed and known.plan is not None:
+            known.cancel = threading.Event()
+            self._start(known)
+            return
+        deletion = Deletion(run_id, name, message="Finding out what would be deleted …")
+        self._by_run[run_id] = deletion
+
+        def slow() -> None:
+            deletion.message = "Waiting for the tracking server or the storage account …"
+            self._changed(run_id)
+
+        deletion.job = self._loop.work(
+            lambda: self._manager.plan_deletion([run_id], cancel=deletion.cancel),
+            lambda plan, error: self._planned(deletion, plan, error),
+            slow=slow,
+            slow_after=self._patience,
+        )
+        self._changed(run_id)
+
+    def _planned(self, deletion: Deletion, plan: Any, error: Exception | None) -> None:
+        if error is not None:
+            self._end(deletion, result_of_error(deletion.run_id, error, 0.0))
+            return
+        entry = next((run for run in plan.runs if run.run_id == deletion.run_id), None)
+        if entry is None:
+            self._refuse(deletion, "not_found", "The tracking server does not know this run.")
+        elif entry.problem:
+            self._refuse(deletion, "failed", entry.problem)
+        elif entry.reasons:
+            self._refuse(deletion, "protected", "Protected: " + "; ".join(entry.reasons))
+        else:
+            deletion.plan = plan
+            deletion.files, deletion.bytes = entry.files, entry.bytes
+            self._arm(deletion, raw=bool(entry.raw_artifacts))
+
+    def _refuse(self, deletion: Deletion, outcome: str, message: str) -> None:
+        deletion.phase, deletion.outcome = "ended", outcome
+        deletion.failed = outcome == "failed"
+        deletion.message = plain(redact(message), 600)
+        self._changed(deletion.run_id)
+
+    def _arm(self, deletion: Deletion, *, raw: bool) -> None:
+        deletion.phase = "armed"
+        amount = f"{format_count(deletion.files or 0, 'file')}, {format_bytes(deletion.bytes)}"
+        if not deletion.files:
+            deletion.message = "No files are left in storage. Record the model as gone?"
+            deletion.confirm_text = "Record as gone"
+        elif raw:
+            deletion.message = (
+                f"Delete {amount}? MLflow recorded no model for this run: "
+                "this deletes everything it logged as artifacts."
+            )
+            deletion.confirm_text = f"Delete {format_count(deletion.files, 'file')}"
+        else:
+            deletion.message = f"Delete {amount}?"
+            deletion.confirm_text = f"Delete {format_count(deletion.files, 'file')}"
+        deletion.timer = self._loop.later(self._take_back, lambda: self.take_back(deletion.run_id))
+        self._changed(deletion.run_id)
+
+    def take_back(self, run_id: str) -> None:
+        """Cancel: forget an unconfirmed deletion, or stop a running one after its batches."""
+        deletion = self._by_run.get(run_id)
+        if deletion is None:
+            return
+        if deletion.phase == "armed" or deletion.phase == "planning":
+            deletion.cancel.set()
+            if deletion.job is not None:
+                deletion.job.abandon()
+            if deletion.timer is not None:
+                deletion.timer.cancel()
+            del self._by_run[run_id]
+        elif deletion.phase == "running":
+            deletion.cancel.set()
+            deletion.phase = "stopping"
+            deletion.message = "Stopping after the batches in flight …"
+        self._changed(run_id)
+
+    def confirm(self, run_id: str) -> None:
+        """Second click: delete what the plan shows."""
+        deletion = self._by_run.get(run_id)
+        if deletion is not None and deletion.phase == "armed":
+            self._start(deletion)
+
+    def _start(self, deletion: Deletion) -> None:
+        if deletion.timer is not None:
+            deletion.timer.cancel()
+        deletion.phase, deletion.failed, deletion.log = "running", False, ()
+        deletion.message, deletion.progress = "Deleting …", None
+        deletion.began = time.monotonic()
+
+        def on_progress(progress: DeletionProgress) -> None:
+            now = time.monotonic()
+            if now - deletion.reported < PROGRESS_INTERVAL and not progress.note:
+                return
+            deletion.reported = now
+            self._loop.post(lambda: self._progressed(deletion, progress))
+
+        deletion.job = self._loop.work(
+            lambda: self._manager.delete_model(
+                deletion.run_id,
+                plan=deletion.plan,
+                on_progress=on_progress,
+                cancel=deletion.cancel,
+            ),
+            lambda result, error: self._end(
+                deletion,
+                result
+                if result is not None
+                else result_of_error(
+                    deletion.run_id,
+                    error or RuntimeError("the deletion returned nothing"),
+                    time.monotonic() - deletion.began,
+                ),
+            ),
+        )
+        self._changed(deletion.run_id)
+
+    def _progressed(self, deletion: Deletion, progress: DeletionProgress) -> None:
+        if deletion.phase not in ("running", "stopping"):
+            return
+        deletion.progress = progress
+        if deletion.phase == "running":
+            of_files = f" of {progress.total_files:,}" if progress.total_files else ""
+            of_bytes = f" of {format_bytes(progress.total_bytes)}" if progress.total_bytes else ""
+            attempt = f", attempt {progress.attempt}" if progress.attempt > 1 else ""
+            note = f" – {plain(redact(progress.note), 200)}" if progress.note else ""  # noqa: RUF001
+            deletion.message = (
+                f"Deleting: {progress.files:,}{of_files} files, "
+                f"{format_bytes(progress.bytes)}{of_bytes}{attempt}{note}"
+            )
+        self._changed(deletion.run_id)
+
+    def _end(self, deletion: Deletion, result: DeletionResult) -> None:
+        deletion.phase, deletion.outcome = "ended", result.outcome
+        deletion.failed = result.outcome == "failed"
+        deletion.log = tuple(plain(redact(line), 1000) for line in result.log)
+        amount = f"{format_count(result.files, 'file')}, {format_bytes(result.bytes)}"
+        if result.outcome == "deleted":
+            deletion.message = f"Deleted {amount} in {format_seconds(result.seconds)}"
+            if result.attempts > 1:
+                deletion.message += f" ({result.attempts} attempts)"
+            if result.left:
+                deletion.message += (
+                    f"; {format_count(len(result.left), 'file')} newer than the plan stayed"
+                )
+        elif result.outcome == "not_found":
+            deletion.message = "Nothing was there any more: the model had been deleted before."
+        elif result.outcome == "protected":
+            deletion.message = plain(redact(result.message), 600) or "The model is protected."
+        else:
+            deletion.message = plain(redact(result.message), 600) or "The deletion failed."
+            if not deletion.log and result.error is not None:
+                deletion.log = tuple(plain(redact(line), 1000) for line in _chain(result.error))
+        self._finished(result)
+        self._changed(deletion.run_id)
+
+    def settle(self, result: DeletionResult, name: str) -> None:
+        """Show a result that came from elsewhere (a bulk deletion) on the run's row."""
+        deletion = Deletion(result.run_id, name)
+        self._by_run[result.run_id] = deletion
+        self._end(deletion, result)
+
+    def cancel_all(self) -> None:
+        """Tell everything under way to stop. Safe from any thread."""
+        for deletion in list(self._by_run.values()):
+            deletion.cancel.set()

@@ -1,0 +1,165 @@
+"""Widgets made in one place, with shared layouts and styles, so that they can all be closed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+__all__ = ["Kit"]
+
+
+class Kit:
+    """Makes the widgets of one browser.
+
+    A widget that is made the usual way brings a Layout and a style model of its own, and closing
+    it leaves those behind. Here they are shared and :meth:`close` ends every one.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[widgets.Widget] = []
+        self._styles: dict[type, widgets.Widget] = {}
+        self.shown = self._keep(widgets.Layout())
+        self.gone = self._keep(widgets.Layout(display="none"))
+        self.ghost = self._keep(widgets.Layout(visibility="hidden"))
+
+    def __len__(self) -> int:
+        """The number of widget models alive, layouts and styles included."""
+        return len(self._made)
+
+    def _keep(self, widget: Any) -> Any:
+        self._made.append(widget)
+        return widget
+
+    def _style(self, kind: type) -> Any:
+        if kind not in self._styles:
+            self._styles[kind] = self._keep(kind())
+        return self._styles[kind]
+
+    def layout(self, **traits: str) -> widgets.Layout:
+        """Return a layout of its own, closed with the rest."""
+        return self._keep(widgets.Layout(**traits))
+
+    def box(self, children: Iterable[widgets.Widget] = (), *classes: str) -> widgets.Box:
+        """Return a box whose direction and gaps its CSS classes give."""
+        return self._keep(
+            widgets.Box(
+                children=tuple(children), layout=self.shown, _dom_classes=("xm-box", *classes)
+            )
+        )
+
+    def html(self, value: str = "", *classes: str) -> widgets.HTML:
+        """Return a piece of HTML. Whatever goes in must be escaped already."""
+        return self._keep(
+            widgets.HTML(
+                value=value,
+                layout=self.shown,
+                style=self._style(widgets.widgets.widget_string.HTMLStyle),
+                _dom_classes=("xm-html", *classes),
+            )
+        )
+
+    def button(
+        self,
+        text: str,
+        on_click: Callable[[], None] | None = None,
+        *classes: str,
+        tooltip: str = "",
+        shown: bool = True,
+    ) -> widgets.Button:
+        """Return a button; ``on_click`` takes nothing and must return at once."""
+        button = self._keep(
+            widgets.Button(
+                description=text,
+                tooltip=tooltip or None,
+                layout=self.shown if shown else self.gone,
+                style=self._style(widgets.ButtonStyle),
+                _dom_classes=("xm-button", *classes),
+            )
+        )
+        if on_click is not None:
+            button.on_click(lambda _: on_click())
+        return button
+
+    def checkbox(self, on_change: Callable[[bool], None], *, tooltip: str = "") -> widgets.Checkbox:
+        """Return a tick box; ``on_change`` hears of every change, also those made from code."""
+        box = self._keep(
+            widgets.Checkbox(
+                value=False,
+                indent=False,
+                tooltip=tooltip or None,
+                layout=self.shown,
+                style=self._style(widgets.widgets.widget_bool.CheckboxStyle),
+                _dom_classes=("xm-tick",),
+            )
+        )
+        box.observe(lambda change: on_change(bool(change["new"])), "value")
+        return box
+
+    def text(
+        self, placeholder: str, on_change: Callable[[str], None], *classes: str, live: bool = True
+    ) -> widgets.Text:
+        """Return a line to type in; not ``live`` means that it is heard on Enter or leaving."""
+        line = self._keep(
+            widgets.Text(
+                placeholder=placeholder,
+                tooltip=placeholder,
+                continuous_update=live,
+                layout=self.shown,
+                style=self._style(widgets.widgets.widget_string.TextStyle),
+                _dom_classes=("xm-text", *classes),
+            )
+        )
+        line.observe(lambda change: on_change(str(change["new"])), "value")
+        return line
+
+    def choice(
+        self,
+        options: Sequence[tuple[str, Any]],
+        on_change: Callable[[Any], None],
+        *classes: str,
+        tooltip: str = "",
+        value: Any = None,
+    ) -> widgets.Dropdown:
+        """Return a drop-down list of (label, value) pairs."""
+        choice = self._keep(
+            widgets.Dropdown(
+                options=list(options),
+                value=options[0][1] if value is None else value,
+                tooltip=tooltip or None,
+                layout=self.shown,
+                style=self._style(widgets.widgets.widget_description.DescriptionStyle),
+                _dom_classes=("xm-choice", *classes),
+            )
+        )
+        choice.observe(lambda change: on_change(change["new"]), "value")
+        return choice
+
+    def many(
+        self, options: Sequence[tuple[str, str]], on_change: Callable[[tuple[str, ...]], None]
+    ) -> widgets.SelectMultiple:
+        """Return a list in which several entries can be chosen."""
+        many = self._keep(
+            widgets.SelectMultiple(
+                options=list(options),
+                rows=8,
+                layout=self.shown,
+                style=self._style(widgets.widgets.widget_description.DescriptionStyle),
+                _dom_classes=("xm-many",),
+            )
+        )
+        many.observe(lambda change: on_change(tuple(change["new"])), "value")
+        return many
+
+    def close(self) -> None:
+        """Close every widget, layout and style that was made here."""
+        for widget in reversed(self._made):
+            widget.unobserve_all()
+            if isinstance(widget, widgets.Box):
+                widget.children = ()
+            widget.close()
+        self._made.clear()
+        self._styles.clear()

@@ -1,0 +1,92 @@
+"""One line above the table that says what is being waited for or what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from expmgr.widgets.text import escape, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from expmgr.widgets.kit import Kit
+
+__all__ = ["Notice"]
+
+
+class Notice:
+    """A message with, where they make sense, Cancel and Retry.
+
+    Attributes
+    ----------
+    text
+        What it says as plain text; "" while it is not shown.
+    """
+
+    def __init__(self, kit: Kit) -> None:
+        self._kit = kit
+        self._on_cancel: Callable[[], None] | None = None
+        self._on_retry: Callable[[], None] | None = None
+        self.text = ""
+        self._line = kit.html()
+        self.cancel_button = kit.button("Cancel", self._cancel, shown=False)
+        self.retry_button = kit.button("Retry", self._retry, shown=False)
+        self.box = kit.box((self._line, self.cancel_button, self.retry_button), "xm-notice")
+        self.box.layout = kit.gone
+
+    def _cancel(self) -> None:
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+    def _retry(self) -> None:
+        if self._on_retry is not None:
+            self._on_retry()
+
+    def show(
+        self,
+        text: str,
+        *,
+        bad: bool = False,
+        busy: bool = False,
+        share: float | None = None,
+        cancel: Callable[[], None] | None = None,
+        retry: Callable[[], None] | None = None,
+    ) -> None:
+        """Say something.
+
+        Parameters
+        ----------
+        text
+            Plain text; it is escaped here.
+        bad
+            An error.
+        busy, share
+            Draws a thin progress line, of a known share or an unknown one.
+        cancel, retry
+            What the buttons do; they must return at once. None hides the button.
+        """
+        self.text = plain(text, 1000)
+        sign = '<span class="xm-sign">✕</span>' if bad else ""
+        tone = "xm-bad" if bad else "xm-dim"
+        role = "alert" if bad else "status"
+        thin = ""
+        if busy:
+            inner = (
+                '<div class="xm-bar xm-thin xm-unknown" role="progressbar"><div></div></div>'
+                if share is None
+                else f'<div class="xm-bar xm-thin"><div style="width:{share * 100:.1f}%"></div></div>'
+            )
+            thin = inner
+        self._line.value = (
+            f'<div class="{tone}" role="{role}">{sign}{escape(text, 1000)}</div>{thin}'
+        )
+        self._on_cancel, self._on_retry = cancel, retry
+        self.cancel_button.layout = self._kit.shown if cancel else self._kit.gone
+        self.retry_button.layout = self._kit.shown if retry else self._kit.gone
+        self.box.layout = self._kit.shown
+
+    def clear(self) -> None:
+        """Say nothing."""
+        self.text = ""
+        self._on_cancel = self._on_retry = None
+        self.box.layout = self._kit.gone

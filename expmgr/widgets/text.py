@@ -1,0 +1,85 @@
+"""Text from anywhere (run names, tags, errors) made safe to show. Pure."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+__all__ = ["CELL_LIMIT", "HOVER_LIMIT", "escape", "plain", "redact"]
+
+CELL_LIMIT = 200
+"""Characters of a value that a cell shows."""
+HOVER_LIMIT = 1000
+"""Characters of a value that its hover text shows."""
+
+_SECRETS = re.compile(
+    r"(?i)\b(sig|signature|accountkey|sharedaccesssignature|sharedaccesskey|password|passwd|token|"
+    r"secret|authorization)(\s*[=:]\s*)(bearer\s+|basic\s+|sharedkey\s+)?[^\s&;,\"'<>)]+"
+)
+_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@]+@(?=[^/\s]*)")
+
+
+def redact(text: str) -> str:
+    """Return a message without the values of signatures, keys and passwords.
+
+    Examples
+    --------
+    >>> redact("https://a.blob.core.windows.net/c?sv=1&sig=abc%3D&x=1 AccountKey=xyz==;")
+    'https://a.blob.core.windows.net/c?sv=1&sig=***&x=1 AccountKey=***;'
+    >>> redact("http://me:secret@mlflow.example/api")
+    'http://***@mlflow.example/api'
+    """
+
+    def hide(match: re.Match[str]) -> str:
+        return f"{match[1]}{match[2]}***"
+
+    def hide_user(match: re.Match[str]) -> str:
+        # wasbs://container@account names a container, not a user
+        scheme = match[1].lower()
+        return match[0] if scheme.startswith(("wasb", "abfs")) else f"{match[1]}***@"
+
+    return _SECRETS.sub(hide, _USERINFO.sub(hide_user, text))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if character in "\n\r\t":
+        return {"\n": "⏎", "\r": "", "\t": " "}[character]
+    if code < 0x20:  # noqa: PLR2004 - C0 controls have pictures at U+2400
+        return chr(0x2400 + code)
+    if code == 0x7F:  # noqa: PLR2004 - DEL
+        return "␡"
+    category = unicodedata.category(character)
+    if category == "Cs":
+        return "\ufffd"  # a lone surrogate cannot be sent as JSON in UTF-8
+    if character == "\u200d":
+        return character  # joins emoji
+    if category in ("Cc", "Cf", "Zl", "Zp"):
+        return f"⟨U+{code:04X}⟩"  # marks that would turn or hide the text around them
+    return character
+
+
+def plain(value: object, limit: int = CELL_LIMIT) -> str:
+    """Return a value as one line of harmless text of at most ``limit`` characters.
+
+    Control characters and marks of direction become visible signs; lone surrogates become
+    U+FFFD. The result is not HTML: :func:`escape` is.
+
+    Examples
+    --------
+    >>> plain("a\\x00b\\u202ec\\nd"), plain("x" * 300, limit=5)
+    ('a␀b⟨U+202E⟩c⏎d', 'xxxxx…')
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else str(value)
+    cut = text[:limit]
+    if not cut.isprintable():
+        cut = "".join(_visible(character) for character in cut)
+    return f"{cut}…" if len(text) > limit else cut
+
+
+def escape(value: object, limit: int = CELL_LIMIT) -> str:
+    """Return :func:`plain` text escaped for HTML, attributes included."""
+    return html.escape(plain(value, limit), quote=True)

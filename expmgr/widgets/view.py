@@ -1,0 +1,256 @@
+"""Which runs the table shows and in what order. Pure: DataFrames in, positions out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from expmgr.widgets.columns import DELETABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from numpy.typing import NDArray
+
+    Positions = NDArray[np.intp]
+
+__all__ = [
+    "Query",
+    "Totals",
+    "but_the_best",
+    "deletable_mask",
+    "haystack",
+    "matching",
+    "merge",
+    "sort_key",
+    "totals",
+]
+
+_SEARCHED = ("run_name", "run_id", "experiment_name", "status", "model", "protected_by")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the person asked to see.
+
+    Attributes
+    ----------
+    search
+        Words that must all appear, in any column, in any case.
+    experiment, status, model
+        Exact values; empty means any. ``model`` may be ``deletable``.
+    sort_by
+        A column of the table or ``duration``.
+    ascending
+        The order; what is missing comes last either way.
+    """
+
+    search: str = ""
+    experiment: str = ""
+    status: str = ""
+    model: str = ""
+    sort_by: str = "start_time"
+    ascending: bool = False
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The footer's numbers. Bytes count measured runs only; ``measured`` says how many."""
+
+    runs: int
+    shown: int
+    bytes: int
+    measured: int
+    selected: int
+    selected_bytes: int
+    selected_measured: int
+
+
+def _is_missing(values: pd.Series) -> NDArray[np.bool_]:
+    missing = values.isna().to_numpy(dtype=bool)
+    if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
+        missing = missing | np.fromiter((value == "" for value in values), bool, len(values))
+    return missing
+
+
+def sort_key(frame: pd.DataFrame, column: str) -> pd.Series:
+    """Return the values to sort by, with everything missing as NaN.
+
+    Texts that are all numbers (params are texts in MLflow) sort as numbers; other texts sort
+    without regard to case.
+
+    Raises
+    ------
+    KeyError
+        The table has no such column.
+    """
+    if column == "duration":
+        begin, end = frame.get("start_time"), frame.get("end_time")
+        if begin is None or end is None:
+            return pd.Series(np.nan, index=frame.index)
+        return (pd.to_datetime(end, utc=True) - pd.to_datetime(begin, utc=True)).dt.total_seconds()
+    values = frame[column]
+    if pd.api.types.is_bool_dtype(values.dtype) or pd.api.types.is_numeric_dtype(values.dtype):
+        return values
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return values
+    missing = _is_missing(values)
+    texts = [None if gone else value for value, gone in zip(values, missing, strict=True)]
+    numbers = pd.to_numeric(pd.Series(texts, index=frame.index, dtype=object), errors="coerce")
+    if not (numbers.isna().to_numpy() & ~missing).any():
+        return numbers
+    folded = [
+        None if gone else "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        for value, gone in zip(values, missing, strict=True)
+    ]
+    return pd.Series(
+        [None if value is None else str(value).casefold() for value in folded],
+        index=frame.index,
+        dtype=object,
+    )
+
+
+def haystack(frame: pd.DataFrame) -> list[str]:
+    """Return for each run the text that a search looks into, folded to one case.
+
+    MLflow's own tags (``tags.mlflow.*``) and our journal are left out, and each value is cut at
+    500 characters.
+    """
+    columns = [
+        column
+        for column in frame.columns
+        if column in _SEARCHED
+        or str(column).startswith("params.")
+        or (
+            str(column).startswith("tags.")
+            and not str(column).startswith(("tags.mlflow.", "tags.expmgr.deletion."))
+        )
+    ]
+    parts: list[list[str]] = []
+    for column in columns:
+        values = frame[column]
+        parts.append(
+            ["" if gone else str(value)[:500] for value, gone in zip(values, _gone(values), strict=True)]
+        )
+    return ["\n".join(row).casefold() for row in zip(*parts, strict=True)] if parts else []
+
+
+def _gone(values: pd.Series) -> list[bool]:
+    return [bool(gone) for gone in values.isna()]
+
+
+def deletable_mask(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which runs offer a delete."""
+    if "model" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    mask = frame["model"].isin(list(DELETABLE)).to_numpy(dtype=bool)
+    if "protected_by" in frame:
+        held = frame["protected_by"]
+        free = np.fromiter(
+            (value is None or value is pd.NA or value != value or len(value) == 0 for value in held),
+            bool,
+            len(held),
+        )
+        mask = mask & free
+    return mask
+
+
+def matching(
+    frame: pd.DataFrame, query: Query, texts: Callable[[], list[str]] | None = None
+) -> Positions:
+    """Return the positions of the runs that match, in order.
+
+    Parameters
+    ----------
+    frame
+        All runs.
+    query
+        What to show.
+    texts
+        Returns :func:`haystack` of the frame; asked only when there is something to search, so
+        that a caller may keep it.
+    """
+    mask = np.ones(len(frame), dtype=bool)
+    for column, wanted in (("experiment_name", query.experiment), ("status", query.status)):
+        if wanted and column in frame:
+            mask &= (frame[column] == wanted).fillna(False).to_numpy(dtype=bool)
+    if query.model == "deletable":
+        mask &= deletable_mask(frame)
+    elif query.model and "model" in frame:
+        mask &= (frame["model"] == query.model).fillna(False).to_numpy(dtype=bool)
+    words = query.search.casefold().split()
+    if words and len(frame):
+        lines = texts() if texts is not None else haystack(frame)
+        found = [all(word in line for word in words) for line in lines]
+        mask &= np.asarray(found, dtype=bool)
+    positions = np.flatnonzero(mask)
+    if not len(positions) or (query.sort_by != "duration" and query.sort_by not in frame):
+        return positions
+    keys = sort_key(frame, query.sort_by).iloc[positions].reset_index(drop=True)
+    try:
+        order = keys.sort_values(ascending=query.ascending, na_position="last", kind="stable").index
+    except TypeError:  # texts and numbers mixed
+        keys = keys.map(lambda value: None if pd.isna(value) else str(value))
+        order = keys.sort_values(ascending=query.ascending, na_position="last", kind="stable").index
+    return positions[order.to_numpy()]
+
+
+def totals(frame: pd.DataFrame, positions: Positions, selected: Collection[str]) -> Totals:
+    """Return the footer's numbers for the runs shown and the runs selected."""
+    sizes = (
+        pd.to_numeric(frame["bytes"], errors="coerce")
+        if "bytes" in frame
+        else pd.Series(np.nan, index=frame.index)
+    ).to_numpy(dtype=float, na_value=np.nan)
+    shown = sizes[positions]
+    ticked = (
+        frame["run_id"].isin(list(selected)).to_numpy(dtype=bool)
+        if len(frame) and selected
+        else np.zeros(len(frame), dtype=bool)
+    )
+    return Totals(
+        runs=len(frame),
+        shown=len(positions),
+        bytes=int(np.nansum(shown)) if len(shown) else 0,
+        measured=int(np.count_nonzero(~np.isnan(shown))),
+        selected=int(np.count_nonzero(ticked)),
+        selected_bytes=int(np.nansum(sizes[ticked])) if ticked.any() else 0,
+        selected_measured=int(np.count_nonzero(~np.isnan(sizes[ticked]))),
+    )
+
+
+def but_the_best(
+    frame: pd.DataFrame, positions: Positions, metric: str, keep: int, *, is_loss: bool
+) -> list[str]:
+    """Return the deletable runs among those shown, but for the best ``keep`` of each experiment.
+
+    The rank counts every run shown whose model is there, protected ones too. Runs without the
+    metric are never called worse than others: they are not returned.
+    """
+    column = f"metrics.{metric}"
+    shown = frame.iloc[positions]
+    if column not in shown or "model" not in shown:
+        return []
+    scored = shown[shown[column].notna() & shown["model"].isin(list(DELETABLE))]
+    ranked = scored.sort_values(column, ascending=is_loss, kind="stable")
+    rank = ranked.groupby("experiment_id", sort=False).cumcount().to_numpy()
+    worse = ranked.loc[(rank >= keep) & deletable_mask(ranked), "run_id"]
+    return [str(run_id) for run_id in worse]
+
+
+def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return the old table with the rows of the new one replaced or added in front."""
+    if old.empty:
+        return new.reset_index(drop=True)
+    if new.empty:
+        return old
+    kept = old[~old["run_id"].isin(new["run_id"])]
+    return pd.concat([new, kept], ignore_index=True) if len(kept) else new.reset_index(drop=True)
+
+
+def record_at(frame: pd.DataFrame, position: int) -> dict[str, Any]:
+    """Return one run as a plain dict."""
+    return {str(key): frame[key].iloc[position] for key in frame.columns}
