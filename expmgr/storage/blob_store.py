@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,13 @@ from expmgr.storage.deletion import Bounds, Cancelled, Deletion
 from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
 from expmgr.storage.location import Location, Store, check_location
+from expmgr.storage.restoration import (
+    Recoverable,
+    StorageRestoration,
+    find_recoverable,
+    recover_all,
+)
+from expmgr.storage.retention import Retention, read_retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionProgress
     from expmgr.retry import RetryParams
 
-__all__ = ["Blob", "BlobStore", "Listing", "StorageDeletion"]
+__all__ = ["Blob", "BlobStore", "Listing", "Retention", "StorageDeletion", "StorageRestoration"]
 
 _logger = logging.getLogger(__name__)
 
@@ -286,6 +293,60 @@ class BlobStore:
                 deletion, params, error, log, transient=self._is_transient(error)
             ) from error
         return log
+
+    # -------------------------------------------------------------------------- what is kept
+
+    def retention(self) -> Retention:
+        """Return what the account keeps of deleted blobs, as far as these credentials may ask."""
+        return read_retention(self.service_client(), self.container_client(), self.retry.inspect)
+
+    def undelete(self, locations: Sequence[Location]) -> StorageRestoration:
+        """Bring back what was deleted below some locations and is still kept.
+
+        Blobs that are there are left as they are. Not tried against the real service, see
+        :mod:`expmgr.storage.restoration`.
+
+        Raises
+        ------
+        StorageError
+            Where the account is hierarchical, or nothing could be brought back.
+        """
+        from azure.core.exceptions import AzureError
+
+        for location in locations:
+            check_location(location, store=self.store)
+        if self.retention().hierarchical:
+            raise StorageError(
+                f"account {self.store.account!r} has a hierarchical namespace, where each deleted "
+                "path has its own deletion id: restore in the portal (Show deleted directories) "
+                "or with azure-storage-file-datalake (get_deleted_paths, undelete)"
+            )
+        found: list[Recoverable] = []
+        present = 0
+        container = self.container_client()
+        for location in locations:
+            retry = retrying(self.retry.list_blobs, is_retryable=self._is_transient)
+            try:
+                more, there = retry(find_recoverable, container, location)
+            except AzureError as error:
+                raise StorageError(
+                    f"listing what was deleted in {self.store} failed: {because(error)}"
+                ) from error
+            found += more
+            present += there
+
+        def again(work: Callable[[], None]) -> None:  # a loop of its own in every thread
+            retrying(self.retry.list_blobs, is_retryable=self._is_transient)(work)
+
+        sas = self.credentials.sas_token
+        done = recover_all(
+            container,
+            found,
+            self._executor(),
+            sas=None if sas is None else sas.get_secret_value(),
+            call=again,
+        )
+        return replace(done, present=present)
 
     # ----------------------------------------------------------------------------------- the rest
 
