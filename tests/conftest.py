@@ -8,11 +8,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from jupyter_driver import REPOSITORY, chromium_browser, find_chromium
 from servers import Backend, MlflowServer, wasbs
 
 from expmgr.demo.azurite import AzuriteServer
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NPM_DIR = Path(os.environ.get("EXPMGR_AZURITE_DIR") or REPOSITORY / ".expmgr-demo" / "azurite")
 
 os.environ.update(
@@ -25,8 +25,6 @@ BACKENDS = ("sqlite", "http", "proxied")
 
 
 def pytest_report_header() -> str:
-    from jupyter_driver import find_chromium
-
     found = find_chromium()
     return f"chromium: {found or 'NOT FOUND - browser tests are skipped (apt install chromium)'}"
 
@@ -141,6 +139,18 @@ def mlflow_proxy(azurite, tmp_path_factory):
     destination = wasbs(container, "served")
     with MlflowServer(folder, azurite.connection_string, destination) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; the tests that need one are skipped, loudly, where there is none."""
+    if find_chromium() is None:
+        reason = "NO CHROMIUM FOUND: the browser tests did not run (apt install chromium)"
+        if os.environ.get("EXPMGR_REQUIRE_CHROMIUM"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with chromium_browser() as browser:
+        yield browser
 
 
 def _backend_kind(request) -> str | None:

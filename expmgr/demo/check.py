@@ -132,6 +132,7 @@ def _execute(data: DemoData, environment: Mapping[str, str], save_as: Path) -> d
         notebook,
         timeout=300,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(data.notebook.parent)}},
     )
     try:
