@@ -1,0 +1,1 @@
+"""Planning a deletion, carrying it out, reporting it."""

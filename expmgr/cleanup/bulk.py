@@ -1,0 +1,105 @@
+"""Deleting the models of several runs, a few at a time, with one progress."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
+
+from expmgr.cleanup.report import DeletionReport
+from expmgr.results import DeletionProgress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from expmgr.cleanup.plan import DeletionPlan, RunPlan
+    from expmgr.results import DeletionResult
+
+__all__ = ["DeleteRun", "delete_all"]
+
+_RUNS_AT_ONCE = 4
+"""Each run's deletion has its own pool of requests; more runs at once would only share it out."""
+
+
+class DeleteRun(Protocol):
+    """Deletes one planned run."""
+
+    def __call__(
+        self,
+        run: RunPlan,
+        report: Callable[[DeletionProgress], None],
+        cancel: threading.Event,
+        /,
+    ) -> DeletionResult:
+        """Return how it ended."""
+
+
+class _Totals:
+    """Adds the progress of several runs up; safe to call from their threads."""
+
+    def __init__(
+        self, plan: DeletionPlan, on_progress: Callable[[DeletionProgress], None] | None
+    ) -> None:
+        self._lock = threading.Lock()
+        self._seen: dict[str, DeletionProgress] = {}
+        self._plan = plan
+        self._on_progress = on_progress
+
+    def report(self, run_id: str, progress: DeletionProgress) -> None:
+        if self._on_progress is None:
+            return
+        with self._lock:
+            self._seen[run_id] = progress
+            total = DeletionProgress(
+                files=sum(seen.files for seen in self._seen.values()),
+                bytes=sum(seen.bytes for seen in self._seen.values()),
+                total_files=self._plan.files,
+                total_bytes=self._plan.bytes,
+                attempt=max(seen.attempt for seen in self._seen.values()),
+                note=progress.note,
+            )
+        self._on_progress(total)
+
+
+def delete_all(
+    plan: DeletionPlan,
+    delete_run: DeleteRun,
+    *,
+    progress: bool,
+    on_progress: Callable[[DeletionProgress], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> DeletionReport:
+    """Delete every run of the plan; protected and impossible ones are reported as such.
+
+    An interrupt (Ctrl-C, the notebook's stop button) sets ``cancel``, waits for the batches in
+    flight, so that every journal is closed, and is raised again.
+    """
+    from tqdm.auto import tqdm
+
+    event = cancel or threading.Event()
+    totals = _Totals(plan, on_progress)
+    results: dict[str, DeletionResult] = {}
+
+    def work(run: RunPlan) -> DeletionResult | None:
+        if event.is_set():
+            return None
+        return delete_run(run, lambda seen: totals.report(run.run_id, seen), event)
+
+    bar = tqdm(
+        total=len(plan), desc="deleting models", unit="run", disable=not progress, leave=False
+    )
+    pool = ThreadPoolExecutor(_RUNS_AT_ONCE, thread_name_prefix="expmgr-delete")
+    try:
+        futures = {run.run_id: pool.submit(work, run) for run in plan}
+        for run_id, future in futures.items():
+            result = future.result()
+            if result is not None:
+                results[run_id] = result
+            bar.update()
+    except BaseException:
+        event.set()
+        raise
+    finally:
+        pool.shutdown(wait=True)
+        bar.close()
+    return DeletionReport(tuple(results.values()), cancelled=event.is_set())

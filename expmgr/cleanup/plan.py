@@ -1,0 +1,211 @@
+"""What a deletion would remove: a dry run as a value."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.formatting import format_bytes, format_count
+from expmgr.tracking.state import DELETABLE_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    import pandas as pd
+
+    from expmgr.storage.location import Location
+
+__all__ = ["DeletionPlan", "PlannedLocation", "RunPlan"]
+
+
+@dataclass(frozen=True)
+class PlannedLocation:
+    """One location as it was listed for the plan.
+
+    Attributes
+    ----------
+    files, bytes
+        What lies there.
+    etags
+        Blob name to ETag, by which a file that came or changed later is recognised and left.
+    """
+
+    location: Location
+    files: int
+    bytes: int
+    etags: Mapping[str, str] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """What deleting one run's model would remove.
+
+    Attributes
+    ----------
+    model
+        The model's state, see `expmgr.tracking.state.ModelState`.
+    model_ids
+        LoggedModels that would go.
+    reasons
+        Why the model is protected; empty where it may go.
+    problem
+        Why nothing can be planned, or "".
+    problem_error
+        The error behind ``problem``.
+    linked
+        Models that the run merely links to; they stay.
+    planned_at
+        The storage service's clock at the first listing.
+    record_id
+        Under which number the journal would record the deletion.
+    """
+
+    run_id: str
+    run_name: str = ""
+    experiment_id: str = ""
+    experiment_name: str = ""
+    model: str = "unknown"
+    locations: tuple[PlannedLocation, ...] = ()
+    model_ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    problem: str = ""
+    problem_error: Exception | None = field(default=None, compare=False, repr=False)
+    linked: tuple[str, ...] = ()
+    planned_at: datetime | None = None
+    record_id: str = "1"
+
+    @property
+    def files(self) -> int:
+        """Files that would go."""
+        return sum(planned.files for planned in self.locations)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that would go."""
+        return sum(planned.bytes for planned in self.locations)
+
+    @property
+    def raw_artifacts(self) -> bool:
+        """Whether MLflow recorded no model, so that all of the run's artifacts would go."""
+        return any(planned.location.kind == "run_artifacts" for planned in self.locations)
+
+    @property
+    def deletable(self) -> bool:
+        """Whether a deletion would be carried out: files are there and nothing protects them."""
+        return (
+            not self.problem
+            and not self.reasons
+            and self.files > 0
+            and self.model in DELETABLE_STATES
+        )
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        if self.problem:
+            return self.problem
+        size = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
+        if self.reasons:
+            return f"protected ({'; '.join(self.reasons)}): {size}"
+        if not self.files:
+            return "nothing is stored"
+        if self.raw_artifacts:
+            return f"all artifacts of the run (MLflow recorded no model): {size}"
+        return f"model: {size}"
+
+
+@dataclass(frozen=True)
+class DeletionPlan:
+    """A dry run over some runs.
+
+    ``files`` and ``bytes`` count what would go; protected and impossible runs are listed beside it.
+    """
+
+    runs: tuple[RunPlan, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __iter__(self) -> Iterator[RunPlan]:
+        return iter(self.runs)
+
+    def __getitem__(self, run_id: str) -> RunPlan:
+        for run in self.runs:
+            if run.run_id == run_id:
+                return run
+        raise KeyError(run_id)
+
+    @property
+    def deletable(self) -> tuple[RunPlan, ...]:
+        """The runs whose model would go."""
+        return tuple(run for run in self.runs if run.deletable)
+
+    @property
+    def protected(self) -> tuple[RunPlan, ...]:
+        """The runs whose model stays, with reasons."""
+        return tuple(run for run in self.runs if run.reasons)
+
+    @property
+    def files(self) -> int:
+        """Files that would go."""
+        return sum(run.files for run in self.deletable)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that would go."""
+        return sum(run.bytes for run in self.deletable)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a run: ids, names, model state, files, bytes, what happens and why."""
+        import pandas as pd
+
+        columns = [
+            "run_id",
+            "run_name",
+            "experiment_name",
+            "model",
+            "files",
+            "bytes",
+            "deletable",
+            "protected_by",
+            "problem",
+            "locations",
+        ]
+        rows = [
+            (
+                run.run_id,
+                run.run_name,
+                run.experiment_name,
+                run.model,
+                run.files,
+                run.bytes,
+                run.deletable,
+                "; ".join(run.reasons),
+                run.problem,
+                [planned.location.path for planned in run.locations],
+            )
+            for run in self.runs
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __repr__(self) -> str:
+        head = (
+            f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
+            f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
+        )
+        return "\n".join([head, *(f"  {run.run_id}  {run.summary}" for run in self.runs)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(run.run_name or run.run_id)}</td>"
+            f"<td>{html.escape(run.experiment_name)}</td>"
+            f"<td>{html.escape(run.summary)}</td></tr>"
+            for run in self.runs
+        )
+        head = html.escape(repr(self).split("\n", 1)[0])
+        return (
+            f"<p>{head}</p><table><thead><tr><th>run</th><th>experiment</th>"
+            f"<th>what would go</th></tr></thead><tbody>{rows}</tbody></table>"
+        )

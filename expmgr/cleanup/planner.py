@@ -1,0 +1,311 @@
+"""Makes plans: asks MLflow and Azure what would go, and what must stay and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from expmgr.cleanup.locate import Finder, foreign_roots
+from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
+from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
+from expmgr.storage.location import Store
+from expmgr.tracking.journal import MODEL_TAG, next_record_id, now_ms, read_records
+from expmgr.tracking.models import has_recorded_model, models_of_run, output_model_ids
+from expmgr.tracking.protection import (
+    Goal,
+    NamingRun,
+    ProtectionFacts,
+    Subject,
+    best_runs,
+    failing_safe,
+    gather_naming_runs,
+    protections,
+)
+from expmgr.tracking.queries import in_parallel, iter_experiments, run_or_none
+from expmgr.tracking.registry import read_registry
+from expmgr.tracking.state import model_state
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+    from expmgr.storage.blob_store import BlobStore
+    from expmgr.tracking.models import RunModels
+    from expmgr.tracking.protection import BestRuns
+
+__all__ = ["Planner"]
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A run's plan before protection, with what the rules look at."""
+
+    plan: RunPlan
+    subject: Subject | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans deletions in one container.
+
+    Attributes
+    ----------
+    goal_of
+        What "best" means in an experiment, None where nothing is called best.
+    """
+
+    client: MlflowClient
+    blob_store: BlobStore
+    artifacts_destination: str | None
+    goal_of: Callable[[Experiment], Goal | None] = field(repr=False)
+
+    def finder(self) -> Finder:
+        """Return a finder that knows every experiment's root as of now."""
+        store = Store.of(self.blob_store.credentials)
+        return Finder(
+            store,
+            self.blob_store.list,
+            self.artifacts_destination,
+            foreign_roots(self.client, store, self.artifacts_destination),
+        )
+
+    def plan(
+        self,
+        run_ids: Sequence[str],
+        *,
+        model_ids: Sequence[str] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> DeletionPlan:
+        """Return what deleting these runs' models would remove; changes nothing.
+
+        Raises
+        ------
+        TrackingError
+            MLflow could not be asked for the experiments, without which no location can be
+            checked. Look-ups that fail for one run are that run's ``problem``; look-ups that
+            protection needs protect.
+        InvalidInputError
+            ``model_ids`` names a model that the run did not make.
+        """
+        finder = self.finder()
+        wanted = list(dict.fromkeys(run_ids))
+        drafts = in_parallel(
+            lambda run_id: self._draft(run_id, finder, model_ids, cancel), wanted, cancel=cancel
+        )
+        return DeletionPlan(self._protect(drafts, finder))
+
+    def check_again(self, plan: RunPlan) -> RunPlan:
+        """Return the plan with its locations as they were and its protection as it is now."""
+        run = run_or_none(self.client, plan.run_id)
+        if run is None:
+            return replace(plan, problem=_no_run(plan.run_id))
+        blocked = _blocked(run)
+        if blocked:
+            return replace(plan, problem=blocked)
+        finder = self.finder()
+        models = models_of_run(self.client, run)
+        finder.checked(planned.location for planned in plan.locations)
+        plan = replace(plan, record_id=next_record_id(run.data.tags))
+        draft = _Draft(plan, _subject(run, models, plan), run.data.metrics)
+        return self._protect([draft], finder)[0]
+
+    def _draft(
+        self,
+        run_id: str,
+        finder: Finder,
+        model_ids: Sequence[str] | None,
+        cancel: threading.Event | None,
+    ) -> _Draft:
+        plan = RunPlan(run_id)
+        try:
+            run = run_or_none(self.client, run_id)
+            if run is None:
+                return _Draft(replace(plan, model="none", problem=_no_run(run_id)))
+            plan = replace(
+                plan,
+                run_name=run.info.run_name or "",
+                experiment_id=run.info.experiment_id,
+                record_id=next_record_id(run.data.tags),
+            )
+            models = models_of_run(self.client, run)
+            found = finder.find(run, models, model_ids, cancel=cancel)
+            listings = in_parallel(self.blob_store.measure, found.locations)
+            located = tuple(
+                PlannedLocation(location, listing.files, listing.bytes, listing.etags)
+                for location, listing in zip(found.locations, listings, strict=True)
+            )
+            plan = replace(
+                plan,
+                locations=located,
+                model_ids=found.model_ids,
+                linked=models.linked,
+                planned_at=min((listing.listed_at for listing in listings), default=None),
+                model=model_state(
+                    run_id,
+                    run.data.tags,
+                    paths=[location.path for location in found.locations],
+                    recorded=models.recorded,
+                    elsewhere=False,
+                    files=sum(listing.files for listing in listings),
+                ),
+            )
+            plan = _files_decide(plan)
+            blocked = _blocked(run)
+            if blocked:
+                return _Draft(replace(plan, problem=blocked))
+            if found.note and not plan.files:
+                return _Draft(replace(plan, problem=f"run {run_id}: {found.note}."))
+            return _Draft(plan, _subject(run, models, plan), run.data.metrics)
+        except InvalidInputError as error:
+            if not isinstance(error, LocationError):
+                raise
+            state = plan.model if plan.locations else "elsewhere"
+            return _Draft(replace(plan, model=state, problem=str(error), problem_error=error))
+        except ExpmgrError as error:
+            return _Draft(replace(plan, problem=str(error), problem_error=error))
+
+    def _protect(self, drafts: Sequence[_Draft], finder: Finder) -> tuple[RunPlan, ...]:
+        experiments: dict[str, Experiment] = {}
+        failures: list[str] = []
+
+        def read_experiments() -> None:
+            for experiment in iter_experiments(self.client, deleted=True):
+                experiments[experiment.experiment_id] = experiment
+
+        failing_safe("the list of experiments", failures, read_experiments)
+        goals = {
+            experiment_id: goal
+            for experiment_id, experiment in experiments.items()
+            if (goal := self.goal_of(experiment)) is not None
+        }
+        subjects = [draft.subject for draft in drafts if draft.subject is not None]
+        facts = self._gather(subjects, list(experiments), goals, finder, failures)
+        plans = []
+        for draft in drafts:
+            experiment = experiments.get(draft.plan.experiment_id)
+            plan = replace(
+                draft.plan, experiment_name="" if experiment is None else experiment.name
+            )
+            if draft.subject is not None:
+                goal = goals.get(draft.subject.experiment_id)
+                value = None if goal is None else goal.value_of(draft.metrics)
+                plan = replace(
+                    plan, reasons=protections(replace(draft.subject, value=value), facts)
+                )
+            plans.append(plan)
+        return tuple(plans)
+
+    def _gather(
+        self,
+        subjects: Sequence[Subject],
+        experiment_ids: Sequence[str],
+        goals: Mapping[str, Goal],
+        finder: Finder,
+        failures: list[str],
+    ) -> ProtectionFacts:
+        if not subjects:
+            return ProtectionFacts(failures=tuple(failures))
+        own = {subject.experiment_id for subject in subjects}
+        model_ids = frozenset().union(*(subject.model_ids for subject in subjects))
+        facts = ProtectionFacts()
+        naming: list[NamingRun] = []
+        best: dict[str, BestRuns] = {}
+
+        def ask_registry() -> None:
+            nonlocal facts
+            facts = replace(facts, registry=read_registry(self.client, finder.blob_path))
+
+        def ask_naming() -> None:
+            naming.extend(gather_naming_runs(self.client, experiment_ids))
+
+        def ask_best(experiment_id: str) -> None:
+            if experiment_id in own:
+                found = best_runs(
+                    self.client,
+                    experiment_id,
+                    goals[experiment_id],
+                    lambda run: self._is_stored(run, finder),
+                )
+                best[experiment_id] = found
+            else:
+                found = best_runs(
+                    self.client, experiment_id, goals[experiment_id], has_recorded_model
+                )
+            naming.extend(
+                NamingRun(
+                    run.info.run_id,
+                    f"best: of its experiment by {found.goal.metric}",
+                    frozenset(output_model_ids(run)),
+                )
+                for run in found.runs
+            )
+
+        questions: list[tuple[str, Callable[[], None]]] = [
+            ("the model registry", ask_registry),
+            ("pinned, initial and active runs", ask_naming),
+        ]
+        # Another experiment's best run matters only where it can name one of these models.
+        asked = [eid for eid in goals if eid in own or model_ids]
+        questions.extend(
+            (f"the best run of experiment {eid}", lambda eid=eid: ask_best(eid))  # type: ignore[misc]
+            for eid in asked
+        )
+        in_parallel(lambda pair: failing_safe(pair[0], failures, pair[1]), questions)
+        return replace(facts, best=best, naming=tuple(naming), failures=tuple(failures))
+
+    def _is_stored(self, run: Run, finder: Finder) -> bool:
+        """Whether a run that may be the best has model files; a doubt says no, which protects."""
+        if not has_recorded_model(run):
+            return False
+        try:
+            found = finder.recorded(run, models_of_run(self.client, run))
+            return any(self.blob_store.exists(location.prefix) for location in found.locations)
+        except ExpmgrError:
+            return False
+
+
+def _files_decide(plan: RunPlan) -> RunPlan:
+    """Trust the listing over the journal: files that are there can be deleted."""
+    if plan.files and plan.model in {"deleted", "none", "unknown"}:
+        return replace(plan, model="artifacts" if plan.raw_artifacts else "stored")
+    return plan
+
+
+def _subject(run: Run, models: RunModels, plan: RunPlan) -> Subject:
+    ids = frozenset(plan.model_ids)
+    return Subject(
+        run_id=run.info.run_id,
+        experiment_id=run.info.experiment_id,
+        status=run.info.status,
+        tags=run.data.tags,
+        model_ids=ids,
+        model_tags=tuple(model.tags for model in models.made if model.model_id in ids),
+        blob_paths=tuple(planned.location.path for planned in plan.locations),
+    )
+
+
+def _blocked(run: Run) -> str:
+    """Return why nothing can be deleted from this run now, or ""."""
+    run_id = run.info.run_id
+    if run.info.lifecycle_stage == "deleted":
+        return (
+            f"run {run_id} is in MLflow's trash, where it cannot record a deletion. Restore it "
+            "first (MlflowClient.restore_run)."
+        )
+    at = now_ms()
+    for record in read_records(run_id, run.data.tags):
+        if record.is_live(at):
+            minutes = max(1, round((record.deadline - at) / 60_000))
+            return (
+                f"run {run_id} is being deleted by {record.owner} (tag {MODEL_TAG}); if that "
+                f"process died, it can be resumed in {minutes} min."
+            )
+    return ""
+
+
+def _no_run(run_id: str) -> str:
+    return f"the tracking server has no run {run_id!r}; check the id and the tracking URI."

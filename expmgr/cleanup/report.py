@@ -1,0 +1,106 @@
+"""How the deletion of several runs' models ended."""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from expmgr.formatting import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from expmgr.results import DeletionResult
+
+__all__ = ["DeletionReport"]
+
+
+@dataclass(frozen=True)
+class DeletionReport:
+    """One result a run, in the order asked for.
+
+    Attributes
+    ----------
+    cancelled
+        Whether somebody cancelled; runs that were not begun have no result.
+    """
+
+    results: tuple[DeletionResult, ...] = ()
+    cancelled: bool = False
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[DeletionResult]:
+        return iter(self.results)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of results by outcome."""
+        return dict(Counter(result.outcome for result in self.results))
+
+    @property
+    def files(self) -> int:
+        """Files removed, those of failed deletions included."""
+        return sum(result.files for result in self.results)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes removed, those of failed deletions included."""
+        return sum(result.bytes for result in self.results)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a run: outcome, files, bytes, attempts, seconds, message, error."""
+        import pandas as pd
+
+        columns = [
+            "run_id",
+            "outcome",
+            "files",
+            "bytes",
+            "attempts",
+            "seconds",
+            "message",
+            "error",
+        ]
+        rows = [
+            (
+                result.run_id,
+                result.outcome,
+                result.files,
+                result.bytes,
+                result.attempts,
+                result.seconds,
+                result.message,
+                "" if result.error is None else f"{type(result.error).__name__}: {result.error}",
+            )
+            for result in self.results
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    @property
+    def summary(self) -> str:
+        """One line: what was removed and how many runs ended how."""
+        ended = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
+        removed = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)} deleted"
+        line = f"{format_count(len(self.results), 'run')}: {ended or 'nothing to do'}; {removed}"
+        return f"{line}; cancelled" if self.cancelled else line
+
+    def __repr__(self) -> str:
+        lines = (f"  {result.run_id}  {result.outcome}: {result}" for result in self.results)
+        return "\n".join([f"DeletionReport: {self.summary}", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(result.run_id)}</td><td>{html.escape(result.outcome)}</td>"
+            f"<td>{html.escape(str(result))}</td></tr>"
+            for result in self.results
+        )
+        return (
+            f"<p>{html.escape(self.summary)}</p><table><thead><tr><th>run</th><th>outcome</th>"
+            f"<th>what happened</th></tr></thead><tbody>{rows}</tbody></table>"
+        )

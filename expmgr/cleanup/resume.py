@@ -1,0 +1,84 @@
+"""Finishing deletions that a dead process or an error left half done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from expmgr.cleanup.deletion import failure
+from expmgr.cleanup.plan import PlannedLocation, RunPlan
+from expmgr.errors import ExpmgrError
+from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records
+from expmgr.tracking.queries import iter_runs, quoted, select_experiments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mlflow.entities import Run
+
+    from expmgr.cleanup.deletion import Deleter
+    from expmgr.cleanup.planner import Planner
+    from expmgr.results import DeletionResult
+    from expmgr.tracking.journal import DeletionRecord
+
+__all__ = ["resume_all"]
+
+
+def resume_all(
+    planner: Planner,
+    deleter: Deleter,
+    experiments: str | Iterable[str] | None,
+    *,
+    prefix: str,
+) -> Iterator[DeletionResult]:
+    """Yield the result of each interrupted deletion, finished within what it had planned."""
+    chosen = select_experiments(planner.client, experiments, prefix=prefix)
+    ids = [experiment.experiment_id for experiment in chosen]
+    runs: dict[str, Run] = {}
+    for state in ("deleting", "failed"):
+        for run in iter_runs(planner.client, ids, f"tags.{quoted(MODEL_TAG)} = '{state}'"):
+            runs[run.info.run_id] = run
+    at = now_ms()
+    for run in runs.values():
+        records = read_records(run.info.run_id, run.data.tags)
+        gone = {
+            location
+            for record in records
+            if record.state == "deleted"
+            for location in record.locations
+        }
+        for record in records:
+            if record.is_live(at) or not record.is_unfinished():
+                continue
+            if all(location in gone for location in record.locations):
+                continue
+            yield _resume(planner, deleter, run, record)
+
+
+def _resume(planner: Planner, deleter: Deleter, run: Run, record: DeletionRecord) -> DeletionResult:
+    run_id = run.info.run_id
+    try:
+        listings = [planner.blob_store.measure(location) for location in record.locations]
+        plan = RunPlan(
+            run_id,
+            run_name=run.info.run_name or "",
+            experiment_id=run.info.experiment_id,
+            model="interrupted",
+            locations=tuple(
+                PlannedLocation(location, listing.files, listing.bytes, listing.etags)
+                for location, listing in zip(record.locations, listings, strict=True)
+            ),
+            model_ids=tuple(
+                location.owner_id
+                for location in record.locations
+                if location.kind == "logged_model"
+            ),
+            planned_at=min((listing.listed_at for listing in listings), default=None),
+        )
+        plan = planner.check_again(plan)
+        # What a person forced once stays forced; a protection that came since does not.
+        if record.forced and set(plan.reasons) <= set(record.forced):
+            plan = replace(plan, reasons=())
+        return deleter.delete(plan, resumes=record)
+    except ExpmgrError as error:
+        return failure(run_id, error)

@@ -1,0 +1,154 @@
+"""The errors of expmgr, one tree.
+
+::
+
+    ExpmgrError
+    ├── InvalidInputError (also a ValueError)
+    │   ├── CredentialsError       the credentials cannot work as given
+    │   ├── LocationError          an artifact URI or path that is not ours to touch
+    │   └── FilterError            MLflow refused the filter string
+    ├── NotFoundError (also a LookupError)
+    │                              no such run, experiment or model
+    ├── ProtectedModelError        the model must stay; carries the reasons
+    ├── DeletionError              a deletion did not finish; says what is left
+    │   └── DeletionCancelledError somebody cancelled it
+    ├── JournalError               the run cannot record the deletion, so nothing was deleted
+    ├── TrackingError              the tracking server or registry did not answer as it should
+    │   └── TrackingUnreachableError
+    └── StorageError               Azure Blob Storage did not answer as it should
+
+Every message says what was wrong, for which run where there is one, and what to do about it. The
+error that led here is always the ``__cause__``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "CredentialsError",
+    "DeletionCancelledError",
+    "DeletionError",
+    "ExpmgrError",
+    "FilterError",
+    "InvalidInputError",
+    "JournalError",
+    "LocationError",
+    "NotFoundError",
+    "ProtectedModelError",
+    "StorageError",
+    "TrackingError",
+    "TrackingUnreachableError",
+]
+
+
+class ExpmgrError(Exception):
+    """Base of every error that expmgr raises on purpose.
+
+    Parameters
+    ----------
+    message
+        What was wrong and what to do.
+    run_id
+        The run that it is about, where there is one.
+    """
+
+    def __init__(self, message: str, *, run_id: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.run_id = run_id
+
+
+class InvalidInputError(ExpmgrError, ValueError):
+    """An argument that cannot be used as it is."""
+
+
+class CredentialsError(InvalidInputError):
+    """Storage credentials that are incomplete, contradictory or malformed."""
+
+
+class LocationError(InvalidInputError):
+    """An artifact URI or blob path that expmgr refuses to touch."""
+
+
+class FilterError(InvalidInputError):
+    """A filter string that the tracking server did not accept."""
+
+
+class NotFoundError(ExpmgrError, LookupError):
+    """A run, experiment or model that the tracking server does not have."""
+
+
+class ProtectedModelError(ExpmgrError):
+    """A model that must stay.
+
+    Attributes
+    ----------
+    reasons
+        Why, in words, one entry a reason.
+    """
+
+    def __init__(
+        self, message: str, *, run_id: str | None = None, reasons: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message, run_id=run_id)
+        self.reasons = tuple(reasons)
+
+
+class DeletionError(ExpmgrError):
+    """A deletion that did not finish.
+
+    Attributes
+    ----------
+    files, bytes
+        What was deleted before it stopped.
+    attempts
+        How many attempts were made.
+    left
+        Names of blobs known to be still there (it may be cut; ``left_count`` is the number).
+    log
+        One line an attempt.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        run_id: str | None = None,
+        files: int = 0,
+        bytes: int = 0,  # noqa: A002 - the word of the field, as in DeletionResult.bytes
+        attempts: int = 0,
+        left: Sequence[str] = (),
+        left_count: int | None = None,
+        log: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, run_id=run_id)
+        self.files = files
+        self.bytes = bytes
+        self.attempts = attempts
+        self.left = tuple(left)
+        self.left_count = len(self.left) if left_count is None else left_count
+        self.log = tuple(log)
+
+
+class DeletionCancelledError(DeletionError):
+    """A deletion that was cancelled between two batches."""
+
+
+class JournalError(ExpmgrError):
+    """The deletion could not be recorded on the run, so it was not begun."""
+
+
+class TrackingError(ExpmgrError):
+    """The MLflow tracking server or model registry answered with an error."""
+
+
+class TrackingUnreachableError(TrackingError):
+    """Nothing answers at the tracking URI."""
+
+
+class StorageError(ExpmgrError):
+    """Azure Blob Storage answered with an error outside a deletion."""

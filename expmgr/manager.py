@@ -1,0 +1,250 @@
+"""`ExperimentsManager`: the one object a notebook holds. It wires, it does not compute."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from expmgr.errors import InvalidInputError
+from expmgr.retry import RetryConfig, is_retryable_error
+from expmgr.tracking.protection import Goal
+from expmgr.tracking.runs_view import RunsView
+from expmgr.training.mixin import TrainingMixin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+    from expmgr.credentials import AzureBlobCredentials
+    from expmgr.metrics import MetricsAccumulator
+    from expmgr.storage.blob_store import BlobStore
+    from expmgr.widgets.browser import RunBrowser
+
+__all__ = ["ExperimentsManager"]
+
+METRIC_TAG = "expmgr.main_metric"
+LOSS_TAG = "expmgr.is_loss"
+
+
+def _resolved_registry_uri(registry_uri: str | None, tracking_uri: str) -> str:
+    """Return the registry that an MLflow client made now would use, by MLflow's own order.
+
+    A global registry URI can only have been set where mlflow is imported already, so this never
+    imports it. Source: ``mlflow.tracking._model_registry.utils._resolve_registry_uri``.
+    """
+    if registry_uri:
+        return registry_uri
+    utils = sys.modules.get("mlflow.tracking._model_registry.utils")
+    chosen = getattr(utils, "_registry_uri", None) if utils is not None else None
+    return chosen or os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri
+
+
+class ExperimentsManager(TrainingMixin):
+    """Tracks fine-tuning with MLflow and shows its runs.
+
+    Constructing one makes no network call. Two managers in one process do not disturb each other:
+    MLflow's global state is neither read nor set later on.
+
+    Parameters
+    ----------
+    tracking_uri
+        MLflow tracking URI (``http://...``, ``sqlite:///...``).
+    main_metric
+        The metric by which runs are compared.
+    plugin_name
+        What this manager's experiments are named after: ``"{plugin_name} / ..."``.
+    accumulators
+        Metrics of which running aggregates are logged.
+    is_loss
+        True where a smaller main metric is the better one.
+    n_top_runs
+        How many of the best runs `get_top_params` returns.
+    requirements
+        pip requirements that saved models declare; None lets the flavour infer them.
+    retry_config
+        How often and how long Azure calls are tried, by operation.
+    registry_uri
+        Model registry; None takes the one MLflow would use now, and keeps it.
+    artifacts_destination
+        Where a server that proxies artifacts (``mlflow-artifacts:``) really keeps them, as its
+        ``--artifacts-destination`` says.
+
+    Raises
+    ------
+    ValueError
+        An empty tracking URI, main metric or plugin name, or ``n_top_runs`` below 1
+        (`expmgr.errors.InvalidInputError`).
+    """
+
+    credentials: AzureBlobCredentials | None = None
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        main_metric: str,
+        plugin_name: str,
+        accumulators: Sequence[MetricsAccumulator] = (),
+        is_loss: bool = False,
+        n_top_runs: int = 10,
+        requirements: Sequence[str] | None = None,
+        retry_config: RetryConfig | None = None,
+        registry_uri: str | None = None,
+        artifacts_destination: str | None = None,
+    ) -> None:
+        for name, value, example in (
+            ("tracking_uri", tracking_uri, "http://127.0.0.1:5000"),
+            ("main_metric", main_metric, "accuracy"),
+            ("plugin_name", plugin_name, "my plugin"),
+        ):
+            if not isinstance(value, str) or not value.strip():
+                message = f"{name} must be a non-empty string such as {example!r}, not {value!r}."
+                raise InvalidInputError(message)
+        if isinstance(n_top_runs, bool) or not isinstance(n_top_runs, int) or n_top_runs < 1:
+            message = f"n_top_runs must be a whole number of at least 1, not {n_top_runs!r}."
+            raise InvalidInputError(message)
+        self.tracking_uri = tracking_uri
+        self.registry_uri = _resolved_registry_uri(registry_uri, tracking_uri)
+        self.main_metric = main_metric
+        self.plugin_name = plugin_name
+        self.accumulators = list(accumulators)
+        self.is_loss = bool(is_loss)
+        self.n_top_runs = n_top_runs
+        self.requirements = list(requirements) if requirements is not None else None
+        self.retry_config = retry_config or RetryConfig()
+        self.artifacts_destination = artifacts_destination
+        self._lock = threading.Lock()
+        self._client: MlflowClient | None = None
+        self._view = self._make_view()
+        self._init_training()
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(tracking_uri={_without_password(self.tracking_uri)!r}, "
+            f"main_metric={self.main_metric!r}, plugin_name={self.plugin_name!r})"
+        )
+
+    @property
+    def client(self) -> MlflowClient:
+        """The MLflow client, bound to this manager's tracking server and registry.
+
+        Raises
+        ------
+        TrackingUnreachableError
+            Nothing answers at the tracking URI (checked within seconds on every use, since
+            MLflow's own retries would go on for four minutes).
+        """
+        from expmgr.tracking.queries import connect, ensure_reachable
+
+        with self._lock:
+            if self._client is None:
+                self._client = connect(self.tracking_uri, self.registry_uri)
+                return self._client
+        ensure_reachable(self.tracking_uri)
+        return self._client
+
+    @property
+    def blob_store(self) -> BlobStore:
+        """Azure Blob Storage as the credentials reach it."""
+        message = (
+            f"{type(self).__name__} has no Azure credentials; use "
+            "ExperimentsManagerWithAzureBlobBackend."
+        )
+        raise InvalidInputError(message)
+
+    def _make_view(self) -> RunsView:
+        return RunsView(self.experiment_prefix, self.goal_of)
+
+    @property
+    def experiment_prefix(self) -> str:
+        """What the names of this manager's experiments begin with."""
+        return f"{self.plugin_name} / "
+
+    def is_retryable_error(self, error: BaseException) -> bool:
+        """Whether Azure answered with a server error (HttpResponseError, status 500..599)."""
+        return is_retryable_error(error)
+
+    def goal_of(self, experiment: Experiment) -> Goal | None:
+        """Return what "best" means in an experiment, None where that is not known.
+
+        For this manager's own experiments its main metric and direction; for others what their
+        tags ``expmgr.main_metric`` and ``expmgr.is_loss`` say.
+        """
+        if experiment.name.startswith(self.experiment_prefix):
+            return Goal(self.main_metric, self.is_loss)
+        metric = experiment.tags.get(METRIC_TAG)
+        is_loss = experiment.tags.get(LOSS_TAG, "").lower()
+        if metric and is_loss in {"true", "false"}:
+            return Goal(metric, is_loss == "true")
+        return None
+
+    def runs(
+        self,
+        experiments: str | Iterable[str] | None = None,
+        filter_string: str = "",
+        models_only: bool = False,
+        *,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return runs as a table, newest first.
+
+        Parameters
+        ----------
+        experiments
+            None for this plugin's experiments, a name, an id, a list of either, or "all".
+        filter_string
+            MLflow's search syntax, such as ``metrics.accuracy > 0.9``.
+        models_only
+            Only runs that have a model to delete.
+        limit
+            Only that many of the newest runs, from one small query. What needs all runs
+            (``is_best``) or the whole registry is left for a call without a limit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a run: MLflow's columns and ``run_name``, ``experiment_name``, ``model``,
+            ``files``, ``bytes`` (missing until measured), ``is_best``, ``protected_by``.
+
+        Raises
+        ------
+        NotFoundError
+            No such experiment.
+        FilterError
+            The server refused the filter.
+        TrackingError
+            The server could not be asked.
+        """
+        return self._view.load(
+            self.client, experiments, filter_string, models_only=models_only, limit=limit
+        )
+
+    def browse(
+        self,
+        experiments: str | Iterable[str] | None = None,
+        filter_string: str = "",
+        **options: Any,
+    ) -> RunBrowser:
+        """Return the run browser, which displays itself in a notebook.
+
+        Parameters
+        ----------
+        experiments, filter_string
+            As in `runs`.
+        **options
+            Of `expmgr.widgets.RunBrowser` (``page_size``, ``read_only``).
+        """
+        from expmgr.widgets.browser import RunBrowser
+
+        return RunBrowser(self, experiments, filter_string, **options)
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    if separator and "@" in rest:
+        return f"{scheme}://***@{rest.rsplit('@', 1)[1]}"
+    return uri

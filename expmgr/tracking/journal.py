@@ -1,0 +1,280 @@
+"""The record of each deletion, kept as tags on the MLflow run itself.
+
+One tag ``expmgr.deletion.<number>`` a deletion, a small JSON value that names its run, so that tags
+which a tool copied to another run mean nothing there; and ``expmgr.model``, one word for people
+and filters. Tags are shared by the team and survive every process; MLflow cuts a tag value
+silently at 8,000 characters (``mlflow.utils.validation.MAX_TAG_VAL_LENGTH``), so a longer record
+is refused before anything is deleted. Encoding, decoding and the state are pure.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import posixpath
+import socket
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from expmgr.errors import JournalError
+from expmgr.storage.location import Location
+from expmgr.tracking.queries import asking
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlflow import MlflowClient
+
+    from expmgr.storage.location import LocationKind
+
+__all__ = [
+    "LEASE_SECONDS",
+    "MODEL_TAG",
+    "RECORD_TAG_PREFIX",
+    "DeletionRecord",
+    "begin",
+    "deletion_was_begun",
+    "next_record_id",
+    "now_ms",
+    "read_records",
+    "renewed",
+    "write_record",
+]
+
+RECORD_TAG_PREFIX = "expmgr.deletion."
+MODEL_TAG = "expmgr.model"
+LEASE_SECONDS = 900.0
+"""How long a record is believed without being renewed; a longer deletion renews it as it goes."""
+
+_MAX_CHARACTERS = 7_500
+_VERSION = 1
+_KIND_TO_CODE: dict[LocationKind, str] = {
+    "logged_model": "m",
+    "run_model": "r",
+    "run_artifacts": "a",
+}
+_CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
+
+RecordState = Literal["deleting", "deleted", "failed"]
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds since 1970, as MLflow counts it."""
+    return int(time.time() * 1000)
+
+
+@dataclass(frozen=True)
+class DeletionRecord:
+    """One deletion as the journal holds it. Times are milliseconds since 1970 (UTC).
+
+    Attributes
+    ----------
+    planned_at
+        The storage service's clock when the plan's listing was made; files written after it are
+        not this deletion's. None for a deletion that never had a plan.
+    forced
+        The protections that ``force=True`` overrode.
+    """
+
+    record_id: str
+    run_id: str
+    state: RecordState
+    locations: tuple[Location, ...]
+    owner: str
+    began: int
+    deadline: int
+    planned_at: int | None = None
+    ended: int | None = None
+    files: int = 0
+    bytes: int = 0
+    forced: tuple[str, ...] = ()
+    note: str = ""
+
+    def is_live(self, at: int) -> bool:
+        """Whether its owner may still be at work at that time (ms)."""
+        return self.state == "deleting" and at < self.deadline
+
+    def is_unfinished(self) -> bool:
+        """Whether files of its locations may still be there."""
+        return self.state != "deleted"
+
+    def to_tag(self) -> tuple[str, str]:
+        """Return tag key and JSON value.
+
+        Raises
+        ------
+        JournalError
+            The value would be longer than MLflow keeps whole.
+        """
+        first = self.locations[0]
+        root = posixpath.commonpath([location.path for location in self.locations])
+        value = json.dumps(
+            {
+                "v": _VERSION,
+                "run": self.run_id,
+                "state": self.state,
+                "at": [first.account, first.container, root],
+                "locations": [
+                    _KIND_TO_CODE[location.kind]
+                    + ("!" if location.marker_last else ":")
+                    + location.path[len(root) :].lstrip("/")
+                    for location in self.locations
+                ],
+                "owner": self.owner,
+                "began": self.began,
+                "deadline": self.deadline,
+                "planned_at": self.planned_at,
+                "ended": self.ended,
+                "files": self.files,
+                "bytes": self.bytes,
+                "forced": list(self.forced),
+                "note": self.note[:500],
+            },
+            separators=(",", ":"),
+        )
+        if len(value) > _MAX_CHARACTERS:
+            message = (
+                f"the deletion of run {self.run_id} has {len(self.locations)} locations, more than "
+                "one journal tag can hold, so nothing was deleted. Delete the models in parts with "
+                "model_ids=[...]."
+            )
+            raise JournalError(message, run_id=self.run_id)
+        return RECORD_TAG_PREFIX + self.record_id, value
+
+
+def owner_name() -> str:
+    """Return who is deleting: user, host and process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no passwd entry, as in many containers
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}:{os.getpid()}"
+
+
+def next_record_id(tags: Mapping[str, str]) -> str:
+    """Return the lowest number above those of the deletions that the tags already record."""
+    numbers = [
+        int(number)
+        for key in tags
+        if key.startswith(RECORD_TAG_PREFIX)
+        and (number := key[len(RECORD_TAG_PREFIX) :]).isdecimal()
+    ]
+    return str(max(numbers, default=0) + 1)
+
+
+def begin(
+    run_id: str,
+    locations: Sequence[Location],
+    *,
+    record_id: str,
+    planned_at: int | None,
+    files: int = 0,
+    bytes: int = 0,  # noqa: A002 - the word of the field
+    forced: Sequence[str] = (),
+) -> DeletionRecord:
+    """Return a new record in the state ``deleting``, not yet written."""
+    began = now_ms()
+    return DeletionRecord(
+        record_id=record_id,
+        run_id=run_id,
+        state="deleting",
+        locations=tuple(locations),
+        owner=owner_name(),
+        began=began,
+        deadline=began + int(LEASE_SECONDS * 1000),
+        planned_at=planned_at,
+        files=files,
+        bytes=bytes,
+        forced=tuple(forced),
+    )
+
+
+def renewed(record: DeletionRecord) -> DeletionRecord:
+    """Return the record with its deadline moved on from now."""
+    return replace(record, deadline=now_ms() + int(LEASE_SECONDS * 1000))
+
+
+def write_record(client: MlflowClient, record: DeletionRecord) -> None:
+    """Write the record and the one-word tag in one request.
+
+    Raises
+    ------
+    JournalError
+        The run cannot take tags (it is in the trash, or its experiment is), the record is too
+        long, or the server did not accept it. No journal, no deletion.
+    """
+    from mlflow.entities import RunTag
+
+    key, value = record.to_tag()
+    try:
+        with asking("write the journal", run_id=record.run_id):
+            client.log_batch(
+                record.run_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
+            )
+    except Exception as error:
+        message = (
+            f"run {record.run_id} could not record its deletion ({error}). A run in the trash, or "
+            "in an experiment in the trash, takes no tags: restore it first."
+        )
+        raise JournalError(message, run_id=record.run_id) from error
+
+
+def _decode(key: str, value: str, run_id: str) -> DeletionRecord | None:
+    try:
+        data = json.loads(value)
+        if data["v"] != _VERSION or data["run"] != run_id:
+            return None
+        account, container, root = data["at"]
+        locations = []
+        for entry in data["locations"]:
+            kind = _CODE_TO_KIND[entry[0]]
+            path = posixpath.join(root, entry[2:]) if entry[2:] else root
+            owner = path.split("/")[-2] if kind == "logged_model" else run_id
+            locations.append(Location(account, container, path, kind, owner, entry[1] == "!"))
+        return DeletionRecord(
+            record_id=key[len(RECORD_TAG_PREFIX) :],
+            run_id=run_id,
+            state=data["state"],
+            locations=tuple(locations),
+            owner=str(data["owner"]),
+            began=int(data["began"]),
+            deadline=int(data["deadline"]),
+            planned_at=None if data["planned_at"] is None else int(data["planned_at"]),
+            ended=None if data["ended"] is None else int(data["ended"]),
+            files=int(data["files"]),
+            bytes=int(data["bytes"]),
+            forced=tuple(map(str, data["forced"])),
+            note=str(data["note"]),
+        )
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+        return None  # not ours, or of a later version: it tells nothing
+
+
+def read_records(run_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
+    """Return the deletions recorded on a run, oldest first; foreign and broken tags are ignored."""
+    records = [
+        record
+        for key, value in tags.items()
+        if key.startswith(RECORD_TAG_PREFIX) and (record := _decode(key, value, run_id)) is not None
+    ]
+    return tuple(sorted(records, key=lambda record: (record.began, record.record_id)))
+
+
+def deletion_was_begun(run_id: str, tags: Mapping[str, str]) -> bool:
+    """Whether any deletion of this run's model was ever begun, readable or not.
+
+    A record that cannot be read (of a later version, cut) still tells that there was one, unless
+    it plainly names another run.
+    """
+    for key, value in tags.items():
+        if not key.startswith(RECORD_TAG_PREFIX):
+            continue
+        try:
+            data = json.loads(value)
+        except ValueError:
+            return True
+        if not isinstance(data, dict) or data.get("run", run_id) == run_id:
+            return True
+    return False

@@ -1,0 +1,319 @@
+"""Paged questions to MLflow, with its errors put into our words.
+
+Everything goes through one ``MlflowClient``; MLflow's global tracking URI is never read or set.
+MLflow's HTTP layer retries by itself for up to four minutes, so nothing here retries; what is
+added is a connection check of a few seconds, without which a server that is down would be waited
+for that long.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from expmgr.errors import (
+    ExpmgrError,
+    FilterError,
+    NotFoundError,
+    TrackingError,
+    TrackingUnreachableError,
+)
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, LoggedModel, Run
+    from mlflow.entities.model_registry import ModelVersion
+
+__all__ = [
+    "ALL_EXPERIMENTS",
+    "asking",
+    "connect",
+    "ensure_reachable",
+    "in_parallel",
+    "iter_experiments",
+    "iter_logged_models",
+    "iter_model_versions",
+    "iter_runs",
+    "logged_model",
+    "quoted",
+    "run_or_none",
+    "select_experiments",
+]
+
+ALL_EXPERIMENTS = "all"
+
+_PAGE = 1000
+"""Rows a page: the client's default for runs (``SEARCH_MAX_RESULTS_DEFAULT``)."""
+
+_CONNECT_TIMEOUT = 4.0
+_WORKERS = 8
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
+    """Return a client bound to both URIs for good.
+
+    A client made without a registry URI follows whatever ``mlflow.set_registry_uri`` says later,
+    which would blind the protection of registered models; so it is resolved here, once.
+    """
+    from mlflow import MlflowClient
+
+    ensure_reachable(tracking_uri)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+
+
+def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:
+    """Raise TrackingUnreachableError where nothing listens at an http(s) tracking URI.
+
+    Parameters
+    ----------
+    tracking_uri
+        Any MLflow tracking URI; other schemes than http and https pass.
+    timeout
+        Seconds to wait for the TCP connection.
+    """
+    parts = urlsplit(tracking_uri)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return
+    if any(os.environ.get(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")):
+        return  # the proxy is what must be reached then, and only requests knows the exceptions
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=timeout).close()
+    except OSError as error:
+        shown = f"{parts.scheme}://{parts.hostname}:{port}"
+        message = (
+            f"nothing answers at the tracking server {shown} ({error}). Check the address, the "
+            "network and that the server runs; then try again."
+        )
+        raise TrackingUnreachableError(message) from error
+
+
+@contextmanager
+def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
+    """Turn MLflow's and requests' errors into ours; ``what`` completes "could not ...".
+
+    Raises
+    ------
+    NotFoundError
+        MLflow says RESOURCE_DOES_NOT_EXIST.
+    TrackingError
+        Anything else that MLflow or its HTTP layer raised.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except ExpmgrError:
+        raise
+    except MlflowException as error:
+        kind = NotFoundError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
+        raise kind(f"could not {what}: {error.message}", run_id=run_id) from error
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
+    except Exception as error:
+        if type(error).__module__.startswith("sqlalchemy"):
+            raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
+        raise
+
+
+def in_parallel(
+    function: Callable[[_T], _R], items: Sequence[_T], *, cancel: threading.Event | None = None
+) -> list[_R]:
+    """Return ``function`` of each item, in order, by a few threads; the first error is raised."""
+    if len(items) <= 1:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(_WORKERS, len(items)), thread_name_prefix="expmgr-ask") as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            if cancel is not None and cancel.is_set():
+                for future in futures:
+                    future.cancel()
+
+
+def quoted(name: str) -> str:
+    """Return a metric, param or tag name as a filter string needs it (backticks around)."""
+    return f"`{name}`"
+
+
+def iter_experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator[Experiment]:
+    """Yield every experiment, newest first; with ``deleted`` those in the trash as well."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+    token: str | None = None
+    while True:
+        with asking("list the experiments"):
+            page = client.search_experiments(view_type=view, max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def select_experiments(
+    client: MlflowClient, selection: str | Iterable[str] | None, *, prefix: str
+) -> list[Experiment]:
+    """Return the active experiments that a caller means.
+
+    Parameters
+    ----------
+    selection
+        None: those whose name starts with ``prefix``; ``"all"``: all; else a name, an id, or an
+        iterable of either.
+
+    Raises
+    ------
+    NotFoundError
+        A name or id that no active experiment has.
+    """
+    if selection is None:
+        return [e for e in iter_experiments(client) if e.name.startswith(prefix)]
+    if selection == ALL_EXPERIMENTS:
+        return list(iter_experiments(client))
+    wanted = [selection] if isinstance(selection, str) else [str(item) for item in selection]
+    known = list(iter_experiments(client))
+    by_name = {experiment.name: experiment for experiment in known}
+    by_id = {experiment.experiment_id: experiment for experiment in known}
+    chosen: dict[str, Experiment] = {}
+    for name in wanted:
+        experiment = by_name.get(name) or by_id.get(name)
+        if experiment is None:
+            message = (
+                f"no experiment has the name or id {name!r}. Known names: "
+                f"{', '.join(sorted(by_name)[:10]) or 'none'}."
+            )
+            raise NotFoundError(message)
+        chosen[experiment.experiment_id] = experiment
+    return list(chosen.values())
+
+
+def iter_runs(
+    client: MlflowClient,
+    experiment_ids: Sequence[str],
+    filter_string: str = "",
+    *,
+    limit: int | None = None,
+    deleted: bool = False,
+) -> Iterator[Run]:
+    """Yield runs, newest first (MLflow's own order, and the fast one).
+
+    Parameters
+    ----------
+    limit
+        Rows at most; None for all.
+    deleted
+        Also those in the trash.
+
+    Raises
+    ------
+    FilterError
+        The server refused ``filter_string``; the message is the server's.
+    """
+    from mlflow.entities import ViewType
+    from mlflow.exceptions import MlflowException
+
+    if not experiment_ids:
+        return
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+    token: str | None = None
+    left = limit
+    while left is None or left > 0:
+        with asking("list the runs"):
+            try:
+                page = client.search_runs(
+                    list(experiment_ids),
+                    filter_string=filter_string,
+                    run_view_type=view,
+                    max_results=_PAGE if left is None else min(_PAGE, left),
+                    page_token=token,
+                )
+            except MlflowException as error:
+                if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
+                    message = f"MLflow refused the filter {filter_string!r}: {error.message}"
+                    raise FilterError(message) from error
+                raise
+        yield from page
+        if left is not None:
+            left -= len(page)
+        token = page.token
+        if not token:
+            return
+
+
+def iter_logged_models(
+    client: MlflowClient, experiment_ids: Sequence[str], filter_string: str | None = None
+) -> Iterator[LoggedModel]:
+    """Yield the active LoggedModels of some experiments (those in the trash are not searchable)."""
+    if not experiment_ids:
+        return
+    token: str | None = None
+    while True:
+        with asking("list the logged models"):
+            page = client.search_logged_models(
+                list(experiment_ids),
+                filter_string=filter_string,
+                max_results=_PAGE,
+                page_token=token,
+            )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
+    """Yield every version of every registered model.
+
+    ``run_id IN (...)`` breaks at about 100 ids over HTTP, so the whole registry is paged through.
+    """
+    token: str | None = None
+    while True:
+        with asking("read the model registry"):
+            page = client.search_model_versions(max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def logged_model(client: MlflowClient, model_id: str) -> LoggedModel | None:
+    """Return one LoggedModel, also from the trash; None where MLflow does not tell.
+
+    The public getter hides soft-deleted models; the store's takes ``allow_deleted`` (MLflow 3,
+    ``AbstractStore.get_logged_model``). A store without that parameter is asked without it.
+    """
+    store = client._tracking_client.store  # noqa: SLF001 - the only way to see the trash
+    try:
+        with asking(f"read the logged model {model_id}"):
+            try:
+                return store.get_logged_model(model_id, allow_deleted=True)
+            except TypeError:
+                return client.get_logged_model(model_id)
+    except NotFoundError:
+        return None
+
+
+def run_or_none(client: MlflowClient, run_id: str) -> Run | None:
+    """Return a run (also one in the trash), or None where the server has none of that id."""
+    from mlflow.exceptions import MlflowException
+
+    with asking(f"read run {run_id}", run_id=run_id):
+        try:
+            return client.get_run(run_id)
+        except MlflowException as error:
+            # An id that MLflow's own check refuses ("Invalid run ID") can belong to no run either.
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST" or "Invalid run ID" in str(error):
+                return None
+            raise

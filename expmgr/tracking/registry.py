@@ -1,0 +1,113 @@
+"""The model registry, read once and indexed by run, model id and source."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.errors import LocationError
+from expmgr.tracking.queries import asking, iter_model_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mlflow import MlflowClient
+
+__all__ = ["RegistryIndex", "read_registry"]
+
+_RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
+_MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#]+)$")
+
+
+@dataclass(frozen=True)
+class RegistryIndex:
+    """Registered versions by what they point at. Pure once made.
+
+    Attributes
+    ----------
+    by_run, by_model
+        Descriptions such as ``churn v3 (champion)`` by run id and by LoggedModel id.
+    by_path
+        The same by blob path, for versions registered by URI.
+    """
+
+    by_run: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_model: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    by_path: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def versions_of(
+        self, run_id: str, model_ids: Iterable[str], blob_paths: Iterable[str] = ()
+    ) -> tuple[str, ...]:
+        """Return the versions that name this run, these models or anything in these paths."""
+        found = list(self.by_run.get(run_id, ()))
+        for model_id in model_ids:
+            found.extend(self.by_model.get(model_id, ()))
+        for path in blob_paths:
+            for source, versions in self.by_path.items():
+                if (source + "/").startswith(path + "/") or (path + "/").startswith(source + "/"):
+                    found.extend(versions)
+        return tuple(dict.fromkeys(found))
+
+
+def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> RegistryIndex:
+    """Page through all versions of all registered models.
+
+    Parameters
+    ----------
+    blob_path
+        Turns an artifact URI into a blob path of our container; LocationError where it is none.
+
+    Notes
+    -----
+    ``search_model_versions`` leaves aliases out, so each registered model that has versions is
+    asked once. ``run_id`` and ``model_id`` may be missing or wrong, so the source counts too.
+    """
+    by_run: dict[str, list[str]] = defaultdict(list)
+    by_model: dict[str, list[str]] = defaultdict(list)
+    by_path: dict[str, list[str]] = defaultdict(list)
+    versions = list(iter_model_versions(client))
+    aliases = _aliases(client, {version.name for version in versions})
+    for version in versions:
+        names = aliases.get((version.name, str(version.version)), ())
+        text = f"{version.name} v{version.version}" + (f" ({', '.join(names)})" if names else "")
+        if version.run_id:
+            by_run[version.run_id].append(text)
+        model_id = getattr(version, "model_id", None)
+        if model_id:
+            by_model[model_id].append(text)
+        for source in {version.source, getattr(version, "storage_location", None)}:
+            if not source:
+                continue
+            if match := _RUNS_SOURCE.match(source):
+                by_run[match[1]].append(text)
+            elif match := _MODEL_SOURCE.match(source):
+                by_model[match[1]].append(text)
+            else:
+                try:
+                    by_path[blob_path(source)].append(text)
+                except LocationError:
+                    continue  # another store: nothing of ours
+    return RegistryIndex(
+        *(
+            {key: tuple(dict.fromkeys(texts)) for key, texts in index.items()}
+            for index in (by_run, by_model, by_path)
+        )
+    )
+
+
+def _aliases(client: MlflowClient, names: Iterable[str]) -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    token: str | None = None
+    wanted = set(names)
+    while wanted:
+        with asking("read the model registry"):
+            page = client.search_registered_models(max_results=100, page_token=token)
+        for model in page:
+            for alias, version in (model.aliases or {}).items():
+                found[model.name, str(version)].append(alias)
+        token = page.token
+        if not token:
+            break
+    return {key: tuple(sorted(aliases)) for key, aliases in found.items()}
