@@ -75,6 +75,8 @@ class Column:
         Smallest width in pixels.
     share
         Share of the width that is left over; 0 keeps the column at ``least``.
+    narrow
+        Smallest width where the page is narrow; 0 leaves the column out there.
     """
 
     key: str
@@ -82,6 +84,7 @@ class Column:
     kind: Kind
     least: int
     share: float = 0.0
+    narrow: int = 80
 
     @property
     def right(self) -> bool:
@@ -114,16 +117,16 @@ class Context:
 def default_columns(main_metric: str) -> tuple[Column, ...]:
     """Return the columns that a browser opens with."""
     return (
-        Column("run_name", "Run", "name", 126, 3),
-        Column("experiment_name", "Experiment", "text", 92, 2),
-        Column("status", "Status", "status", 86),
-        Column("start_time", "Started", "when", 72),
-        Column("duration", "Duration", "duration", 76),
-        Column(f"metrics.{main_metric}", main_metric, "metric", 84, 0.5),
-        Column("model", "Model", "model", 86),
-        Column("files", "Files", "count", 48),
-        Column("bytes", "Size", "size", 68),
-        Column("protected_by", "Protected by", "text", 96, 2),
+        Column("run_name", "Run", "name", 126, 3, 96),
+        Column("experiment_name", "Experiment", "text", 92, 2, 60),
+        Column("status", "Status", "status", 92, 0, 92),
+        Column("start_time", "Started", "when", 84, 0, 82),
+        Column("duration", "Duration", "duration", 76, 0, 0),
+        Column(f"metrics.{main_metric}", main_metric, "metric", 84, 0.5, 70),
+        Column("model", "Model", "model", 92, 0, 84),
+        Column("files", "Files", "count", 48, 0, 0),
+        Column("bytes", "Size", "size", 68, 0, 62),
+        Column("protected_by", "Protected by", "text", 96, 2, 64),
     )
 
 
@@ -136,14 +139,16 @@ def column_of(key: str) -> Column:
     return Column(key, key.removeprefix("params.").removeprefix("tags."), "text", 84, 1)
 
 
-def tracks(columns: Sequence[Column]) -> str:
+def tracks(columns: Sequence[Column], *, narrow: bool = False) -> str:
     """Return the CSS ``grid-template-columns`` of header and rows.
 
     No track depends on what a cell holds, so header and rows line up and never move.
     """
+    widths = [(column.narrow if narrow else column.least, column.share) for column in columns]
     return " ".join(
-        f"minmax({column.least}px,{column.share:g}fr)" if column.share else f"{column.least}px"
-        for column in columns
+        f"minmax({least}px,{share:g}fr)" if share else f"{least}px"
+        for least, share in widths
+        if least
     )
 
 
@@ -282,7 +287,7 @@ def cell(column: Column, record: Mapping[str, Any], context: Context) -> str:
     elif column.key == f"metrics.{context.main_metric}" and record.get("is_best") is True:
         inner = f'<span class="xm-best" title="best of its experiment">★</span>{inner}'
     elif column.key == "protected_by" and text:
-        inner = f'<span class="xm-sign">⚿</span>{inner}'
+        inner = f'<span class="xm-sign">◆</span>{inner}'
         classes += " xm-protected"
     return f'<div class="{classes}"{title}>{inner}</div>'
 

@@ -224,7 +224,7 @@ def _line_html(deletion: Deletion) -> str:
     else:
         sign, tone = "✓", "xm-good"
         if deletion.outcome == "protected":
-            sign, tone = "⚿", "xm-ask"
+            sign, tone = "◆", "xm-ask"
     mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
     name = f'<b class="xm-which"><bdi>{escape(deletion.name, 60)}</bdi></b>'
     text = f'<span class="{tone}" role="status">{mark}{escape(deletion.message, 600)}</span>'

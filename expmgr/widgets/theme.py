@@ -49,14 +49,14 @@ padding:2px 0 4px}
 color:var(--xm-fg);background-color:var(--xm-bg1);border:1px solid var(--xm-line);
 border-radius:3px;padding:0 6px;line-height:22px}
 .xm-root .xm-choice select{padding-right:20px}
-.xm-root .xm-spring{flex:1 1 0}
+.xm-root .xm-tools,.xm-root .xm-chooser{display:block}
 .xm-root .xm-frame{display:block;overflow-x:auto!important;border:1px solid var(--xm-line);
-border-radius:3px;container-type:inline-size}
+border-radius:3px;container:xm/inline-size}
 .xm-root .xm-head,.xm-root .xm-row{display:flex;flex-flow:row wrap;align-items:center;
 padding:0 6px;column-gap:6px;box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root .xm-head{background:var(--xm-bg2);min-height:28px}
-.xm-root .xm-row{min-height:29px}
-.xm-root .xm-row:hover{background:var(--xm-bg2)}
+.xm-root .xm-row{min-height:29px;padding-top:2px;padding-bottom:2px}
+.xm-root .xm-row:hover{background:rgba(128,128,128,.1)}
 .xm-root .xm-rows{display:block}
 .xm-root .xm-grid{display:grid;column-gap:8px;align-items:center;width:100%}
 .xm-root .xm-head-cells,.xm-root .xm-cells{flex:1 1 0;min-width:0}
@@ -66,6 +66,8 @@ white-space:nowrap;color:var(--xm-fg)}
 .xm-root .xm-head-cells .xm-button.xm-right{text-align:right}
 .xm-root .xm-head-cells .xm-button:hover{color:var(--xm-accent);text-decoration:underline}
 .xm-root .xm-cell{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
+.xm-root .xm-cell:not(.xm-right),.xm-root .xm-head-cells .xm-button:not(.xm-right){
+padding-left:6px}
 .xm-root .xm-right{text-align:right;font-variant-numeric:tabular-nums}
 .xm-root .xm-cell a{color:var(--jp-content-link-color,#1565c0);text-decoration:none}
 .xm-root .xm-cell a:hover{text-decoration:underline}
@@ -78,7 +80,7 @@ white-space:nowrap;color:var(--xm-fg)}
 .xm-root .xm-good{color:var(--xm-good)}
 .xm-root .xm-tick{width:18px;height:20px;margin:0;flex:none;min-width:0;overflow:hidden}
 .xm-root .xm-tick label{padding:0;width:auto;height:20px}
-.xm-root .xm-tick input{margin:3px 0 0 2px}
+.xm-root .xm-tick input{margin:1px 0 0 2px}
 .xm-root .xm-open{width:22px;padding:0;border:none;background:none;text-align:center}
 .xm-root .xm-delete{width:64px;padding:0;text-align:center}
 .xm-root .xm-delete:hover:enabled,.xm-root .xm-confirm{border-color:var(--xm-bad)}
@@ -87,7 +89,10 @@ white-space:nowrap;color:var(--xm-fg)}
 font-weight:600}
 .xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:64px;flex:none}
 .xm-root .xm-strip{flex:1 1 100%;display:flex;flex-flow:row wrap;gap:6px;align-items:center;
-padding:2px 0 5px 52px;box-sizing:border-box}
+padding:2px 0 3px 52px;box-sizing:border-box}
+.xm-root .xm-row>.xm-strip,.xm-root .xm-row>.xm-details{flex:0 0 auto;
+width:calc(100cqw - 14px);position:sticky;left:6px}
+.xm-root .xm-row>.xm-delete,.xm-root .xm-head>.xm-space-delete{position:sticky;right:6px}
 .xm-root .xm-line{flex:1 1 300px}
 .xm-root .xm-status{display:flex;flex-flow:row wrap;gap:2px 8px;align-items:center;
 overflow-wrap:anywhere}
@@ -122,11 +127,26 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
     columns
         What is shown: one rule gives header and rows the same tracks.
     """
-    gaps = 8 * (len(columns) - 1)
-    least = sum(column.least for column in columns) + gaps + 130
+    least = _least([column.least for column in columns])
+    slim = _least([column.narrow for column in columns if column.narrow])
+    root = f".xm-root.{scope}"
+    hidden = ",".join(
+        f"{root} .xm-grid>:nth-child({place})"
+        for place, column in enumerate(columns, 1)
+        if not column.narrow
+    )
     return (
         f"<style>{_RULES}"
-        f".xm-root.{scope} .xm-grid{{grid-template-columns:{tracks(columns)}}}"
-        f".xm-root.{scope} .xm-head,.xm-root.{scope} .xm-row{{min-width:{least}px}}"
+        f"{root} .xm-grid{{grid-template-columns:{tracks(columns)}}}"
+        f"{root} .xm-head,{root} .xm-row{{min-width:{least}px}}"
+        f"@container xm (max-width:{least - 1}px){{"
+        f"{root} .xm-grid{{grid-template-columns:{tracks(columns, narrow=True)}}}"
+        f"{root} .xm-head,{root} .xm-row{{min-width:{slim}px}}"
+        f"{hidden}{{display:none!important}}}}"
         "</style>"
     )
+
+
+def _least(widths: Sequence[int]) -> int:
+    """Return the width below which the table scrolls: its columns, gaps and controls."""
+    return sum(widths) + 8 * (len(widths) - 1) + 140
