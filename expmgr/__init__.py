@@ -61,6 +61,8 @@ __all__ = [
     "TrackingUnreachableError",
 ]
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "AzureBlobCredentials": "credentials",
     "DeletionPlan": "cleanup.plan",
@@ -77,10 +79,6 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("expmgr")
     if name not in __all__:
         message = f"module 'expmgr' has no attribute {name!r}"
         raise AttributeError(message)
@@ -90,4 +88,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *__all__})
