@@ -83,6 +83,7 @@ def _run_npm(node: Node, folder: Path) -> None:
         "--no-audit",
         "--no-fund",
         "--fetch-retries=1",
+        "--fetch-retry-mintimeout=1000",
         "--loglevel=error",
     ]
     try:

@@ -1,0 +1,137 @@
+"""``expmgr demo`` from start to end, as a person at a terminal runs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from conftest import NPM_DIR
+from jupyter_driver import REPOSITORY
+from mlflow import MlflowClient
+
+from expmgr.demo.azurite import ACCOUNT_KEY
+from expmgr.demo.data import DemoData
+from expmgr.demo.recipes import HOSTILE_NAME, RECIPES
+
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A data folder that finds Azurite installed; the runs are made by the first demo in it."""
+    folder = tmp_path_factory.mktemp("demo")
+    NPM_DIR.mkdir(parents=True, exist_ok=True)
+    (folder / "azurite").symlink_to(NPM_DIR, target_is_directory=True)
+    return DemoData(folder)
+
+
+def _command(data, *options):
+    return [sys.executable, "-m", "expmgr", "demo", "--data", str(data.folder), *options]
+
+
+def _environment():
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def first_check(data):
+    """What ``expmgr demo --check`` said in an empty folder."""
+    return subprocess.run(
+        _command(data, "--check"),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+
+
+def test_the_check_deletes_one_model_through_its_button(first_check):
+    assert first_check.returncode == 0, first_check.stdout + first_check.stderr
+    counts = [int(n) for n in re.findall(r"(?:before|after): +([\d,]+) blobs", first_check.stdout)]
+    removed = re.findall(r"^  - (\S+)", first_check.stdout, re.MULTILINE)
+    assert counts[0] - counts[1] == len(removed) > 0
+    assert f"Deleted {len(removed)} blob" in first_check.stdout
+    assert len({name.split("/artifacts/")[0] for name in removed}) == 1, "one model's files"
+
+
+def test_the_executed_notebook_holds_no_secret(first_check, data):
+    saved = (data.folder / "check.ipynb").read_text(encoding="utf-8")
+    assert '"output_type": "display_data"' in saved or '"execute_result"' in saved
+    for secret in (ACCOUNT_KEY, "AccountKey", "sig="):
+        assert secret not in saved
+
+
+def test_the_sample_runs_are_of_every_kind(first_check, data):
+    client = MlflowClient(data.tracking_uri)
+    experiments = client.search_experiments(filter_string="name LIKE 'demo / %'")
+    runs = client.search_runs([one.experiment_id for one in experiments])
+    by_name = {run.info.run_name: run for run in runs}
+
+    assert len(experiments) == 3
+    assert len(runs) == len(RECIPES) >= 24
+    assert sorted({run.info.status for run in runs}) == ["FAILED", "FINISHED", "RUNNING"]
+    assert HOSTILE_NAME in by_name
+    assert any("mlflow.log-model.history" in run.data.tags for run in runs)
+    assert any(run.outputs and run.outputs.model_outputs for run in runs)
+    accuracies = [run.data.metrics["accuracy"] for run in runs]
+    assert max(accuracies) - min(accuracies) > 0.5
+    champion = client.get_model_version_by_alias("digits-classifier", "champion")
+    assert champion.run_id in {run.info.run_id for run in runs}
+
+
+def test_a_second_start_makes_nothing_anew(first_check, data):
+    again = subprocess.run(
+        _command(data, "--check"),
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Training" not in again.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_ctrl_c_stops_everything_that_was_started(first_check, data):
+    demo = subprocess.Popen(
+        _command(data, "--no-browser"),
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        for line in demo.stdout:
+            if "JupyterLab: http://127.0.0.1:" in line:
+                break
+        started = psutil.Process(demo.pid).children(recursive=True)
+        assert len(started) >= 2, "Azurite and JupyterLab"
+
+        demo.send_signal(signal.SIGINT)
+        said = demo.communicate(timeout=60)[0]
+    finally:
+        demo.kill()
+        demo.wait()
+
+    assert demo.returncode == 0, said
+    assert "Stopped" in said
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert alive == []
+
+
+def test_a_missing_extra_is_one_line(monkeypatch, capsys, tmp_path):
+    from expmgr.demo import command
+
+    monkeypatch.setattr(command, "_NEEDED", ("no_such_package",))
+
+    assert command.run_demo(tmp_path) == 1
+
+    said = capsys.readouterr().err
+    assert said == "expmgr demo: no_such_package not installed, run: pip install 'expmgr[demo]'\n"
