@@ -149,5 +149,5 @@ def test_clearing_forgets_and_a_fresh_one_shares_nothing():
 
 
 def test_an_accumulator_refuses_the_values_of_another_metric():
-    with pytest.raises(InvalidInputError, match="'loss'.*'accuracy'"):
+    with pytest.raises(InvalidInputError, match=r"'loss'.*'accuracy'"):
         everything().accumulate(MetricValue("accuracy", 1))

@@ -1,0 +1,170 @@
+"""Keeping only the best model of an iteration.
+
+The better model is stored first, the superseded deleted after: a crash between the two leaves two
+models, never none. What is superseded is told by the ranking of that moment, which every process
+computes alike, so that parallel trials delete what the best one supersedes and never the best.
+Every deletion goes through the manager's ``delete_model``: plan, protection, journal.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from typing import TYPE_CHECKING, Protocol, cast
+
+from expmgr.errors import ExpmgrError, InvalidInputError
+from expmgr.results import DeletionResult
+from expmgr.training.models import best_model, stored_models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlflow import MlflowClient
+
+    from expmgr.cleanup.plan import DeletionPlan
+    from expmgr.training.models import StoredModel
+
+__all__ = ["DeletesModels", "as_deleter", "beats_or_equals", "passable", "supersede", "victims"]
+
+logger = logging.getLogger(__name__)
+
+
+class DeletesModels(Protocol):
+    """What this module needs of the manager."""
+
+    def plan_deletion(
+        self, run_ids: str, *, model_ids: Sequence[str] | None = None
+    ) -> DeletionPlan:
+        """See `ExperimentsManagerWithAzureBlobBackend.plan_deletion`."""
+
+    def delete_model(
+        self,
+        run_id: str,
+        experiment_id: str | None = None,
+        model_ids: Sequence[str] | None = None,
+        force: bool = False,  # noqa: FBT001, FBT002, RUF100 - the manager's signature
+        *,
+        plan: DeletionPlan | None = None,
+    ) -> DeletionResult:
+        """See `ExperimentsManagerWithAzureBlobBackend.delete_model`."""
+
+
+def beats_or_equals(quality: float, best: float | None, *, is_loss: bool) -> bool:
+    """Whether a finite quality is at least as good as the best; anything beats none. Pure."""
+    if best is None:
+        return True
+    return quality <= best if is_loss else quality >= best
+
+
+def victims(
+    models: Iterable[StoredModel],
+    best: StoredModel,
+    *,
+    is_loss: bool,
+    previous_best: StoredModel | None = None,
+) -> list[StoredModel]:
+    """Return the models that the best one supersedes. Pure.
+
+    Those saved to be kept only while best, and the best before this one however it was saved; of
+    them such as are not better than the best. Models of unknown quality are left.
+    """
+    return [
+        model
+        for model in models
+        if model.model_id != best.model_id
+        and (model.best_only or (previous_best is not None and model == previous_best))
+        and model.quality is not None
+        and best.quality is not None
+        and beats_or_equals(best.quality, model.quality, is_loss=is_loss)
+    ]
+
+
+def passable(reasons: Iterable[str], *, same_run: bool) -> bool:
+    """Whether none of the reasons speaks against deleting a superseded model. Pure.
+
+    "Best of its experiment" does not: protection looks at FINISHED runs and keeps all of a tie,
+    while the model that is at least as good has just been stored by a run that may still be
+    RUNNING. "Active" does not where the run itself replaces its own model. Every other reason
+    (registered, pinned, initial, used by another run, unknown) does.
+    """
+    return all(
+        reason.startswith("best:") or (same_run and reason.startswith("active:"))
+        for reason in reasons
+    )
+
+
+def as_deleter(manager: object) -> DeletesModels | None:
+    """Return the manager, if it is one that can delete models."""
+    return cast("DeletesModels", manager) if hasattr(manager, "delete_model") else None
+
+
+def supersede(
+    manager: object,
+    client: MlflowClient,
+    experiment_id: str,
+    main_metric: str,
+    *,
+    is_loss: bool,
+    run_id: str,
+    only_run: str | None = None,
+    previous_best: StoredModel | None = None,
+) -> tuple[DeletionResult, ...]:
+    """Delete what the best model of this moment supersedes.
+
+    Parameters
+    ----------
+    run_id
+        The run that asks; it may replace its own earlier models while it is RUNNING.
+    only_run
+        Delete models of this run alone.
+    previous_best
+        Superseded too where it was not saved as best-only.
+
+    Returns
+    -------
+    tuple of DeletionResult
+        One a run; a protected or failed one is still there. Nothing is raised: the new model is
+        stored, and a later call tries again.
+    """
+    models = stored_models(client, experiment_id, main_metric)
+    best = best_model(client, models, is_loss=is_loss)
+    if best is None:
+        return ()
+    by_run: dict[str, list[str]] = defaultdict(list)
+    for model in victims(models, best, is_loss=is_loss, previous_best=previous_best):
+        if only_run is None or model.run_id == only_run:
+            by_run[model.run_id].append(model.model_id)
+    results = tuple(
+        _delete(manager, victim, experiment_id, model_ids, same_run=victim in {run_id, only_run})
+        for victim, model_ids in by_run.items()
+    )
+    for result in results:
+        level = logging.INFO if result else logging.WARNING
+        logger.log(level, "superseded model of run %s: %s", result.run_id, result)
+    return results
+
+
+def _delete(
+    manager: object,
+    run_id: str,
+    experiment_id: str,
+    model_ids: Sequence[str],
+    *,
+    same_run: bool,
+) -> DeletionResult:
+    deleter = as_deleter(manager)
+    if deleter is None:
+        message = (
+            f"the superseded model of run {run_id} was kept: {type(manager).__name__} has no Azure "
+            "credentials to delete it with."
+        )
+        error = InvalidInputError(message, run_id=run_id)
+        return DeletionResult(run_id, "failed", message=message, error=error)
+    try:
+        plan = deleter.plan_deletion(run_id, model_ids=model_ids)
+        reasons = plan.runs[0].reasons
+        force = bool(reasons) and passable(reasons, same_run=same_run)
+        return deleter.delete_model(run_id, experiment_id, model_ids, force, plan=plan)
+    except ExpmgrError as error:
+        message = f"the superseded model of run {run_id} was kept: {error}"
+        return DeletionResult(run_id, "failed", message=message, error=error)

@@ -1,0 +1,92 @@
+"""The initial model: uploaded once, where every search of the plugin can start from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from expmgr.errors import InvalidInputError
+from expmgr.tracking.queries import asking, iter_runs, quoted
+from expmgr.training.iterations import (
+    artifact_root,
+    create_experiment,
+    free_name,
+    iter_plugin_experiments,
+)
+from expmgr.training.models import stored_models
+from expmgr.training.tags import INITIAL_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+    from expmgr.storage.store import Store
+    from expmgr.training.models import StoredModel
+
+__all__ = ["INITIAL_NAME", "begin_initial_run", "find_initial_model", "is_initial_run"]
+
+INITIAL_NAME = "initial model"
+
+
+def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
+    yield from iter_plugin_experiments(client, plugin_name, f"tags.{quoted(INITIAL_TAG)} = 'true'")
+
+
+def find_initial_model(
+    client: MlflowClient, plugin_name: str, main_metric: str
+) -> StoredModel | None:
+    """Return the plugin's initial model, the first one where two processes uploaded one each."""
+    for experiment in _homes(client, plugin_name):
+        condition = f"tags.{quoted(INITIAL_TAG)} = 'true' AND attributes.status = 'FINISHED'"
+        experiment_id = experiment.experiment_id
+        # A plugin has one such run, or a few of which the others FAILED.
+        for run in reversed(list(iter_runs(client, [experiment_id], condition))):
+            models = stored_models(client, experiment_id, main_metric, run_id=run.info.run_id)
+            if models:
+                return models[0]
+    return None
+
+
+def begin_initial_run(
+    client: MlflowClient, plugin_name: str, store: Store | None, *, proxied: bool
+) -> tuple[str, str]:
+    """Make the run that will hold the initial model; returns experiment id and run id."""
+    experiment = next(_homes(client, plugin_name), None)
+    if experiment is None:
+        experiment = _make_home(client, plugin_name, store, proxied=proxied)
+    with asking("make the initial model's run"):
+        run = client.create_run(
+            experiment.experiment_id, tags={INITIAL_TAG: "true"}, run_name=INITIAL_NAME
+        )
+    return experiment.experiment_id, str(run.info.run_id)
+
+
+def _make_home(
+    client: MlflowClient, plugin_name: str, store: Store | None, *, proxied: bool
+) -> Experiment:
+    name = f"{plugin_name} / {INITIAL_NAME}"
+    with asking(f"look for the experiment {name!r}"):
+        taken = client.get_experiment_by_name(name)
+    if taken is not None and taken.lifecycle_stage == "deleted":
+        free_name(client, taken)
+    elif taken is not None:
+        message = (
+            f"the experiment {name!r} is an iteration; rename it, the initial model needs the name."
+        )
+        raise InvalidInputError(message)
+    root = artifact_root(store, name) if store is not None and not proxied else None
+    return create_experiment(client, name, root, {INITIAL_TAG: "true"})
+
+
+def is_initial_run(client: MlflowClient, run_id: str) -> bool:
+    """Whether a run holds an initial model.
+
+    Raises
+    ------
+    NotFoundError
+        No such run.
+    """
+    with asking(f"read run {run_id}", run_id=run_id):
+        tags = client.get_run(run_id).data.tags
+    return bool(tags.get(INITIAL_TAG) == "true")

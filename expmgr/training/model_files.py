@@ -1,0 +1,159 @@
+"""Where a model's files are written and read: Azure by our credentials, or MLflow's own way."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from expmgr.storage.location import logged_model_location, run_model_location
+from expmgr.storage.store import Store
+from expmgr.storage.transfer import (
+    BLOCK_SIZE,
+    WORKERS,
+    AzureFolder,
+    RemoteFolder,
+    ServedFolder,
+    Transfer,
+    download_folder,
+    upload_folder,
+)
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+
+    from expmgr.credentials import AzureBlobCredentials
+    from expmgr.retry import RetryConfig
+    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.location import Location
+    from expmgr.storage.transfer import TransferProgress
+
+    OnProgress = Callable[[TransferProgress], None]
+
+__all__ = ["ModelFiles", "temporary_folder"]
+
+_CONNECTIONS = 4 * WORKERS
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Moves model folders between this machine and where MLflow says that they lie.
+
+    Attributes
+    ----------
+    tracking_uri
+        The server that proxies ``mlflow-artifacts:``.
+    retry
+        How often each file is tried.
+    credentials, blob_store
+        Our own way to Azure; without them MLflow's artifact repositories do the work, with what
+        they find in the environment.
+    """
+
+    tracking_uri: str
+    retry: RetryConfig
+    credentials: AzureBlobCredentials | None = None
+    blob_store: BlobStore | None = None
+
+    def upload(
+        self,
+        folder: Path,
+        uri: str,
+        model_id: str,
+        *,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Transfer:
+        """Upload a folder as a LoggedModel's files.
+
+        Parameters
+        ----------
+        uri
+            The LoggedModel's ``artifact_location``.
+
+        Raises
+        ------
+        LocationError
+            It is not in the credentials' container, or not where MLflow puts that model.
+        StorageError
+            A file could not be uploaded.
+        """
+        with self._folder(uri, lambda store: logged_model_location(uri, model_id, store)) as remote:
+            return upload_folder(
+                folder, remote, params=self.retry.upload, on_progress=on_progress, cancel=cancel
+            )
+
+    def download(
+        self,
+        uri: str,
+        model_id: str,
+        folder: Path,
+        *,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Transfer:
+        """Download a LoggedModel's files."""
+        with self._folder(uri, lambda store: logged_model_location(uri, model_id, store)) as remote:
+            return self._download(remote, folder, on_progress, cancel)
+
+    def download_run_model(
+        self,
+        uri: str,
+        run_id: str,
+        path: str,
+        folder: Path,
+        *,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Transfer:
+        """Download a model that MLflow 2 logged below a run's artifacts (``uri``)."""
+
+        def locate(store: Store) -> Location:
+            return run_model_location(uri, run_id, path, store)
+
+        with self._folder(uri, locate, path) as remote:
+            return self._download(remote, folder, on_progress, cancel)
+
+    def _download(
+        self,
+        remote: RemoteFolder,
+        folder: Path,
+        on_progress: OnProgress | None,
+        cancel: threading.Event | None,
+    ) -> Transfer:
+        return download_folder(
+            remote, folder, params=self.retry.download, on_progress=on_progress, cancel=cancel
+        )
+
+    @contextmanager
+    def _folder(
+        self, uri: str, locate: Callable[[Store], Location], below: str = ""
+    ) -> Iterator[RemoteFolder]:
+        if self.credentials is None or urlsplit(uri).scheme == "mlflow-artifacts":
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            whole = f"{uri.rstrip('/')}/{below}" if below else uri
+            yield ServedFolder(get_artifact_repository(whole, tracking_uri=self.tracking_uri))
+            return
+        assert self.blob_store is not None  # noqa: S101 - both or neither, for mypy
+        location = locate(Store.of(self.credentials))
+        with self.credentials.service_client(
+            pool_size=_CONNECTIONS,
+            max_block_size=BLOCK_SIZE,
+            max_single_put_size=BLOCK_SIZE,
+            max_single_get_size=BLOCK_SIZE,
+            max_chunk_get_size=BLOCK_SIZE,
+        ) as service:
+            container = service.get_container_client(self.credentials.container_name)
+            yield AzureFolder(container, location.path, self.blob_store.list)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a path for a new folder, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix="expmgr-model-") as parent:
+        yield Path(parent) / "model"

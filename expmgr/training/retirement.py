@@ -1,0 +1,242 @@
+"""Deleting a whole iteration: its models first, then the experiment.
+
+The order makes it safe to be interrupted: the experiment is marked ``deleting`` before anything
+goes, and a second call finishes marked iterations before it looks for another one. The experiment
+goes to MLflow's trash under another name, so that its own is free again; while any of its models
+is protected it stays as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from expmgr.errors import ExpmgrError, InvalidInputError
+from expmgr.formatting import format_bytes, format_count
+from expmgr.results import DeletionResult
+from expmgr.tracking.queries import iter_logged_models, iter_runs, quoted
+from expmgr.training.best_only import as_deleter, beats_or_equals, passable
+from expmgr.training.iterations import (
+    DELETING,
+    FINISHED,
+    free_name,
+    is_iteration,
+    iter_plugin_experiments,
+    mark,
+    newest,
+    state_of,
+)
+from expmgr.training.models import best_model, stored_models
+from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+    from expmgr.training.best_only import DeletesModels
+
+__all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
+
+_HISTORY_TAG = "mlflow.log-model.history"
+
+
+@dataclass(frozen=True)
+class IterationDeletion:
+    """How the deletion of an iteration ended; ``bool(deletion)`` is whether it is gone.
+
+    Attributes
+    ----------
+    outcome
+        ``deleted``, ``not_found`` (there was no such iteration), ``protected`` (some models must
+        stay, and so the experiment did; the others are gone) or ``failed``.
+    experiment_id, name
+        The iteration.
+    results
+        One a run that had a model.
+    message
+        One line for a person.
+    """
+
+    outcome: Literal["deleted", "not_found", "protected", "failed"]
+    experiment_id: str = ""
+    name: str = ""
+    results: tuple[DeletionResult, ...] = ()
+    message: str = ""
+
+    def __bool__(self) -> bool:
+        return self.outcome == "deleted"
+
+    @property
+    def kept(self) -> tuple[DeletionResult, ...]:
+        """Models that are still there, with the reasons."""
+        return tuple(one for one in self.results if one.outcome in {"protected", "failed"})
+
+    @property
+    def files(self) -> int:
+        """Files that were deleted."""
+        return sum(result.files for result in self.results)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that were deleted."""
+        return sum(result.bytes for result in self.results)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def iteration_to_delete(
+    client: MlflowClient, plugin_name: str, current: Experiment | None
+) -> Experiment | None:
+    """Return the iteration whose deletion was interrupted, else the one before the current one.
+
+    Without a current iteration that is the newest.
+    """
+    condition = f"tags.{quoted(ITERATION_TAG)} = '{DELETING}'"
+    for experiment in iter_plugin_experiments(client, plugin_name, condition):
+        if is_iteration(experiment):
+            return experiment
+    return next(newest(client, plugin_name, before=current), None)
+
+
+class _Successors:
+    """The best model of the iterations after one, asked for when it is first needed."""
+
+    def __init__(self, client: MlflowClient, plugin_name: str, experiment: Experiment) -> None:
+        self.client = client
+        self.experiment = experiment
+        self.metric = experiment.tags.get(METRIC_TAG, "")
+        self.is_loss = experiment.tags.get(LOSS_TAG) == "true"
+        self._plugin_name = plugin_name
+        self._best: list[float] | None = None
+
+    def replace(self, run_id: str) -> bool:
+        """Whether a later iteration stores a model at least as good as any of this run's."""
+        mine = stored_models(self.client, self.experiment.experiment_id, self.metric, run_id=run_id)
+        if not mine or any(model.quality is None for model in mine):
+            return False
+        if self._best is None:
+            self._best = [quality for quality in self._qualities() if quality is not None]
+        return all(
+            any(
+                beats_or_equals(quality, model.quality, is_loss=self.is_loss)
+                for quality in self._best
+            )
+            for model in mine
+        )
+
+    def _qualities(self) -> Iterator[float | None]:
+        for later in newest(self.client, self._plugin_name):
+            if later.experiment_id == self.experiment.experiment_id:
+                return
+            same_goal = (later.tags.get(METRIC_TAG), later.tags.get(LOSS_TAG)) == (
+                self.metric,
+                "true" if self.is_loss else "false",
+            )
+            if same_goal and state_of(later) != DELETING:
+                models = stored_models(self.client, later.experiment_id, self.metric)
+                best = best_model(self.client, models, is_loss=self.is_loss)
+                yield best.quality if best is not None else None
+
+
+def delete_iteration(
+    manager: object,
+    client: MlflowClient,
+    plugin_name: str,
+    experiment: Experiment,
+    *,
+    force: bool,
+) -> IterationDeletion:
+    """Delete an iteration's models, then archive and delete the experiment.
+
+    Protection is obeyed. The best model of the iteration may go only where a later iteration
+    stores one that is at least as good; else it stays, and the experiment with it.
+
+    Runs without a model lose nothing but their place: they go to the trash with the experiment.
+    Artifacts that MLflow never recorded as a model stay in storage, for the orphan sweep.
+    """
+    deleter = as_deleter(manager)
+    if deleter is None:
+        message = (
+            f"{type(manager).__name__} has no Azure credentials to delete models with; use "
+            "ExperimentsManagerWithAzureBlobBackend."
+        )
+        raise InvalidInputError(message)
+    name, experiment_id = experiment.name, experiment.experiment_id
+    before = state_of(experiment)
+    mark(client, experiment, DELETING)
+    results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
+    active = {result.run_id for result in results}
+    successors = _Successors(client, plugin_name, experiment)
+    results.extend(
+        _delete(deleter, run_id, successors, force=force)
+        for run_id in _runs_with_models(client, experiment_id)
+        if run_id not in active
+    )
+    gone = IterationDeletion("deleted", experiment_id, name, tuple(results))
+    outcomes = {result.outcome for result in results}
+    if not gone.kept:
+        free_name(client, experiment)
+        size = f"{format_count(gone.files, 'file')}, {format_bytes(gone.bytes)}"
+        message = f"deleted the iteration {name!r} with its models ({size})."
+        return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
+    mark(client, experiment, FINISHED if before == DELETING else before)
+    kept = "; ".join(f"run {one.run_id}: {one}" for one in gone.kept[:5])
+    advice = (
+        "Call again to go on."
+        if "failed" in outcomes
+        else "force=True deletes them as well; unpin or unregister to delete them one by one."
+    )
+    message = (
+        f"the iteration {name!r} stays, since {format_count(len(gone.kept), 'model')} of it did: "
+        f"{kept}. {advice}"
+    )
+    outcome: Literal["failed", "protected"] = "failed" if "failed" in outcomes else "protected"
+    return IterationDeletion(outcome, experiment_id, name, tuple(results), message)
+
+
+def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResult]:
+    """Return runs under way, with a model or not, whose experiment must not go from under them."""
+    found = []
+    for status in ("RUNNING", "SCHEDULED"):
+        for run in iter_runs(client, [experiment_id], f"attributes.status = '{status}'"):
+            reason = f"active: the run is {status}"
+            found.append(
+                DeletionResult(
+                    run.info.run_id, "protected", message=f"kept ({reason})", reasons=(reason,)
+                )
+            )
+    return found
+
+
+def _runs_with_models(client: MlflowClient, experiment_id: str) -> list[str]:
+    made = [
+        model.source_run_id
+        for model in iter_logged_models(client, [experiment_id])
+        if model.source_run_id and model.tags.get(MODEL_TAG) != "deleted"
+    ]
+    logged = [
+        run.info.run_id
+        for run in iter_runs(client, [experiment_id], f"tags.{quoted(_HISTORY_TAG)} LIKE '%'")
+    ]
+    return list(dict.fromkeys([*made, *logged]))
+
+
+def _delete(
+    manager: DeletesModels, run_id: str, successors: _Successors, *, force: bool
+) -> DeletionResult:
+    experiment_id = successors.experiment.experiment_id
+    try:
+        result = manager.delete_model(run_id, experiment_id, None, force)
+        if result.outcome != "protected" or not passable(result.reasons, same_run=False):
+            return result
+        if not successors.replace(run_id):
+            return result
+        plan = manager.plan_deletion(run_id)
+        if not passable(plan.runs[0].reasons, same_run=False):
+            return result
+        return manager.delete_model(run_id, experiment_id, None, True, plan=plan)  # noqa: FBT003, RUF100
+    except ExpmgrError as error:
+        return DeletionResult(run_id, "failed", message=str(error), error=error)

@@ -1,0 +1,159 @@
+"""`save_model` and `upload_initial_model`, step by step."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from expmgr.training.best_only import beats_or_equals, supersede
+from expmgr.training.initial_model import begin_initial_run, find_initial_model
+from expmgr.training.models import best_model, log_model, stored_models
+from expmgr.training.runs import end_run, now_ms
+from expmgr.training.saved_model import SavedModel
+from expmgr.training.tags import BEST_ONLY_TAG
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    from expmgr.results import DeletionResult
+    from expmgr.training.mixin import TrainingMixin
+    from expmgr.training.model_files import OnProgress
+    from expmgr.training.models import StoredModel
+    from expmgr.training.runs import OpenRun
+
+__all__ = ["save_initial_model", "save_model"]
+
+
+def save_model(
+    manager: TrainingMixin,
+    run: OpenRun,
+    model: object,
+    *,
+    quality: float | None,
+    best_only: bool,
+    flavor: str | None,
+    options: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+    cancel: threading.Event | None,
+) -> SavedModel:
+    """Store the model, unless a better one is there; then delete what it supersedes."""
+    client, metric = manager.client, manager.main_metric
+    best: StoredModel | None = None
+    if best_only:
+        models = stored_models(client, run.experiment_id, metric)
+        best = best_model(client, models, is_loss=manager.is_loss)
+        best_quality = None if best is None else best.quality
+        if (
+            quality is None
+            or not math.isfinite(quality)
+            or not beats_or_equals(quality, best_quality, is_loss=manager.is_loss)
+        ):
+            return SavedModel(run.run_id, False, quality=quality, best_quality=best_quality)
+    logged, done = log_model(
+        client,
+        manager._model_files(),  # noqa: SLF001 - the mixin is this module's other half
+        model,
+        run_id=run.run_id,
+        experiment_id=run.experiment_id,
+        flavor=flavor,
+        requirements=manager.requirements,
+        options=options,
+        params=run.params,
+        tags={BEST_ONLY_TAG: "true"} if best_only else {},
+        quality=_entry(client, run, metric, quality),
+        on_progress=on_progress,
+        cancel=cancel,
+    )
+    superseded: tuple[DeletionResult, ...] = ()
+    if best_only:
+        run.best_only = True
+        superseded = supersede(
+            manager,
+            client,
+            run.experiment_id,
+            metric,
+            is_loss=manager.is_loss,
+            run_id=run.run_id,
+            previous_best=best,
+        )
+    return SavedModel(
+        run.run_id,
+        True,
+        model_id=logged.model_id,
+        url=logged.artifact_location,
+        quality=quality,
+        best_quality=None if best is None else best.quality,
+        files=done.files,
+        bytes=done.bytes,
+        seconds=done.seconds,
+        superseded=superseded,
+    )
+
+
+def _entry(client: MlflowClient, run: OpenRun, metric: str, quality: float | None) -> Metric | None:
+    """Return the main metric's entry in the run's history, as it is repeated for the model."""
+    from mlflow.entities import Metric
+
+    if quality is None:
+        return None
+    entry = run.last.get(metric)
+    if entry is None or entry.value != quality:
+        history = client.get_metric_history(run.run_id, metric)
+        same = [one for one in history if one.value == quality]
+        entry = max(same, key=lambda one: (one.timestamp, one.step), default=None)
+    return Metric(metric, quality, now_ms(), 0) if entry is None else entry
+
+
+def save_initial_model(
+    manager: TrainingMixin,
+    model: object,
+    *,
+    flavor: str | None,
+    options: Mapping[str, Any] | None,
+    on_progress: OnProgress | None,
+    cancel: threading.Event | None,
+) -> SavedModel:
+    """Store the plugin's initial model where it has none."""
+    client, plugin_name = manager.client, manager.plugin_name
+    there = find_initial_model(client, plugin_name, manager.main_metric)
+    if there is not None:
+        return SavedModel(there.run_id, False, model_id=there.model_id, url=there.uri)
+    experiment_id, run_id = begin_initial_run(
+        client,
+        plugin_name,
+        manager._store(),  # noqa: SLF001 - see above
+        proxied=manager._is_proxied(),  # noqa: SLF001
+    )
+    try:
+        logged, done = log_model(
+            client,
+            manager._model_files(),  # noqa: SLF001
+            model,
+            run_id=run_id,
+            experiment_id=experiment_id,
+            flavor=flavor,
+            requirements=manager.requirements,
+            options=options,
+            params={},
+            tags={},
+            quality=None,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+    except BaseException:
+        end_run(client, run_id, failed=True)
+        raise
+    end_run(client, run_id, failed=False)
+    return SavedModel(
+        run_id,
+        True,
+        model_id=logged.model_id,
+        url=logged.artifact_location,
+        files=done.files,
+        bytes=done.bytes,
+        seconds=done.seconds,
+    )
