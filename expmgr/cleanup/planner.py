@@ -159,6 +159,8 @@ class Planner:
                 return _Draft(replace(plan, problem=blocked))
             if found.note and not plan.files:
                 return _Draft(replace(plan, problem=f"run {run_id}: {found.note}."))
+            if not plan.files:
+                return _Draft(plan)  # nothing is there that could be protected
             return _Draft(plan, _subject(run, models, plan), run.data.metrics)
         except InvalidInputError as error:
             if not isinstance(error, LocationError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from expmgr.errors import LocationError
-from expmgr.tracking.queries import asking, iter_model_versions
+from expmgr.tracking.queries import asking, ensure_reachable, iter_model_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +67,9 @@ def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> Regi
     by_run: dict[str, list[str]] = defaultdict(list)
     by_model: dict[str, list[str]] = defaultdict(list)
     by_path: dict[str, list[str]] = defaultdict(list)
+    # The client has no public name for its registry; asked first, since MLflow's own retries
+    # against a closed port go on for four minutes.
+    ensure_reachable(client._registry_uri or "")  # noqa: SLF001
     versions = list(iter_model_versions(client))
     aliases = _aliases(client, {version.name for version in versions})
     for version in versions:
