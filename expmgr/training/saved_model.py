@@ -37,6 +37,8 @@ class SavedModel:
         Of the upload.
     superseded
         How the deletion of each superseded model ended; protected ones were kept.
+    message
+        Why it was not saved, where that is not the quality.
     """
 
     run_id: str
@@ -50,6 +52,7 @@ class SavedModel:
     bytes: int = 0
     seconds: float = 0.0
     superseded: tuple[DeletionResult, ...] = ()
+    message: str = ""
 
     def __bool__(self) -> bool:
         return self.saved
@@ -67,6 +70,8 @@ class SavedModel:
         )
 
     def __str__(self) -> str:
+        if self.message:
+            return self.message
         if not self.saved:
             return (
                 f"not saved: {format_metric(self.quality)} does not reach the iteration's best, "

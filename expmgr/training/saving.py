@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from expmgr.results import DeletionResult
-    from expmgr.training.mixin import TrainingMixin
+    from expmgr.training.base import TrainingBase
     from expmgr.training.model_files import OnProgress
     from expmgr.training.models import StoredModel
     from expmgr.training.runs import OpenRun
@@ -29,7 +29,7 @@ __all__ = ["save_initial_model", "save_model"]
 
 
 def save_model(
-    manager: TrainingMixin,
+    manager: TrainingBase,
     run: OpenRun,
     model: object,
     *,
@@ -109,7 +109,7 @@ def _entry(client: MlflowClient, run: OpenRun, metric: str, quality: float | Non
 
 
 def save_initial_model(
-    manager: TrainingMixin,
+    manager: TrainingBase,
     model: object,
     *,
     flavor: str | None,
@@ -121,7 +121,13 @@ def save_initial_model(
     client, plugin_name = manager.client, manager.plugin_name
     there = find_initial_model(client, plugin_name, manager.main_metric)
     if there is not None:
-        return SavedModel(there.run_id, False, model_id=there.model_id, url=there.uri)
+        return SavedModel(
+            there.run_id,
+            False,
+            model_id=there.model_id,
+            url=there.uri,
+            message=f"not saved: plugin {plugin_name!r} has an initial model, which stays",
+        )
     experiment_id, run_id = begin_initial_run(
         client,
         plugin_name,
