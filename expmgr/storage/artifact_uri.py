@@ -22,6 +22,7 @@ __all__ = ["parse_artifact_uri"]
 
 _PROXY_ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _SERVICES = {"wasbs": {"blob"}, "abfss": {"dfs", "blob"}}
 _PORTS = {"http": 80, "https": 443}
 
@@ -160,7 +161,7 @@ def _proxied_path(path: str, uri: str, store: Store, artifacts_destination: str 
         )
     if artifacts_destination.startswith("mlflow-artifacts:"):
         raise LocationError("artifacts_destination cannot itself be an mlflow-artifacts: URI")
-    below = path.removeprefix(f"{_PROXY_ROOT}/").lstrip("/")
+    below = path.removeprefix(f"{_PROXY_ROOT}/").removeprefix("/")
     blob_path = _path(f"/{below}", uri, quoted=True)
     root = artifacts_destination.rstrip("/")
     if _is_container_root(root):
@@ -182,6 +183,8 @@ def _path(path: str, uri: str, *, quoted: bool = False) -> str:
     plain = unquote(path, errors="strict") if quoted and _is_utf8(path) else path
     if quoted and plain.count("/") != path.count("/"):
         raise LocationError(f"{_shown(uri)} hides a slash behind percent-encoding: refused")
+    if quoted and _ESCAPE.search(plain):
+        raise LocationError(f"{_shown(uri)} is percent-encoded twice: refused")
     trimmed = plain.removeprefix("/").removesuffix("/")
     return check_path(trimmed, what=f"the path of {_shown(uri)},")
 

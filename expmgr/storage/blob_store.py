@@ -272,11 +272,12 @@ class BlobStore:
             deletion.report(note)
 
         def attempt() -> None:
-            done = deletion.files
+            done, passes = deletion.files, deletion.passes
             try:
                 deletion.run_pass()
             except Exception as error:
-                log.append(attempt_line(deletion, done, error))
+                if deletion.passes > passes:
+                    log.append(attempt_line(deletion, done, error))
                 raise
             log.append(attempt_line(deletion, done, None))
 

@@ -150,6 +150,7 @@ class Deletion:
         """
         from expmgr.retry import retry_after
 
+        self._check_cancel()  # before the books of the last pass are closed
         self.passes += 1
         self._begin()
         try:

@@ -37,6 +37,12 @@ def _left_count(deletion: Deletion) -> str:
     return count if deletion.listed_all else f"at least {count}"
 
 
+def _what_is_left(deletion: Deletion) -> str:
+    if not deletion.left:
+        return "what is left could not be listed" if deletion.passes else "nothing was begun"
+    return f"{_left_count(deletion)} left: {_left_names(deletion)}"
+
+
 def _left_names(deletion: Deletion) -> str:
     names = list(deletion.left)
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
@@ -51,7 +57,7 @@ def _deleted(deletion: Deletion) -> str:
 def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelledError:
     """Make the error of a deletion that was cancelled."""
     return DeletionCancelledError(
-        f"cancelled: {_deleted(deletion)}; {_left_count(deletion)} left. Delete again for the rest",
+        f"cancelled: {_deleted(deletion)}; {_what_is_left(deletion)}. Delete again for the rest",
         files=deletion.files,
         bytes=deletion.bytes,
         attempts=deletion.passes,
@@ -77,10 +83,8 @@ def failed_error(
     else:
         how = f"not finished within {format_seconds(params.deadline)}"
     text = f"deletion {how}: {because(error)}; {_deleted(deletion)}"
-    if deletion.left:
-        text = f"{text}; {_left_count(deletion)} left: {_left_names(deletion)}"
-    elif not deletion.listed_all:
-        text = f"{text}; what is left could not be listed"
+    if deletion.left or not deletion.listed_all:
+        text = f"{text}; {_what_is_left(deletion)}"
     if transient:
         text = f"{text}. Delete again for the rest"
     return DeletionError(
