@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.errors import DeletionError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.widgets.stale import mark_as_killed
 from expmgr.widgets.text import plain, redact
 
 if TYPE_CHECKING:
@@ -43,10 +44,14 @@ class Deletion:
         True when it ended otherwise than wished, and Retry makes sense.
     log
         Attempt by attempt.
+    kind
+        ``kill`` is not a deletion: it marks a dead run as killed, with the same two clicks.
     """
 
     run_id: str
     name: str
+    kind: Literal["delete", "kill"] = "delete"
+    days: float = 0.0
     phase: Phase = "planning"
     message: str = ""
     plan: Any = None
@@ -119,6 +124,8 @@ class Deletions:
         Told the run whose row should be drawn again.
     finished
         Told each result, so that the table can follow.
+    killed
+        Told each run that was marked as killed.
     take_back
         Seconds after which an unconfirmed deletion is taken back.
     """
@@ -130,6 +137,7 @@ class Deletions:
         *,
         changed: Callable[[str], None],
         finished: Callable[[DeletionResult], None],
+        killed: Callable[[str], None],
         take_back: float = 15.0,
         patience: float = 4.0,
     ) -> None:
@@ -137,6 +145,7 @@ class Deletions:
         self._loop = loop
         self._changed = changed
         self._finished = finished
+        self._killed = killed
         self._take_back = take_back
         self._patience = patience
         self._by_run: dict[str, Deletion] = {}
@@ -172,6 +181,40 @@ class Deletions:
             slow_after=self._patience,
         )
         self._changed(run_id)
+
+    def ask_to_kill(self, run_id: str, name: str, days: float) -> None:
+        """First click on a run that seems dead."""
+        known = self._by_run.get(run_id)
+        if known is not None and (known.busy or known.phase == "armed"):
+            return
+        deletion = Deletion(run_id, name, kind="kill", days=days, phase="armed")
+        deletion.message = (
+            "Nothing has moved for days. Mark this run as KILLED? Its model can be deleted then."
+        )
+        deletion.confirm_text = "Mark as killed"
+        self._by_run[run_id] = deletion
+        self._arm_timer(deletion)
+
+    def _arm_timer(self, deletion: Deletion) -> None:
+        deletion.timer = self._loop.later(self._take_back, lambda: self.take_back(deletion.run_id))
+        self._changed(deletion.run_id)
+
+    def _kill(self, deletion: Deletion) -> None:
+        deletion.message = "Marking as killed …"
+
+        def done(words: str | None, error: Exception | None) -> None:
+            deletion.phase, deletion.failed = "ended", error is not None
+            if error is not None:
+                deletion.message = f"Not marked as killed: {describe_failure(error)}"
+            else:
+                deletion.message, deletion.outcome = str(words), "killed"
+                self._killed(deletion.run_id)
+            self._changed(deletion.run_id)
+
+        deletion.job = self._loop.work(
+            lambda: mark_as_killed(self._manager, deletion.run_id, deletion.days), done
+        )
+        self._changed(deletion.run_id)
 
     def _planned(self, deletion: Deletion, plan: Any, error: Exception | None) -> None:
         if error is not None:
@@ -210,15 +253,14 @@ class Deletions:
         else:
             deletion.message = f"Delete {amount}?"
             deletion.confirm_text = f"Delete {format_count(deletion.files, 'file')}"
-        deletion.timer = self._loop.later(self._take_back, lambda: self.take_back(deletion.run_id))
-        self._changed(deletion.run_id)
+        self._arm_timer(deletion)
 
     def take_back(self, run_id: str) -> None:
         """Cancel: forget an unconfirmed deletion, or stop a running one after its batches."""
         deletion = self._by_run.get(run_id)
         if deletion is None:
             return
-        if deletion.phase == "armed" or deletion.phase == "planning":
+        if deletion.phase in ("armed", "planning"):
             deletion.cancel.set()
             if deletion.job is not None:
                 deletion.job.abandon()
@@ -243,6 +285,9 @@ class Deletions:
         deletion.phase, deletion.failed, deletion.log = "running", False, ()
         deletion.message, deletion.progress = "Deleting …", None
         deletion.began = time.monotonic()
+        if deletion.kind == "kill":
+            self._kill(deletion)
+            return
 
         def on_progress(progress: DeletionProgress) -> None:
             now = time.monotonic()

@@ -120,6 +120,7 @@ class Row:
         deletion: Deletion | None,
         selected: bool,
         opened: widgets.Widget | None = None,
+        stale: bool = False,
     ) -> None:
         """Show a run, or nothing.
 
@@ -135,6 +136,8 @@ class Row:
             Whether its box is ticked.
         opened
             The details panel, where it is open under this row.
+        stale
+            Whether the run seems dead, so that its button marks it as killed.
         """
         if record is None:
             self.run_id, self.status, self.log = "", "", ()
@@ -151,12 +154,18 @@ class Row:
             self.details_button.description = "▾" if opened is not None else "▸"
             self.details_button.tooltip = f"Details of {name}"
         if not self._read_only:
-            self._bind_controls(record, name, deletion, selected=selected)
+            self._bind_controls(record, name, deletion, selected=selected, stale=stale)
         self._bind_strip(deletion)
         self.box.layout = self._kit.shown
 
     def _bind_controls(
-        self, record: Mapping[str, Any], name: str, deletion: Deletion | None, *, selected: bool
+        self,
+        record: Mapping[str, Any],
+        name: str,
+        deletion: Deletion | None,
+        *,
+        selected: bool,
+        stale: bool,
     ) -> None:
         able = is_deletable(record)
         phase = deletion.phase if deletion is not None else ""
@@ -171,10 +180,14 @@ class Row:
             self._binding = False
         button = self.delete_button
         with button.hold_sync():
-            button.description = "Retry" if retry else "Delete"
+            button.description = "Retry" if retry else "Mark killed" if stale else "Delete"
             button.disabled = phase in ("planning", "running", "stopping")
-            button.tooltip = f"{'Retry deleting' if retry else 'Delete'} the model of {name}"
-            offered = (able or retry) and phase != "armed"
+            button.tooltip = (
+                f"Mark {name} as killed"
+                if stale
+                else f"{'Retry deleting' if retry else 'Delete'} the model of {name}"
+            )
+            offered = (able or retry or stale) and phase != "armed"
             button.layout = self._kit.shown if offered else self._kit.ghost
 
     def _bind_strip(self, deletion: Deletion | None) -> None:

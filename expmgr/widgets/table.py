@@ -139,4 +139,5 @@ class RunTable:
             deletion=deletion_of(run_id),
             selected=run_id in selected,
             opened=opened[1] if opened is not None and opened[0] == run_id else None,
+            stale=run_id in (context.stale or {}),
         )

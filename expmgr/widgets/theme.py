@@ -82,12 +82,13 @@ padding-left:6px}
 .xm-root .xm-tick label{padding:0;width:auto;height:20px}
 .xm-root .xm-tick input{margin:1px 0 0 2px}
 .xm-root .xm-open{width:22px;padding:0;border:none;background:none;text-align:center}
-.xm-root .xm-delete{width:64px;padding:0;text-align:center}
+.xm-root .xm-spring{flex:1 1 0}
+.xm-root .xm-delete{width:80px;padding:0;text-align:center}
 .xm-root .xm-delete:hover:enabled,.xm-root .xm-confirm{border-color:var(--xm-bad)}
 .xm-root .xm-delete:hover:enabled{color:var(--xm-bad)}
 .xm-root .xm-confirm{background:var(--xm-bad);color:var(--jp-ui-inverse-font-color0,#fff);
 font-weight:600}
-.xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:64px;flex:none}
+.xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:80px;flex:none}
 .xm-root .xm-strip{flex:1 1 100%;display:flex;flex-flow:row wrap;gap:6px;align-items:center;
 padding:2px 0 3px 52px;box-sizing:border-box}
 .xm-root .xm-row>.xm-strip,.xm-root .xm-row>.xm-details{flex:0 0 auto;
@@ -114,6 +115,35 @@ font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .xm-root .xm-foot{display:flex;flex-flow:row wrap;gap:6px;align-items:center;padding:5px 0 2px}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
 .xm-root .xm-dim{color:var(--xm-dim)}
+.xm-root .xm-many{width:100%;margin:2px 0 6px}
+.xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);border:1px solid var(--xm-line)}
+.xm-root .xm-bulk{display:flex;flex-flow:row wrap;gap:6px;align-items:flex-start;padding:6px 8px;
+margin:0 0 6px;border:1px solid var(--xm-line);border-left:3px solid var(--xm-warn);
+border-radius:3px}
+.xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
+.xm-root .xm-copy{user-select:all}
+.xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
+.xm-root .xm-sections{display:grid;grid-template-columns:repeat(auto-fit,minmax(250px,1fr));
+gap:4px 18px}
+.xm-root .xm-sections section{min-width:0}
+.xm-root .xm-sections h4{margin:6px 0 2px;font-size:12.5px;font-weight:600}
+.xm-root .xm-sections p{margin:0 0 2px;overflow-wrap:anywhere}
+.xm-root .xm-scroll{max-height:180px;overflow:auto}
+.xm-root .xm-scroll table{border-collapse:collapse;width:100%;table-layout:fixed;margin:0;
+font-size:12px;border:none}
+.xm-root .xm-scroll th,.xm-root .xm-scroll td{padding:1px 6px 1px 0;text-align:left;border:none;
+overflow:hidden;text-overflow:ellipsis;white-space:nowrap;font-weight:400;vertical-align:top;
+background:none;color:var(--xm-fg);max-width:none}
+.xm-root .xm-scroll th{color:var(--xm-dim);width:45%}
+.xm-root .xm-scroll td.xm-right{width:70px;text-align:right}
+.xm-root .xm-scroll tr,.xm-root .xm-scroll tr:nth-child(even){background:none}
+.xm-root pre.xm-copy{margin:2px 0;padding:4px 8px;background:var(--xm-bg2);color:var(--xm-fg);
+font-family:var(--jp-code-font-family,monospace);font-size:12px;white-space:pre-wrap;
+overflow-wrap:anywhere}
+.xm-root .xm-pictures{display:flex;flex-flow:row wrap;gap:8px 24px;padding:6px 2px}
+.xm-root .xm-pictures figure{margin:0;flex:1 1 340px;max-width:560px;min-width:0}
+.xm-root .xm-pictures figcaption{font-weight:600;margin-bottom:2px}
+.xm-root .xm-pictures svg{width:100%;height:auto;display:block}
 """
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         def filter_soon(self, filter_string: str) -> None: ...
         def choose_columns_soon(self, keys: tuple[str, ...]) -> None: ...
         def measure_soon(self) -> None: ...
+        def pictures_soon(self) -> None: ...
+        def select_soon(self, which: str) -> None: ...
+        def delete_selected_soon(self) -> None: ...
         def turn_to(self, where: str) -> None: ...
         def resize_page(self, rows: int) -> None: ...
 
@@ -50,12 +53,26 @@ STATUS_CHOICES = (
 class Toolbar:
     """What stands above the table.
 
-    ``loud`` tells whether a change of a widget comes from a person: changes that the browser
-    makes itself are not heard.
+    Parameters
+    ----------
+    loud
+        Tells whether a change of a widget comes from a person: changes that the browser makes
+        itself are not heard.
+    read_only
+        Leaves out what selects and deletes.
+    keep
+        How many of the best "all but the best" offers, besides the usual numbers.
     """
 
     def __init__(
-        self, kit: Kit, actions: ToolbarActions, *, filter_string: str, loud: Callable[[], bool]
+        self,
+        kit: Kit,
+        actions: ToolbarActions,
+        *,
+        filter_string: str,
+        loud: Callable[[], bool],
+        read_only: bool,
+        keep: int,
     ) -> None:
         self._kit = kit
         self._actions = actions
@@ -82,6 +99,9 @@ class Toolbar:
         self.measure_button = kit.button(
             "Measure sizes", actions.measure_soon, tooltip="Ask the storage account for all sizes"
         )
+        self.pictures_button = kit.button(
+            "Pictures", actions.pictures_soon, tooltip="Quality against size, and more"
+        )
         self.refresh_button = kit.button(
             "Refresh", actions.refresh_soon, tooltip="Fetch what changed"
         )
@@ -95,21 +115,35 @@ class Toolbar:
         self._filter_line = kit.box((self.filter_box, self.apply_button), "xm-bar-line")
         self._filter_line.layout = kit.shown if filter_string else kit.gone
         self.chooser: Any = None
-        line = (
-            self.search,
-            self.experiment,
-            self.status,
-            self.model,
+        best = [
+            (f"All but the best {count} of each experiment", f"best {count}")
+            for count in sorted({1, 3, 5, keep})
+        ]
+        self.select = kit.choice(
+            [("Select …", ""), ("All that match", "all"), *best, ("None", "none")],
+            self._select,
+            tooltip="Tick many runs at once; protected ones stay out",
+        )
+        self.delete_button = kit.button(
+            "Delete selected", actions.delete_selected_soon, "xm-delete-many"
+        )
+        self.delete_button.disabled = True
+        buttons = (
+            *(() if read_only else (self.select, self.delete_button)),
+            kit.html("", "xm-spring"),
             self.columns_button,
             self.filter_button,
-            self.measure_button,
+            *(() if read_only else (self.measure_button,)),
+            self.pictures_button,
             self.refresh_button,
         )
-        self._line = kit.box(line, "xm-bar-line")
+        self._line = kit.box((self.search, self.experiment, self.status, self.model), "xm-bar-line")
+        self._buttons = kit.box(buttons, "xm-bar-line")
         self._choosing = kit.box((), "xm-chooser")
         self._choosing.layout = kit.gone
         self.box = kit.box(
-            (self._line, self._filter_line, self.filter_error, self._choosing), "xm-tools"
+            (self._line, self._buttons, self._filter_line, self.filter_error, self._choosing),
+            "xm-tools",
         )
 
     def _ask(self, **changes: Any) -> None:
@@ -141,6 +175,17 @@ class Toolbar:
     def _choose(self, keys: tuple[str, ...]) -> None:
         if self._loud():
             self._actions.choose_columns_soon(keys)
+
+    def _select(self, which: str) -> None:
+        if which and self._loud():
+            self._actions.select_soon(which)
+            self.select.value = ""
+
+    def count_selected(self, count: int) -> None:
+        """Say on the button how many are ticked."""
+        with self.delete_button.hold_sync():
+            self.delete_button.description = f"Delete {count:,} selected" if count else "Delete selected"
+            self.delete_button.disabled = count == 0
 
     def offer(self, *, experiments: Sequence[str], columns: Sequence[str]) -> None:
         """Set what can be chosen, keeping what is chosen."""

@@ -1,0 +1,409 @@
+"""What the browser's widgets ask for, and what happens on its loop.
+
+The first half are callbacks: they run on the kernel's thread, post and return. The second half
+runs on the loop's thread, one thing at a time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from expmgr.formatting import format_count
+from expmgr.widgets.columns import Context, column_of, default_columns
+from expmgr.widgets.deletion import describe_failure
+from expmgr.widgets.pictures import draw_pictures
+from expmgr.widgets.stale import candidates, stale_days
+from expmgr.widgets.table import MOST_ROWS
+from expmgr.widgets.text import escape
+from expmgr.widgets.theme import style_sheet
+from expmgr.widgets.view import but_the_best, deletable_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    import ipywidgets as widgets
+
+    from expmgr.results import DeletionResult
+    from expmgr.widgets.bulk import BulkDeletion
+    from expmgr.widgets.columns import Column
+    from expmgr.widgets.deletion import Deletions
+    from expmgr.widgets.details import Details
+    from expmgr.widgets.kit import Kit
+    from expmgr.widgets.loader import Loader
+    from expmgr.widgets.loop import Job, Loop, Timer
+    from expmgr.widgets.notice import Notice
+    from expmgr.widgets.shown import ShownRuns
+    from expmgr.widgets.sizes import SizeScan
+    from expmgr.widgets.table import RunTable
+    from expmgr.widgets.toolbar import Footer, Toolbar
+
+__all__ = ["BrowserActions"]
+
+
+class BrowserActions:
+    """The moving part of `RunBrowser`, which builds the fixed part."""
+
+    manager: Any
+    read_only: bool
+    toolbar: Toolbar
+    footer: Footer
+    notice: Notice
+    bulk: BulkDeletion
+    details: Details
+    _kit: Kit
+    _loop: Loop
+    _loader: Loader
+    _sizes: SizeScan
+    _deletions: Deletions
+    _table: RunTable
+    _runs: ShownRuns
+    _style: widgets.HTML
+    _pictures: widgets.HTML
+    _scope: str
+    _main_metric: str
+    _columns: tuple[Column, ...]
+    _stale: dict[str, float]
+    _stale_after: float
+    _search_timer: Timer | None
+    _picture_job: Job | None
+    _show_pictures: bool
+
+    # Callbacks: post and return -----------------------------------------------------------------
+
+    def _loud(self) -> bool:
+        return not self._loop.inside
+
+    def ask(self, run_id: str) -> None:
+        """First click on a row's button."""
+        self._loop.post(lambda: self._ask_row(run_id))
+
+    def confirm(self, run_id: str) -> None:
+        """Second click."""
+        self._loop.post(lambda: self._deletions.confirm(run_id))
+
+    def take_back(self, run_id: str) -> None:
+        """Cancel or Stop on a row."""
+        self._loop.post(lambda: self._deletions.take_back(run_id))
+
+    def tick(self, run_id: str, on: bool) -> None:  # noqa: FBT001 - a widget's change
+        """Take note of a row's tick box."""
+        self._loop.post(lambda: self._tick([run_id], on=on))
+
+    def open(self, run_id: str) -> None:
+        """Open or close a row's details."""
+        self._loop.post(lambda: self._open(run_id))
+
+    def change_query(self, **changes: Any) -> None:
+        """Follow a filter; a search waits until typing pauses."""
+
+        def change() -> None:
+            if "search" in changes:
+                if self._search_timer is not None:
+                    self._search_timer.cancel()
+                self._search_timer = self._loop.later(0.2, lambda: self._ask(**changes))
+            else:
+                self._ask(**changes)
+
+        self._loop.post(change)
+
+    def refresh_soon(self) -> None:
+        """Fetch what changed."""
+        self._loop.post(self._loader.refresh)
+
+    def filter_soon(self, filter_string: str) -> None:
+        """Ask the server with another filter."""
+
+        def apply() -> None:
+            self._loader.filter_string = filter_string.strip()
+            self._loader.start()
+
+        self._loop.post(apply)
+
+    def choose_columns_soon(self, keys: tuple[str, ...]) -> None:
+        """Show these columns besides the usual ones."""
+        self._loop.post(lambda: self._choose_columns(keys))
+
+    def measure_soon(self) -> None:
+        """Measure all sizes."""
+        self._loop.post(self._measure)
+
+    def pictures_soon(self) -> None:
+        """Change between the table and the pictures."""
+        self._loop.post(self._toggle_pictures)
+
+    def select_soon(self, which: str) -> None:
+        """Tick many: ``all``, ``none`` or ``best N``."""
+        self._loop.post(lambda: self._select_many(which))
+
+    def delete_selected_soon(self) -> None:
+        """Ask to delete what is ticked."""
+        self._loop.post(lambda: self.bulk.ask(self._selected_in_order()))
+
+    def turn_to(self, where: str) -> None:
+        """Turn the page: ``first``, ``previous``, ``next`` or ``last``."""
+        self._loop.post(lambda: self._turn(where))
+
+    def resize_page(self, rows: int) -> None:
+        """Change the rows on a page."""
+
+        def resize() -> None:
+            self._runs.resize(max(1, min(rows, MOST_ROWS)))
+            self._draw()
+
+        self._loop.post(resize)
+
+    def _header_clicked(self, key: str) -> None:
+        def sort() -> None:
+            query = self._runs.query
+            texts = ("run_name", "experiment_name", "status", "model", "protected_by")
+            first_up = key in texts or key.startswith(("params.", "tags."))
+            ascending = not query.ascending if key == query.sort_by else first_up
+            self._ask(sort_by=key, ascending=ascending)
+
+        self._loop.post(sort)
+
+    def _page_ticked(self, on: bool) -> None:  # noqa: FBT001 - a widget's change
+        self._loop.post(
+            lambda: self._tick([str(record["run_id"]) for record in self._runs.records], on=on)
+        )
+
+    # On the loop's thread -----------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        raise NotImplementedError
+
+    def _context(self) -> Context:
+        return Context(
+            now=self._now(),
+            tracking_uri=str(getattr(self.manager, "tracking_uri", "")),
+            main_metric=self._main_metric,
+            stale=self._stale,
+        )
+
+    def _say_error(self, error: BaseException) -> None:
+        self.notice.show(f"Something went wrong: {describe_failure(error)}", bad=True)
+
+    def _arrived(self, frame: pd.DataFrame, complete: bool, sent: float) -> None:  # noqa: FBT001
+        self._runs.take(frame, sent, complete=complete)
+        self._loader.frame = self._runs.frame
+        self._offer()
+        self._draw()
+        if complete and not self.read_only:
+            self._look_for_stale()
+
+    def _offer(self) -> None:
+        frame = self._runs.frame
+        names = (
+            sorted({str(name) for name in frame["experiment_name"].dropna()}, key=str.casefold)
+            if "experiment_name" in frame
+            else []
+        )
+        standard = {column.key for column in default_columns(self._main_metric)}
+        keys = sorted(
+            str(key)
+            for key in frame.columns
+            if str(key).startswith(("metrics.", "params.", "tags.")) and key not in standard
+        )
+        self.toolbar.offer(experiments=names, columns=["run_id", "end_time", *keys])
+
+    def _look_for_stale(self) -> None:
+        now = self._now()
+        runs = candidates(self._runs.frame, self._stale_after, now)
+        if not runs:
+            self._stale = {}
+            return
+
+        def done(stale: dict[str, float] | None, error: Exception | None) -> None:
+            if error is None and stale is not None and stale != self._stale:
+                self._stale = stale
+                self._draw()
+
+        self._loop.work(lambda: stale_days(self.manager, runs, self._stale_after, now), done)
+
+    def _ask(self, **changes: Any) -> None:
+        if not self._runs.ask(**changes):
+            return
+        if "sort_by" in changes:
+            self._draw_header()
+        self._draw()
+
+    def _draw_header(self) -> None:
+        query = self._runs.query
+        self._table.show_columns(self._columns, query.sort_by, ascending=query.ascending)
+
+    def _turn(self, where: str) -> None:
+        runs = self._runs
+        before = runs.page
+        places = {
+            "first": 0,
+            "previous": before - 1,
+            "next": before + 1,
+            "last": runs.pages - 1,
+        }
+        runs.turn(places[where])
+        if runs.page != before:
+            self._draw()
+
+    def _choose_columns(self, keys: Sequence[str]) -> None:
+        self._columns = (*default_columns(self._main_metric), *(column_of(key) for key in keys))
+        self._style.value = style_sheet(self._scope, self._columns)
+        self._draw_header()
+        self._draw()
+
+    def _draw(self) -> None:
+        self._runs.turn(self._runs.page)
+        opened = (self.details.run_id, self.details.box) if self.details.run_id else None
+        self._table.show_page(
+            self._runs.records,
+            self._context(),
+            deletion_of=self._deletions.get,
+            selected=self._runs.selected,
+            opened=opened,
+            page_size=self._runs.page_size,
+            empty=self._empty_text(),
+        )
+        self._draw_footer()
+        if self._show_pictures:
+            self._draw_pictures()
+
+    def _empty_text(self) -> str:
+        if not self._loader.complete:
+            return "" if self._loader.loading else "No runs could be loaded."
+        return "No run matches." if len(self._runs.frame) else "There are no runs yet."
+
+    def _draw_footer(self) -> None:
+        totals = self._runs.totals()
+        self.footer.show(
+            totals, page=self._runs.page + 1, pages=self._runs.pages, note=self._sizes.note
+        )
+        self.toolbar.count_selected(totals.selected)
+
+    def _row_changed(self, run_id: str) -> None:
+        opened = (self.details.run_id, self.details.box) if self.details.run_id else None
+        for row, record in zip(self._table.pool, self._runs.records, strict=False):
+            if row.run_id == run_id:
+                self._table.show_row(
+                    row,
+                    record,
+                    self._context(),
+                    self._deletions.get,
+                    self._runs.selected,
+                    opened,
+                )
+                return
+
+    def _ask_row(self, run_id: str) -> None:
+        name = self._runs.name(run_id)
+        if run_id in self._stale:
+            self._deletions.ask_to_kill(run_id, name, self._stale_after)
+        else:
+            self._deletions.ask(run_id, name)
+
+    def _deletion_ended(self, result: DeletionResult) -> None:
+        self._runs.ended(result)
+        self._draw_footer()
+
+    def _run_killed(self, run_id: str) -> None:
+        self._stale.pop(run_id, None)
+        held = self._runs.value(run_id, "protected_by") or ""
+        reasons = [reason for reason in str(held).split("; ") if reason and reason != "active"]
+        self._runs.change(
+            run_id,
+            {
+                "status": "KILLED",
+                "protected_by": "; ".join(reasons),
+                "end_time": pd.Timestamp(self._now()),
+            },
+        )
+
+    def _bulk_ended(self, results: Sequence[DeletionResult]) -> None:
+        for result in results:
+            if result.outcome == "failed":
+                self._deletions.settle(result, self._runs.name(result.run_id))
+            else:
+                self._runs.ended(result)
+        self._draw()
+
+    def _selected_in_order(self) -> list[str]:
+        frame, selected = self._runs.frame, self._runs.selected
+        return [run_id for run_id in frame.get("run_id", ()) if run_id in selected]
+
+    def _select(self, run_ids: Sequence[str]) -> None:
+        self._runs.selected.clear()
+        self._runs.tick(run_ids, on=True)
+        self._draw()
+
+    def _select_many(self, which: str) -> None:
+        runs = self._runs
+        if which == "all":
+            shown = runs.frame.iloc[runs.positions]
+            self._select([str(run_id) for run_id in shown.loc[deletable_mask(shown), "run_id"]])
+        elif which.startswith("best "):
+            chosen = but_the_best(
+                runs.frame,
+                runs.positions,
+                self._main_metric,
+                int(which.removeprefix("best ")),
+                is_loss=bool(getattr(self.manager, "is_loss", False)),
+            )
+            self._select(chosen)
+        else:
+            self._select([])
+
+    def _tick(self, run_ids: Sequence[str], *, on: bool) -> None:
+        self._runs.tick(run_ids, on=on)
+        for run_id in run_ids:
+            if len(run_ids) > 1 or (run_id in self._runs.selected) != on:
+                self._row_changed(run_id)
+        self._draw_footer()
+
+    def _open(self, run_id: str) -> None:
+        if self.details.run_id == run_id:
+            self.details.close()
+            self._draw()
+            return
+        record = self._runs.record(run_id)
+        if record is not None:
+            self.details.open(record, self._draw)
+
+    def _measure(self) -> None:
+        frame = self._runs.frame
+        if "experiment_id" in frame and not self.read_only:
+            self._sizes.start(list(dict.fromkeys(frame["experiment_id"])))
+
+    def _measured(self, usage: pd.DataFrame) -> None:
+        self._runs.measured(usage)
+        if self._runs.query.sort_by in ("bytes", "files"):
+            self._runs.recompute()
+        self._draw()
+
+    def _toggle_pictures(self) -> None:
+        self._show_pictures = not self._show_pictures
+        kit = self._kit
+        self.toolbar.pictures_button.description = "Table" if self._show_pictures else "Pictures"
+        self._table.box.layout = kit.gone if self._show_pictures else kit.shown
+        self._pictures.layout = kit.shown if self._show_pictures else kit.gone
+        if self._show_pictures:
+            self._draw_pictures()
+
+    def _draw_pictures(self) -> None:
+        if self._picture_job is not None:
+            self._picture_job.abandon()
+        table = self._runs.table()
+        if not self._pictures.value:
+            words = f"Drawing {format_count(len(table), 'run')} …"
+            self._pictures.value = f'<p class="xm-dim" role="status">{words}</p>'
+
+        def done(html: str | None, error: Exception | None) -> None:
+            self._picture_job = None
+            self._pictures.value = html or (
+                f'<p class="xm-bad">{escape(describe_failure(error) if error else "nothing drawn", 400)}</p>'
+            )
+
+        metric, is_loss = self._main_metric, bool(getattr(self.manager, "is_loss", False))
+        self._picture_job = self._loop.work(
+            lambda: draw_pictures(table, metric, is_loss=is_loss), done
+        )

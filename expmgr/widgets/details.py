@@ -1,0 +1,286 @@
+"""What opening a row shows: everything about one run, and the call that a script would make."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from expmgr.errors import ExpmgrError
+from expmgr.formatting import format_bytes, format_count, format_metric
+from expmgr.tracking.journal import read_records
+from expmgr.widgets.columns import is_missing
+from expmgr.widgets.deletion import describe_failure
+from expmgr.widgets.text import HOVER_LIMIT, escape, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from expmgr.widgets.kit import Kit
+    from expmgr.widgets.loop import Job, Loop
+
+__all__ = ["Details", "Facts", "details_html", "look_up", "tree"]
+
+MOST_FILES = 2_000
+MOST_LINES = 200
+MOST_ENTRIES = 300
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What only the servers know of a run.
+
+    Attributes
+    ----------
+    files
+        Name below its location, and bytes.
+    roots
+        The locations' paths.
+    versions
+        Registered versions, in words.
+    plan
+        What a deletion would do, in one line.
+    problems
+        What could not be asked.
+    """
+
+    files: tuple[tuple[str, int | None], ...] = ()
+    roots: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    plan: str = ""
+    problems: tuple[str, ...] = field(default=())
+
+
+def look_up(manager: Any, run_id: str) -> Facts:
+    """Ask the servers about one run. Takes as long as they take; never raises theirs."""
+    problems: list[str] = []
+    files: list[tuple[str, int | None]] = []
+    roots: list[str] = []
+    summary = ""
+    try:
+        (entry,) = manager.plan_deletion([run_id]).runs
+        summary = str(getattr(entry, "summary", ""))
+        for planned in entry.locations:
+            roots.append(planned.location.path)
+            files.extend(_files_of(manager, planned, several=len(entry.locations) > 1))
+    except (ExpmgrError, OSError, ValueError, AttributeError) as error:
+        problems.append(describe_failure(error))
+    versions: list[str] = []
+    try:
+        found = manager.client.search_model_versions(f"run_id = '{run_id}'")
+        versions = [f"{version.name} version {version.version}" for version in found]
+    except AttributeError:
+        pass  # a manager without a registry
+    except Exception as error:  # noqa: BLE001 - MLflow raises of every kind; it is shown
+        problems.append(f"Registered versions: {describe_failure(error)}")
+    return Facts(tuple(files), tuple(roots), tuple(versions), summary, tuple(problems))
+
+
+def _files_of(manager: Any, planned: Any, *, several: bool) -> list[tuple[str, int | None]]:
+    prefix = planned.location.prefix
+    above = f"{planned.location.owner_id}/" if several else ""
+    store = getattr(manager, "blob_store", None)
+    if store is None:
+        return [(above + name.removeprefix(prefix), None) for name in planned.etags]
+    return [
+        (above + blob.name.removeprefix(prefix), blob.bytes)
+        for blob in itertools.islice(store.list(prefix), MOST_FILES)
+        if not blob.is_directory
+    ]
+
+
+def tree(files: Sequence[tuple[str, int | None]]) -> list[tuple[int, str, int | None]]:
+    """Return the lines of a file tree: depth, name (folders end in a slash) and bytes.
+
+    Examples
+    --------
+    >>> tree([("data/model.pkl", 30), ("MLmodel", 2), ("data/a.txt", 5)])
+    [(0, 'MLmodel', 2), (0, 'data/', 35), (1, 'a.txt', 5), (1, 'model.pkl', 30)]
+    """
+    sums: dict[tuple[str, ...], int | None] = {}
+    for name, size in files:
+        parts = tuple(name.split("/"))
+        for depth in range(1, len(parts)):
+            folder = parts[:depth]
+            before = sums.get(folder, 0)
+            sums[folder] = None if before is None or size is None else before + size
+    lines: list[tuple[tuple[str, ...], bool, int | None]] = [
+        *((folder, True, size) for folder, size in sums.items()),
+        *((tuple(name.split("/")), False, size) for name, size in files),
+    ]
+    lines.sort(key=lambda line: line[0])
+    return [
+        (len(parts) - 1, parts[-1] + ("/" if folder else ""), size)
+        for parts, folder, size in lines
+    ]
+
+
+def details_html(
+    record: Mapping[str, Any], facts: Facts | None, *, call: str, waiting: str = ""
+) -> str:
+    """Return the panel as escaped HTML.
+
+    Parameters
+    ----------
+    record
+        The run with all its columns.
+    facts
+        What the servers said; None while they are asked.
+    call
+        Python that does the same from a script.
+    waiting
+        What to say while they are asked.
+    """
+    run_id = str(record["run_id"])
+    groups = {
+        group: {
+            str(key).removeprefix(f"{group}."): value
+            for key, value in record.items()
+            if str(key).startswith(f"{group}.") and not is_missing(value)
+        }
+        for group in ("metrics", "params", "tags")
+    }
+    tags = {
+        key: value for key, value in groups["tags"].items() if not key.startswith("expmgr.deletion.")
+    }
+    metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
+    sections = [
+        _section("Metrics", _pairs(metrics, "no metrics")),
+        _section("Params", _pairs(groups["params"], "no params")),
+        _section("Tags", _pairs(tags, "no tags")),
+        _section("Model files", _files_html(facts, waiting)),
+        _section("Registered versions", _versions_html(facts, waiting)),
+        _section("Past deletions", _journal_html(run_id, groups["tags"])),
+        _section("The same from a script", f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'),
+    ]
+    return f'<div class="xm-sections">{"".join(sections)}</div>'
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h4>{title}</h4>{body}</section>"
+
+
+def _pairs(values: Mapping[str, Any], none: str) -> str:
+    if not values:
+        return f'<p class="xm-dim">{none}</p>'
+    rows = [
+        f'<tr><th title="{escape(key, HOVER_LIMIT)}"><bdi>{escape(key, 80)}</bdi></th>'
+        f'<td title="{escape(value, HOVER_LIMIT)}"><bdi>{escape(value)}</bdi></td></tr>'
+        for key, value in itertools.islice(sorted(values.items()), MOST_ENTRIES)
+    ]
+    more = (
+        f'<p class="xm-dim">and {len(values) - MOST_ENTRIES:,} more</p>'
+        if len(values) > MOST_ENTRIES
+        else ""
+    )
+    return f'<div class="xm-scroll" tabindex="0"><table>{"".join(rows)}</table>{more}</div>'
+
+
+def _files_html(facts: Facts | None, waiting: str) -> str:
+    if facts is None:
+        return f'<p class="xm-dim" role="status">{escape(waiting, 200)}</p>'
+    parts = [
+        f'<p class="xm-bad"><span class="xm-sign">✕</span>{escape(redact(problem), 400)}</p>'
+        for problem in facts.problems
+    ]
+    if facts.plan:
+        parts.append(f"<p>{escape(redact(facts.plan), 400)}</p>")
+    parts += [f'<p class="xm-dim">{escape(root, 400)}</p>' for root in facts.roots]
+    if facts.files:
+        lines = tree(facts.files)
+        rows = [
+            f'<tr><td style="padding-left:{min(depth, 12) * 14}px">'
+            f"<bdi>{escape(name, 120)}</bdi></td>"
+            f'<td class="xm-right">{format_bytes(size)}</td></tr>'
+            for depth, name, size in lines[:MOST_LINES]
+        ]
+        parts.append(f'<div class="xm-scroll" tabindex="0"><table>{"".join(rows)}</table></div>')
+        if len(lines) > MOST_LINES:
+            parts.append(f'<p class="xm-dim">and {len(lines) - MOST_LINES:,} more lines</p>')
+    elif not facts.problems:
+        parts.append('<p class="xm-dim">no files</p>')
+    return "".join(parts)
+
+
+def _versions_html(facts: Facts | None, waiting: str) -> str:
+    if facts is None:
+        return f'<p class="xm-dim">{escape(waiting, 200)}</p>'
+    if not facts.versions:
+        return '<p class="xm-dim">none</p>'
+    items = "".join(f"<li><bdi>{escape(version)}</bdi></li>" for version in facts.versions)
+    return f'<ul class="xm-list">{items}</ul>'
+
+
+def _journal_html(run_id: str, tags: Mapping[str, Any]) -> str:
+    records = read_records(run_id, {key: str(value) for key, value in tags.items()})
+    if not records:
+        return '<p class="xm-dim">none</p>'
+    lines = []
+    for past in records:
+        when = datetime.fromtimestamp(past.began / 1000, timezone.utc)
+        words = f"{when:%Y-%m-%d %H:%M} UTC, {past.owner}: {past.state}"
+        if past.files:
+            words += f", {format_count(past.files, 'file')}, {format_bytes(past.bytes)}"
+        if past.forced:
+            words += f", forced past: {'; '.join(past.forced)}"
+        if past.note:
+            words += f" ({redact(past.note)})"
+        lines.append(f"<li>{escape(words, 400)}</li>")
+    return f'<ul class="xm-list">{"".join(lines)}</ul>'
+
+
+class Details:
+    """The one details panel of a browser; it moves to the row that is opened.
+
+    Attributes
+    ----------
+    run_id
+        The run it shows, "" while it is closed.
+    """
+
+    def __init__(
+        self, manager: Any, loop: Loop, kit: Kit, *, patience: float, can_delete: bool
+    ) -> None:
+        self._manager = manager
+        self._loop = loop
+        self._patience = patience
+        self._can_delete = can_delete
+        self._job: Job | None = None
+        self.run_id = ""
+        self.box = kit.html("", "xm-details")
+
+    def open(self, record: Mapping[str, Any], then: Callable[[], None]) -> None:
+        """Show what the table knows at once, and ask the servers for the rest."""
+        self.close()
+        self.run_id = run_id = str(record["run_id"])
+        call = f'manager.delete_model("{run_id}")'
+        if not self._can_delete:
+            self.box.value = details_html(record, Facts(), call=call)
+            then()
+            return
+
+        def show(facts: Facts | None, waiting: str = "") -> None:
+            if self.run_id == run_id:
+                self.box.value = details_html(record, facts, call=call, waiting=waiting)
+
+        def done(facts: Facts | None, error: Exception | None) -> None:
+            self._job = None
+            show(facts or Facts(problems=(describe_failure(error or RuntimeError("no answer")),)))
+
+        show(None, "Asking the tracking server and the storage account …")
+        then()
+        self._job = self._loop.work(
+            lambda: look_up(self._manager, run_id),
+            done,
+            slow=lambda: show(None, "Waiting for the tracking server or the storage account …"),
+            slow_after=self._patience,
+        )
+
+    def close(self) -> None:
+        """Show nothing, and forget an answer that is still to come."""
+        if self._job is not None:
+            self._job.abandon()
+            self._job = None
+        self.run_id = ""
+        self.box.value = ""
