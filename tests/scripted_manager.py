@@ -142,8 +142,9 @@ class ScriptedManager:
             if cancel is not None and cancel.is_set():
                 break
             done.append(
-                self.results.get(run.run_id)
-                or DeletionResult(run.run_id, "deleted", run.files, run.bytes, 1, 0.1)
+                self.results.get(
+                    run.run_id, DeletionResult(run.run_id, "deleted", run.files, run.bytes, 1, 0.1)
+                )
             )
             if on_progress is not None:
                 on_progress(
@@ -160,7 +161,7 @@ class ScriptedManager:
         self._called("storage_usage")
         if on_progress is not None:
             on_progress(10, 1000)
-        wanted = self.table[self.table["experiment_id"] == experiments]
+        wanted = self.table[self.table["experiment_id"].isin(experiments)]
         return pd.DataFrame(
             {
                 "run_id": wanted["run_id"],

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import ipywidgets
+import pandas as pd
 import pytest
 
 from expmgr.errors import DeletionError, FilterError, TrackingUnreachableError
 from expmgr.results import DeletionResult
+from expmgr.storage.location import Store
 from expmgr.widgets.browser import RunBrowser
 from tests.scripted_manager import ScriptedManager, run_table
 
@@ -403,3 +407,217 @@ def test_an_empty_table_is_a_sentence(browse):
 def test_a_bad_page_size_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         RunBrowser(ScriptedManager(run_table(1)), page_size=0)
+
+
+def test_many_are_deleted_with_one_confirmation(browse):
+    manager = ScriptedManager(run_table(12))
+    browser = browse(manager)
+    free = list(browser.table.loc[browser.table["model"].eq("stored") & browser.table["protected_by"].eq(""), "run_id"])
+    manager.reasons[free[2]] = ("registered: churn version 3",)
+    browser.select([*free[:3], browser.table["run_id"][1]])
+    assert browser.selected == free[:3]  # the best of its experiment cannot be ticked
+    browser.toolbar.delete_button.click()
+    assert browser.wait(10)
+    assert browser.bulk.status == "Delete 2 models: 24 files, 68.2 MB?"
+    assert "registered: churn version 3" in browser.bulk._line.value
+    assert manager.calls["delete_models"] == 0
+    browser.bulk.confirm_button.click()
+    assert browser.wait(10)
+    assert browser.bulk.status.startswith("Deleted 2 models, 24 files, 68.2 MB")
+    assert browser.bulk.summary.count("\ndeleted\t12\t34120000\t") == 2
+    assert list(browser.table["model"][[0, 3]]) == ["deleted", "deleted"]
+    assert browser.selected == [free[2]]
+
+
+def test_a_failure_among_many_shows_in_its_row(browse):
+    manager = ScriptedManager(run_table(6))
+    browser = browse(manager)
+    bad = browser.rows[0].run_id
+    manager.results[bad] = DeletionResult(bad, "failed", message="403: not permitted", log=("attempt 1: 403",))
+    browser.select([bad, browser.rows[3].run_id])
+    browser.delete_selected(confirmed=True)
+    assert browser.wait(10)
+    assert "1 failed" in browser.bulk.status
+    assert row_of(browser, bad).status == "403: not permitted"
+    assert row_of(browser, bad).log == ("attempt 1: 403",)
+
+
+def test_many_can_be_stopped_and_it_says_what_was_done(browse):
+    manager = ScriptedManager(run_table(12))
+    browser = browse(manager)
+    browser.toolbar.select.value = "all"
+    browser.wait(10)
+    count = len(browser.selected)
+    gate = manager.hold("delete_models")
+    browser.delete_selected()
+    browser.wait(10)
+    browser.bulk.confirm_button.click()
+    while browser.bulk.phase != "running":
+        browser._loop.wait(0.01)
+    browser.bulk.cancel_button.click()
+    browser._loop.call(lambda: None)
+    assert browser.bulk.status.startswith("Stopping")
+    gate.set()
+    browser.wait(10)
+    assert browser.bulk.status.startswith("Deleted 0 models")
+    assert f"stopped before the other {count}" in browser.bulk.status
+
+
+def test_all_but_the_best_are_selected_by_experiment(browse):
+    manager = ScriptedManager(run_table(60))
+    browser = browse(manager)
+    browser.toolbar.select.value = "best 3"
+    browser.wait(10)
+    table = browser.table[browser.table["model"].eq("stored")]
+    for _, runs in table.groupby("experiment_id"):
+        best = set(runs.nlargest(3, "metrics.accuracy")["run_id"])
+        assert not best & set(browser.selected)
+    assert not browser.table.set_index("run_id").loc[browser.selected, "metrics.accuracy"].isna().any()
+    browser.toolbar.select.value = "none"
+    browser.wait(10)
+    assert browser.selected == []
+
+
+def test_a_header_click_sorts_both_ways_and_missing_comes_last(browse):
+    browser = browse(ScriptedManager(run_table(30)))
+    accuracy = browser._table.headers[5]
+    assert accuracy.description == "accuracy"
+    accuracy.click()
+    browser.wait(10)
+    assert accuracy.description == "accuracy ▼"
+    assert browser.table["metrics.accuracy"].dropna().is_monotonic_decreasing
+    assert browser.table["metrics.accuracy"].isna().to_list()[-1]
+    accuracy.click()
+    browser.wait(10)
+    assert accuracy.description == "accuracy ▲"
+    assert browser.table["metrics.accuracy"].dropna().is_monotonic_increasing
+    assert browser.table["metrics.accuracy"].isna().to_list()[-1]
+
+
+def test_sizes_are_measured_one_experiment_after_another(browse):
+    manager = ScriptedManager(run_table(20, measured=False))
+    manager.table["model"] = manager.table["model"].replace("stored", "unknown")
+    browser = browse(manager)
+    assert browser.table["bytes"].isna().all()
+    manager.table["model"] = manager.table["model"].replace("unknown", "artifacts")
+    browser.toolbar.measure_button.click()
+    assert browser.wait(10)
+    assert manager.calls["storage_usage"] == 3
+    assert (browser.table["bytes"] == 4_000_000).all()
+    assert browser.table["model"][0] == "artifacts"
+    assert "sizes of" in browser.footer.totals.value
+    assert browser._size_notice.text == ""
+
+
+def test_a_scan_that_fails_is_told_and_the_table_stays(browse):
+    manager = ScriptedManager(run_table(20, measured=False))
+    browser = browse(manager)
+    manager.faults["storage_usage"] = [DeletionError("403 AuthorizationFailure, sig=abc123")]
+    browser.measure_sizes()
+    assert browser.wait(10)
+    assert "403 AuthorizationFailure" in browser._size_notice.text
+    assert "abc123" not in browser._size_notice.text
+    assert len(browser.rows) == 20
+
+
+def test_a_scan_can_be_cancelled(browse):
+    manager = ScriptedManager(run_table(20, measured=False))
+    browser = browse(manager)
+    gate = manager.hold("storage_usage")
+    browser.toolbar.measure_button.click()
+    while manager.calls["storage_usage"] < 1:
+        browser._loop.wait(0.01)
+    browser._size_notice.cancel_button.click()
+    browser._loop.call(lambda: None)
+    gate.set()
+    assert browser.wait(10)
+    assert manager.calls["storage_usage"] == 1
+    assert browser._size_notice.text == "Measured 1 of 3 experiments."
+
+
+def test_details_open_under_the_row_and_move_with_it(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    browser.rows[3].details_button.click()
+    assert browser.wait(10)
+    panel = browser.details.box
+    assert panel in browser.rows[3].box.children
+    assert f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in panel.value
+    assert "model: 12 files, 34.1 MB" in panel.value
+    browser.rows[5].details_button.click()
+    assert browser.wait(10)
+    assert panel not in browser.rows[3].box.children
+    assert panel in browser.rows[5].box.children
+    browser.next_page()
+    assert all(panel not in row.box.children for row in browser.rows)
+    browser.previous_page()
+    assert panel in browser.rows[5].box.children
+    browser.rows[5].details_button.click()
+    assert browser.wait(10)
+    assert panel not in browser.rows[5].box.children
+
+
+def test_pictures_are_drawn_when_asked_for_and_follow_the_filter(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    assert browser._pictures.value == ""
+    browser.toolbar.pictures_button.click()
+    assert browser.wait(30)
+    assert browser._pictures.value.count("<svg") == 3
+    assert "<title>spry-model-0:" in browser._pictures.value
+    browser.search("no such run")
+    assert browser.wait(30)
+    assert "<svg" not in browser._pictures.value
+    assert "Fewer than two" in browser._pictures.value
+
+
+def test_columns_can_be_added(browse):
+    browser = browse(ScriptedManager(run_table(5)))
+    browser.toolbar.columns_button.click()
+    browser.toolbar.chooser.value = ("params.depth", "tags.team")
+    assert browser.wait(10)
+    assert [button.description for button in browser._table._grid.children][-2:] == ["depth", "team"]
+    assert "green" in browser.rows[0].cells.value
+
+
+class DeadRuns(ScriptedManager):
+    """One run that has been RUNNING without a sign of life for nine days."""
+
+    artifacts_destination = None
+
+    def __init__(self, table, now):
+        super().__init__(table)
+        self.ended = []
+        began = int((now - timedelta(days=9)).timestamp() * 1000)
+        info = SimpleNamespace(
+            start_time=began, status="RUNNING", artifact_uri="wasbs://models@account.blob.core.windows.net/1/r/artifacts"
+        )
+        metrics = SimpleNamespace(metrics=[SimpleNamespace(timestamp=began + 5000)])
+        run = SimpleNamespace(info=info, data=SimpleNamespace(to_proto=lambda: metrics))
+        self.client = SimpleNamespace(
+            get_run=lambda _: run,
+            set_terminated=lambda run_id, status: self.ended.append((run_id, status)),
+        )
+        store = Store("account", "models", "https://account.blob.core.windows.net")
+        self.blob_store = SimpleNamespace(store=store, list=lambda _: iter(()))
+
+
+def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):
+    now = datetime.now(timezone.utc)
+    table = run_table(5, now=now)
+    table.loc[2, "start_time"] = pd.Timestamp(now - timedelta(days=9))
+    table.loc[2, "protected_by"] = "active"
+    manager = DeadRuns(table, now)
+    browser = browse(manager)
+    row = row_of(browser, table["run_id"][2])
+    assert "STALE" in row.cells.value
+    assert row.delete_button.description == "Mark killed"
+    row.delete_button.click()
+    browser.wait(10)
+    assert "KILLED" in row.status
+    assert manager.ended == []
+    row.confirm_button.click()
+    browser.wait(10)
+    assert manager.ended == [(row.run_id, "KILLED")]
+    assert row.status.startswith("Marked as killed after 9 days")
+    assert row.delete_button.description == "Delete"
+    assert row.delete_button.layout.visibility is None

@@ -385,6 +385,7 @@ class BrowserActions:
         kit = self._kit
         self.toolbar.pictures_button.description = "Table" if self._show_pictures else "Pictures"
         self._table.box.layout = kit.gone if self._show_pictures else kit.shown
+        self.footer.pager.layout = self._table.box.layout
         self._pictures.layout = kit.shown if self._show_pictures else kit.gone
         if self._show_pictures:
             self._draw_pictures()

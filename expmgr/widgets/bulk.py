@@ -150,9 +150,9 @@ class BulkDeletion:
         )
 
     def cancel(self) -> None:
-        """Take the question back, or stop after the batches in flight."""
+        """Take the question back, stop after the batches in flight, or close the summary."""
         self._cancel.set()
-        if self.phase in ("planning", "armed"):
+        if self.phase in ("planning", "armed", "ended"):
             self._forget_timer()
             if self._job is not None:
                 self._job.abandon()
@@ -235,9 +235,10 @@ class BulkDeletion:
         )
         kit = self._kit
         self.confirm_button.layout = kit.shown if phase == "armed" else kit.gone
-        stoppable = phase in ("planning", "armed", "running")
+        stoppable = phase in ("planning", "armed", "running", "ended")
+        words = {"running": "Stop", "ended": "Close"}
         with self.cancel_button.hold_sync():
-            self.cancel_button.description = "Stop" if phase == "running" else "Cancel"
+            self.cancel_button.description = words.get(phase, "Cancel")
             self.cancel_button.layout = kit.shown if stoppable else kit.gone
         self.box.layout = kit.shown
 

@@ -152,9 +152,12 @@ def details_html(
         _section("Model files", _files_html(facts, waiting)),
         _section("Registered versions", _versions_html(facts, waiting)),
         _section("Past deletions", _journal_html(run_id, groups["tags"])),
-        _section("The same from a script", f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'),
     ]
-    return f'<div class="xm-sections">{"".join(sections)}</div>'
+    script = f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'
+    return (
+        f'<div class="xm-sections">{"".join(sections)}</div>'
+        f'<div class="xm-script">{_section("The same from a script", script)}</div>'
+    )
 
 
 def _section(title: str, body: str) -> str:

@@ -145,7 +145,14 @@ def _by_experiment(frame: pd.DataFrame) -> str:
     axes.set_yticklabels([plain(name, 26) for name in top.index], parse_math=False)
     axes.set_xlim(0, float(top.max()) * 1.2 or 1)
     for place, size in zip(places, top, strict=True):
-        axes.text(size, place, f" {format_bytes(int(size))}", va="center", color=_INK)
+        axes.annotate(
+            format_bytes(int(size)),
+            (size, place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color=_INK,
+        )
     _size_axis(axes.xaxis)
     hovers = [
         (float(size) / 2, float(place), f"{plain(name, 120)}: {format_bytes(int(size))}")

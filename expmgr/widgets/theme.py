@@ -114,6 +114,7 @@ font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .xm-root .xm-empty{padding:18px 12px;color:var(--xm-dim)}
 .xm-root .xm-foot{display:flex;flex-flow:row wrap;gap:6px;align-items:center;padding:5px 0 2px}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
+.xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
 .xm-root .xm-many{width:100%;margin:2px 0 6px}
 .xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);border:1px solid var(--xm-line)}
@@ -123,11 +124,10 @@ border-radius:3px}
 .xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
-.xm-root .xm-sections{display:grid;grid-template-columns:repeat(auto-fit,minmax(250px,1fr));
-gap:4px 18px}
-.xm-root .xm-sections section{min-width:0}
-.xm-root .xm-sections h4{margin:6px 0 2px;font-size:12.5px;font-weight:600}
-.xm-root .xm-sections p{margin:0 0 2px;overflow-wrap:anywhere}
+.xm-root .xm-sections{columns:3 260px;column-gap:24px}
+.xm-root .xm-sections section{min-width:0;break-inside:avoid}
+.xm-root .xm-details h4{margin:6px 0 2px;font-size:12.5px;font-weight:600}
+.xm-root .xm-details p{margin:0 0 2px;overflow-wrap:anywhere}
 .xm-root .xm-scroll{max-height:180px;overflow:auto}
 .xm-root .xm-scroll table{border-collapse:collapse;width:100%;table-layout:fixed;margin:0;
 font-size:12px;border:none}

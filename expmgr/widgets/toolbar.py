@@ -237,16 +237,10 @@ class Footer:
             tooltip="Rows on a page",
             value=page_size,
         )
-        parts = (
-            self.totals,
-            self.first,
-            self.previous,
-            self.where,
-            self.next,
-            self.last,
-            self.size,
+        self.pager = kit.box(
+            (self.first, self.previous, self.where, self.next, self.last, self.size), "xm-pager"
         )
-        self.box = kit.box(parts, "xm-foot")
+        self.box = kit.box((self.totals, self.pager), "xm-foot")
 
     def show(self, totals: Totals, *, page: int, pages: int, note: str) -> None:
         """Write the numbers.
