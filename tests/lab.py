@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
@@ -14,6 +13,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from servers import Backend
 

@@ -65,7 +65,8 @@ def test_all_models_of_a_run_go_or_only_those_named(lab, manager):
     first, second, third = (lab.logged_model(run_id) for _ in range(3))
     assert manager.delete_model(run_id, model_ids=[second])
     assert below(lab.blob_names(), second) == []
-    assert below(lab.blob_names(), first) and below(lab.blob_names(), third)
+    assert below(lab.blob_names(), first)
+    assert below(lab.blob_names(), third)
     table = manager.runs().set_index("run_id")
     assert table.loc[run_id, "model"] == "stored"
     assert manager.delete_model(run_id)
@@ -360,7 +361,13 @@ def test_registered_versions_protect_however_they_name_the_model(lab, manager):
     protected(manager, by_run, f"{name} v1 (champion)")
     by_uri = lab.run(0.1)
     model_id = lab.logged_model(by_uri)
-    client.create_model_version(name, client.get_logged_model(model_id).artifact_location)
+    # A proxying server takes no bare artifact URI from a client.
+    proxied = lab.backend.kind == "proxied"
+    if proxied:
+        client.create_model_version(name, f"models:/{model_id}", model_id=model_id)
+    else:
+        location = client.get_logged_model(model_id).artifact_location
+        client.create_model_version(name, location)
     protected(manager, by_uri, f"{name} v2")
     table = manager.runs().set_index("run_id")
     assert "champion" in table.loc[by_run, "protected_by"]

@@ -320,16 +320,16 @@ def test_an_id_that_is_none_is_refused(owner):
         (f"1/{RUN}/artifacts/model/", True),
         (f"1/{RUN}/artifacts/model/sub/otherrun/artifacts", True),
         (f"1/{RUN}/artifacts/model2", False),
-        (f"1/{RUN}/artifacts", False),
+        (f"1/{RUN}/artifacts", True),
         (f"1/{RUN}/artifacts/mode", False),
         ("1/other/artifacts", False),
         ("", False),
     ],
 )
-def test_a_location_that_holds_a_foreign_root_is_refused(root, refused):
+def test_a_location_that_overlaps_a_foreign_root_is_refused(root, refused):
     location = run_model_location(f"{ROOT}/{RUN}/artifacts", RUN, "model", PUBLIC)
     if refused:
-        with pytest.raises(LocationError, match="holds the root"):
+        with pytest.raises(LocationError, match="overlaps the root"):
             check_location(location, store=PUBLIC, foreign_roots=["1/x/artifacts", root])
     else:
         check_location(location, store=PUBLIC, foreign_roots=["1/x/artifacts", root])

@@ -164,7 +164,8 @@ def check_location(
         The credentials' account and container.
     foreign_roots
         Blob paths of the roots of other runs, models and experiments: none may lie within the
-        location.
+        location, nor around it below the owner's own ``artifacts``, where the location would be
+        part of what the other one owns.
 
     Raises
     ------
@@ -187,10 +188,12 @@ def check_location(
             raise _misplaced(location, f"{location.owner_id}/artifacts/<model path>")
     else:
         raise LocationError(f"{location.kind!r} is not a kind of location: nothing was touched")
-    for root in foreign_roots:
-        if is_within(root.strip("/"), location.path):
+    owned = _owned(location)
+    for root in (foreign.strip("/") for foreign in foreign_roots):
+        around = is_within(location.path, root) and is_within(root, owned)
+        if is_within(root, location.path) or around:
             raise LocationError(
-                f"location {location.path!r} holds the root {root!r} of another run, model or "
+                f"location {location.path!r} overlaps the root {root!r} of another run, model or "
                 "experiment: nothing was touched. Move that experiment's artifacts, or delete by "
                 "hand what belongs to this run"
             )
@@ -206,6 +209,13 @@ def _is_below(path: str, run_id: str) -> bool:
     return any(
         segments[index : index + 2] == [run_id, _ARTIFACTS] for index in range(len(segments) - 2)
     )
+
+
+def _owned(location: Location) -> str:
+    """Return the ``<owner id>/artifacts`` folder that a location is, or lies in."""
+    segments = location.path.split("/")
+    index = segments.index(location.owner_id)
+    return "/".join(segments[: index + 2])
 
 
 def _misplaced(location: Location, expected: str) -> LocationError:
