@@ -98,7 +98,7 @@ def is_transient_error(error: BaseException) -> bool:
 
     Besides :func:`is_retryable_error` these are the statuses 408 and 429, connections that were
     refused, reset or timed out (``ServiceRequestError``, ``ServiceResponseError``), and answers
-    that were cut short (``IncompleteReadError``, or a body of a success that cannot be decoded).
+    that were cut short (``IncompleteReadError``, or the error of a success that cannot be read).
     """
     from azure.core.exceptions import (
         DecodeError,
@@ -112,12 +112,12 @@ def is_transient_error(error: BaseException) -> bool:
         return True
     if isinstance(error, (ServiceRequestError, ServiceResponseError, IncompleteReadError)):
         return True
-    if isinstance(error, HttpResponseError):
-        status = error.status_code
-        if isinstance(error, DecodeError):
-            return status is None or status in _SUCCESS
-        return status in _TRANSIENT_STATUSES
-    return False
+    if not isinstance(error, HttpResponseError):
+        return False
+    status = error.status_code
+    if status is None:
+        return isinstance(error, DecodeError)
+    return status in _TRANSIENT_STATUSES or status in _SUCCESS
 
 
 def retry_after(error: BaseException | None) -> float:

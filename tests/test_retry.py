@@ -77,6 +77,7 @@ def test_an_error_without_a_status_is_not_retryable(error):
         IncompleteReadError("cut"),
         DecodeError("half an XML"),
         http_error(200, DecodeError),
+        http_error(202),
     ],
 )
 def test_transient_errors(error):

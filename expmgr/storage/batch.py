@@ -27,7 +27,9 @@ Fate = Literal["deleted", "gone", "changed", "failed", "unclear"]
 
 _ACCEPTED = range(200, 300)
 _NOT_FOUND = 404
+_TIMED_OUT = 408
 _CHANGED = 412
+_REFUSED = range(400, 500)  # before anything was done
 # A host that does not serve batches answers the request as a whole with one of these.
 _NOT_SERVED = frozenset({400, 404, 405, 411, 415, 501})
 _PERMANENT_HEADER = "x-ms-delete-type-permanent"
@@ -110,7 +112,10 @@ def delete_batch(
             return Answer(blobs, served=False)
         if not patient and status is not None and status >= 500:  # noqa: PLR2004 - server errors
             return Answer(blobs, served=False, lasting=False)
-        return _whole(blobs, error)
+        fate = _fate(error, conditional=False)
+        # "Not found" for the batch as a whole is not about its blobs.
+        fate = "failed" if fate == "gone" else fate
+        return Answer(blobs, [fate] * len(blobs), dict.fromkeys(range(len(blobs)), error))
     except (ValueError, IndexError, HTTPException):  # an answer that is not a batch answer
         return Answer(blobs, served=False, lasting=False)
     if len(parts) != len(blobs):  # the whole batch was refused, in one part
@@ -124,7 +129,7 @@ def delete_batch(
         fates.append(fate)
         if failure is None:
             flags.add(part.headers.get(_PERMANENT_HEADER))
-        elif fate == "failed":
+        elif fate in {"failed", "unclear"}:
             errors[index] = failure
     return Answer(blobs, fates, errors, _permanent(flags))
 
@@ -148,9 +153,8 @@ def delete_single(container: ContainerClient, blob: Blob, *, conditional: bool) 
         )
     except AzureError as error:
         fate = _fate(error, conditional=conditional)
-        if fate == "failed":
-            return _whole([blob], error)
-        return Answer([blob], [fate])
+        errors: dict[int, Exception] = {0: error} if fate in {"failed", "unclear"} else {}
+        return Answer([blob], [fate], errors)
     return Answer([blob], ["deleted"], permanent=_permanent(flags))
 
 
@@ -170,15 +174,8 @@ def _fate(error: Exception | None, *, conditional: bool) -> Fate:
         return "gone"
     if status == _CHANGED and conditional and code in {"ConditionNotMet", ""}:
         return "changed"
-    return "failed"
-
-
-def _whole(blobs: Sequence[Blob], error: Exception) -> Answer:
-    """One error for all: no answer, or an answer that leaves open what was done, is unclear."""
-    status = status_of(error)
-    refused = status is not None and 400 <= status < 500  # noqa: PLR2004 - refused before the work
-    fate: Fate = "failed" if refused else "unclear"
-    return Answer(blobs, [fate] * len(blobs), dict.fromkeys(range(len(blobs)), error))
+    refused = status in _REFUSED and status != _TIMED_OUT
+    return "failed" if refused else "unclear"
 
 
 def _permanent(flags: set[str | None]) -> bool | None:
