@@ -25,7 +25,7 @@ from expmgr.storage.restoration import (
     find_recoverable,
     recover_all,
 )
-from expmgr.storage.retention import Retention, read_retention
+from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
@@ -316,7 +316,7 @@ class BlobStore:
 
         for location in locations:
             check_location(location, store=self.store)
-        if self.retention().hierarchical:
+        if read_hierarchical(self.service_client(), self.retry.inspect):
             raise StorageError(
                 f"account {self.store.account!r} has a hierarchical namespace, where each deleted "
                 "path has its own deletion id: restore in the portal (Show deleted directories) "

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from expmgr.retry import RetryParams
 
-__all__ = ["Retention", "read_retention"]
+__all__ = ["Retention", "read_hierarchical", "read_retention"]
 
 _SAMPLE = 100  # blobs looked at for a version id
 
@@ -75,13 +75,19 @@ def read_retention(
     versioning its ``VersionId``
     (https://learn.microsoft.com/azure/storage/blobs/versioning-overview).
     """
-    hierarchical = _ask(lambda: _is_hierarchical(service), params)
+    hierarchical = read_hierarchical(service, params)
     versioning = False if hierarchical else _ask(lambda: _has_versions(container), params)
     return Retention(
         soft_delete_days=_ask(lambda: _soft_delete_days(service), params),
         versioning=versioning,
         hierarchical=hierarchical,
     )
+
+
+def read_hierarchical(service: BlobServiceClient, params: RetryParams) -> bool | None:
+    """Ask whether the account has a hierarchical namespace: one request; None where refused."""
+    answer: bool | None = _ask(lambda: _is_hierarchical(service), params)
+    return answer
 
 
 def _ask(question: Callable[[], Any], params: RetryParams) -> Any:
