@@ -15,7 +15,7 @@ from expmgr.errors import DeletionError, FilterError, TrackingUnreachableError
 from expmgr.results import DeletionResult
 from expmgr.storage.location import Store
 from expmgr.widgets.browser import RunBrowser
-from tests.scripted_manager import ScriptedManager, run_table
+from scripted_manager import ScriptedManager, run_table
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def browse():
     opened = []
 
     def make(manager, **options):
-        browser = RunBrowser(manager, **options)
+        browser = RunBrowser(manager, **{"measure": False, **options})
         opened.append(browser)
         assert browser.wait(10)
         return browser
@@ -507,6 +507,36 @@ def test_sizes_are_measured_one_experiment_after_another(browse):
     assert browser.table["model"][0] == "artifacts"
     assert "sizes of" in browser.footer.totals.value
     assert browser._size_notice.text == ""
+
+
+def test_sizes_come_by_themselves_once_the_runs_are_there(browse):
+    manager = ScriptedManager(run_table(30, measured=False))
+    browser = browse(manager, measure=True)
+    assert (browser.table["bytes"] == 4_000_000).all()
+    browser.refresh()
+    assert browser.wait(10)
+    assert manager.calls["storage_usage"] == 3
+
+
+def test_a_deletion_during_a_scan_is_not_undone_by_its_answer(browse):
+    manager = ScriptedManager(run_table(6, measured=False))
+    browser = browse(manager)
+    gate = manager.hold("storage_usage")
+    browser.measure_sizes()
+    manager.table = manager.table.copy()  # the scan's answer is older than the deletion
+    row = browser.rows[0]
+    browser._deletions.ask(row.run_id, "x")
+    while not row.status.startswith("Delete 12 files"):
+        browser._loop.wait(0.01)
+    row.confirm_button.click()
+    while not row.status.startswith("Deleted"):
+        browser._loop.wait(0.01)
+    manager.table.loc[0, "model"] = "stored"
+    gate.set()
+    assert browser.wait(10)
+    assert browser.table["model"][0] == "deleted"
+    assert browser.table["bytes"][0] == 0
+    assert browser.table["bytes"][3] == 4_000_000
 
 
 def test_a_scan_that_fails_is_told_and_the_table_stays(browse):

@@ -70,6 +70,7 @@ class BrowserActions:
     _search_timer: Timer | None
     _picture_job: Job | None
     _show_pictures: bool
+    _measure_first: bool
 
     # Callbacks: post and return -----------------------------------------------------------------
 
@@ -191,8 +192,13 @@ class BrowserActions:
         self._loader.frame = self._runs.frame
         self._offer()
         self._draw()
-        if complete and not self.read_only:
+        if not complete:
+            return
+        if not self.read_only:
             self._look_for_stale()
+        if self._measure_first:
+            self._measure_first = False
+            self._measure()
 
     def _offer(self) -> None:
         frame = self._runs.frame
@@ -371,11 +377,11 @@ class BrowserActions:
 
     def _measure(self) -> None:
         frame = self._runs.frame
-        if "experiment_id" in frame and not self.read_only:
+        if "experiment_id" in frame and hasattr(self.manager, "storage_usage"):
             self._sizes.start(list(dict.fromkeys(frame["experiment_id"])))
 
-    def _measured(self, usage: pd.DataFrame) -> None:
-        self._runs.measured(usage)
+    def _measured(self, usage: pd.DataFrame, sent: float) -> None:
+        self._runs.measured(usage, sent)
         if self._runs.query.sort_by in ("bytes", "files"):
             self._runs.recompute()
         self._draw()

@@ -61,6 +61,8 @@ class RunBrowser(BrowserActions):
         Seconds before the browser says that it is waiting for a server.
     stale_after
         Days without a sign of life after which a RUNNING run is called stale.
+    measure
+        Measure all sizes once the runs are there; one listing an experiment, in the background.
 
     Attributes
     ----------
@@ -79,6 +81,7 @@ class RunBrowser(BrowserActions):
         take_back: float = 15.0,
         patience: float = 4.0,
         stale_after: float = 7.0,
+        measure: bool = True,
     ) -> None:
         if page_size < 1:
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
@@ -94,6 +97,7 @@ class RunBrowser(BrowserActions):
         self._search_timer = None
         self._picture_job = None
         self._show_pictures = False
+        self._measure_first = measure
         self._closed = False
 
         self._kit = kit = Kit()
@@ -114,6 +118,7 @@ class RunBrowser(BrowserActions):
             filter_string=filter_string,
             loud=self._loud,
             read_only=self.read_only,
+            can_measure=hasattr(manager, "storage_usage"),
             keep=int(getattr(manager, "n_top_runs", 10)),
         )
         self.notice = Notice(kit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
@@ -237,7 +238,7 @@ def text_of(column: Column, record: Mapping[str, Any], context: Context) -> tupl
         assert moment is not None
         return ago(moment, context.now), moment.strftime("%Y-%m-%d %H:%M:%S %Z")
     if column.kind == "metric":
-        return format_metric(float(value)), repr(float(value))
+        return _metric(float(value)), repr(float(value))
     if column.kind == "size":
         return format_bytes(int(value)), f"{int(value):,} bytes"
     if column.kind == "count":
@@ -250,6 +251,13 @@ def text_of(column: Column, record: Mapping[str, Any], context: Context) -> tupl
     if column.kind == "model":
         return str(value), f"{value}: {MODEL_WORDS.get(str(value), 'unknown state')}"
     return str(value), str(value)
+
+
+def _metric(value: float) -> str:
+    """Return a metric with four digits, trailing zeros kept, so that a column lines up."""
+    if not math.isfinite(value):
+        return format_metric(value)
+    return f"{value:#.4g}".removesuffix(".")
 
 
 def _duration(record: Mapping[str, Any], context: Context) -> tuple[str, str]:

@@ -130,10 +130,19 @@ class ShownRuns:
             self.change(result.run_id, {"model": "deleted", "files": 0, "bytes": 0})
             self.selected.discard(result.run_id)
 
-    def measured(self, usage: pd.DataFrame) -> None:
-        """Write down sizes, and the model states that only a measurement tells."""
+    def measured(self, usage: pd.DataFrame, sent: float) -> None:
+        """Write down sizes, and the model states that only a measurement tells.
+
+        Parameters
+        ----------
+        sent
+            When the measurement began (monotonic seconds): what became of a run since then is
+            newer.
+        """
         for record in usage.to_dict("records"):
             run_id = str(record["run_id"])
+            if self._changes.get(run_id, (0.0, {}))[0] > sent:
+                continue
             values = {
                 name: record[name]
                 for name in ("model", "files", "bytes")

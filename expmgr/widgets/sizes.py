@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,11 @@ class SizeScan:
     Parameters
     ----------
     measured
-        Told the usage of each experiment as it comes.
+        Told the usage of each experiment as it comes, and when its measurement began.
     """
 
     def __init__(
-        self, manager: Any, loop: Loop, notice: Notice, measured: Callable[[pd.DataFrame], None]
+        self, manager: Any, loop: Loop, notice: Notice, measured: Callable[[pd.DataFrame, float], None]
     ) -> None:
         self._manager = manager
         self._loop = loop
@@ -74,11 +75,12 @@ class SizeScan:
             self._loop.post(lambda: self._say(files, size))
 
         self._say(0, 0)
+        sent = time.monotonic()
         self._job = self._loop.work(
             lambda: self._manager.storage_usage(
                 [experiment], on_progress=on_progress, cancel=cancel
             ),
-            self._took,
+            lambda usage, error: self._took(usage, error, sent),
         )
 
     def _say(self, files: int, size: int) -> None:
@@ -102,7 +104,7 @@ class SizeScan:
         self.stop()
         self._notice.show("Stopping the measurement …", busy=True)
 
-    def _took(self, usage: pd.DataFrame | None, error: Exception | None) -> None:
+    def _took(self, usage: pd.DataFrame | None, error: Exception | None, sent: float) -> None:
         self._job = None
         if error is not None or usage is None:
             message = describe_failure(error or RuntimeError("nothing came back"))
@@ -123,7 +125,7 @@ class SizeScan:
             else:
                 self._bytes += total
         self.measured_at = datetime.now(timezone.utc)
-        self._measured(usage)
+        self._measured(usage, sent)
         self._next()
 
     def _end(self) -> None:

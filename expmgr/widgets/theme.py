@@ -125,8 +125,8 @@ border-radius:3px}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
 .xm-root .xm-sections{columns:3 260px;column-gap:24px}
-.xm-root .xm-sections section{min-width:0;break-inside:avoid}
-.xm-root .xm-details h4{margin:6px 0 2px;font-size:12.5px;font-weight:600}
+.xm-root .xm-details section{min-width:0;break-inside:avoid;padding-top:6px}
+.xm-root .xm-details h4{margin:0 0 2px;font-size:12.5px;font-weight:600}
 .xm-root .xm-details p{margin:0 0 2px;overflow-wrap:anywhere}
 .xm-root .xm-scroll{max-height:180px;overflow:auto}
 .xm-root .xm-scroll table{border-collapse:collapse;width:100%;table-layout:fixed;margin:0;

@@ -60,6 +60,8 @@ class Toolbar:
         itself are not heard.
     read_only
         Leaves out what selects and deletes.
+    can_measure
+        Whether there is a storage account to ask for sizes.
     keep
         How many of the best "all but the best" offers, besides the usual numbers.
     """
@@ -72,6 +74,7 @@ class Toolbar:
         filter_string: str,
         loud: Callable[[], bool],
         read_only: bool,
+        can_measure: bool,
         keep: int,
     ) -> None:
         self._kit = kit
@@ -133,7 +136,7 @@ class Toolbar:
             kit.html("", "xm-spring"),
             self.columns_button,
             self.filter_button,
-            *(() if read_only else (self.measure_button,)),
+            *((self.measure_button,) if can_measure else ()),
             self.pictures_button,
             self.refresh_button,
         )

@@ -189,7 +189,9 @@ def matching(
     positions = np.flatnonzero(mask)
     if not len(positions) or (query.sort_by != "duration" and query.sort_by not in frame):
         return positions
-    keys = sort_key(frame, query.sort_by).iloc[positions].reset_index(drop=True)
+    needed = ["start_time", "end_time"] if query.sort_by == "duration" else [query.sort_by]
+    part = frame[[name for name in needed if name in frame]].iloc[positions]
+    keys = sort_key(part.reset_index(drop=True), query.sort_by)
     try:
         order = keys.sort_values(ascending=query.ascending, na_position="last", kind="stable").index
     except TypeError:  # texts and numbers mixed
