@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.retry import RetryConfig
     from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.restoration import StorageRestoration
 
 __all__ = ["ExperimentsManagerWithAzureBlobBackend"]
 
@@ -238,7 +239,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 ]
             else:
                 given = plan[run_id] if isinstance(plan, DeletionPlan) else plan
-                run_plan = self._planner().check_again(given)
+                (run_plan,) = self._planner().check_again([given])
             result = self._deleter().delete(
                 run_plan, force=force, on_progress=on_progress, cancel=cancel
             )
@@ -280,11 +281,19 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             plan = run_ids_or_plan
         else:
             plan = self.plan_deletion(run_ids_or_plan, cancel=cancel)
+        deleter = self._deleter()
+
+        def delete_run(
+            run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
+        ) -> DeletionResult:
+            result = deleter.delete(run, force=force, on_progress=report, cancel=event)
+            self._view.forget_size(run.run_id)
+            return result
+
         return delete_all(
             plan,
-            lambda run, report, event: self.delete_model(
-                run.run_id, force=force, plan=run, on_progress=report, cancel=event
-            ),
+            self._planner().check_again,
+            delete_run,
             progress=progress,
             on_progress=on_progress,
             cancel=cancel,
@@ -307,6 +316,30 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         return DeletionReport(
             tuple(resume_all(planner, self._deleter(), experiments, prefix=self.experiment_prefix))
         )
+
+    def restore_model(self, run_id: str) -> StorageRestoration:
+        """Bring a deleted model back, where the account's soft delete or versioning still keeps it.
+
+        Built against the documented protocol; it has not met a real account with soft delete yet.
+
+        Parameters
+        ----------
+        run_id
+            A run whose journal records a deletion.
+
+        Raises
+        ------
+        NotFoundError
+            No such run, or no deletion is recorded.
+        StorageError
+            The account keeps nothing of it, or does not allow to bring it back.
+        """
+        from expmgr.cleanup.restore import restore_run
+
+        (run_id,) = _as_run_ids(run_id)
+        restored = restore_run(self._planner(), run_id)
+        self._view.forget_size(run_id)
+        return restored
 
     def storage_usage(
         self,

@@ -10,7 +10,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.results import DeletionProgress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.results import DeletionResult
@@ -19,6 +19,10 @@ __all__ = ["DeleteRun", "delete_all"]
 
 _RUNS_AT_ONCE = 4
 """Each run's deletion has its own pool of requests; more runs at once would only share it out."""
+
+
+_CHECKED_AT_ONCE = 25
+"""Runs whose protection is asked again together, right before their deletion begins."""
 
 
 class DeleteRun(Protocol):
@@ -63,6 +67,7 @@ class _Totals:
 
 def delete_all(
     plan: DeletionPlan,
+    check_again: Callable[[Sequence[RunPlan]], Sequence[RunPlan]],
     delete_run: DeleteRun,
     *,
     progress: bool,
@@ -73,6 +78,12 @@ def delete_all(
 
     An interrupt (Ctrl-C, the notebook's stop button) sets ``cancel``, waits for the batches in
     flight, so that every journal is closed, and is raised again.
+
+    Parameters
+    ----------
+    check_again
+        Returns plans with their protection as it is now. Asked for a few runs at a time, since a
+        long list takes long enough for somebody to register one of its models.
     """
     from tqdm.auto import tqdm
 
@@ -90,12 +101,16 @@ def delete_all(
     )
     pool = ThreadPoolExecutor(_RUNS_AT_ONCE, thread_name_prefix="expmgr-delete")
     try:
-        futures = {run.run_id: pool.submit(work, run) for run in plan}
-        for run_id, future in futures.items():
-            result = future.result()
-            if result is not None:
-                results[run_id] = result
-            bar.update()
+        for first in range(0, len(plan), _CHECKED_AT_ONCE):
+            if event.is_set():
+                break
+            some = check_again(plan.runs[first : first + _CHECKED_AT_ONCE])
+            futures = {run.run_id: pool.submit(work, run) for run in some}
+            for run_id, future in futures.items():
+                result = future.result()
+                if result is not None:
+                    results[run_id] = result
+                bar.update()
     except BaseException:
         event.set()
         raise

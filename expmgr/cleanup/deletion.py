@@ -239,6 +239,8 @@ class Deleter:
             f"Deleted {format_count(files, 'file')}, {format_bytes(size)} in "
             f"{format_seconds(seconds)}"
         )
+        if done is not None and done.permanent is False:
+            message += "; the account keeps deleted blobs for a while, restore_model() can undo"
         return DeletionResult(
             plan.run_id,
             "deleted",

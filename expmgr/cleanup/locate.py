@@ -19,14 +19,12 @@ from expmgr.storage.location import (
     run_model_location,
 )
 from expmgr.tracking.journal import deletion_was_begun, read_records
-from expmgr.tracking.queries import iter_experiments
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
     from expmgr.storage.blob_store import Blob
     from expmgr.storage.location import Location, Store
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     ListBlobs = Callable[..., Iterator[Blob]]
 
-__all__ = ["Finder", "Found", "foreign_roots", "outermost"]
+__all__ = ["Finder", "Found", "experiment_roots", "outermost"]
 
 _MARKER = "/MLmodel"
 
@@ -56,16 +54,17 @@ class Found:
     note: str = ""
 
 
-def foreign_roots(
-    client: MlflowClient, store: Store, artifacts_destination: str | None
+def experiment_roots(
+    experiments: Iterable[Experiment], store: Store, artifacts_destination: str | None
 ) -> tuple[str, ...]:
-    """Return the blob paths of all experiments' roots, the trash included.
+    """Return the blob paths of the experiments' roots, as far as they lie in our store.
 
     ``create_experiment`` accepts a location inside another run's artifacts; no deletion may cover
-    one. Runs and models lie under their experiment's root, so these roots stand for them.
+    one. Runs and models lie under their experiment's root, so these roots stand for them. Give it
+    all experiments, the trash included.
     """
     roots = set()
-    for experiment in iter_experiments(client, deleted=True):
+    for experiment in experiments:
         try:
             roots.add(
                 parse_artifact_uri(
@@ -97,7 +96,7 @@ class Finder:
     list_blobs
         Lists the blobs under a prefix (`BlobStore.list`).
     roots
-        See `foreign_roots`.
+        See `experiment_roots`.
     """
 
     store: Store

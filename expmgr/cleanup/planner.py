@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from expmgr.cleanup.locate import Finder, foreign_roots
+from expmgr.cleanup.locate import Finder, experiment_roots
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
-from expmgr.storage.location import Store
 from expmgr.tracking.journal import MODEL_TAG, next_record_id, now_ms, read_records
 from expmgr.tracking.models import has_recorded_model, models_of_run, output_model_ids
 from expmgr.tracking.protection import (
@@ -27,7 +26,7 @@ from expmgr.tracking.state import model_state
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
@@ -63,15 +62,19 @@ class Planner:
     artifacts_destination: str | None
     goal_of: Callable[[Experiment], Goal | None] = field(repr=False)
 
-    def finder(self) -> Finder:
-        """Return a finder that knows every experiment's root as of now."""
-        store = Store.of(self.blob_store.credentials)
-        return Finder(
-            store,
-            self.blob_store.list,
-            self.artifacts_destination,
-            foreign_roots(self.client, store, self.artifacts_destination),
-        )
+    def finder(self, experiments: Iterable[Experiment] | None = None) -> Finder:
+        """Return a finder that knows every experiment's root as of now.
+
+        Parameters
+        ----------
+        experiments
+            All of them, the trash included, where the caller has them already.
+        """
+        store = self.blob_store.store
+        if experiments is None:
+            experiments = iter_experiments(self.client, deleted=True)
+        roots = experiment_roots(experiments, store, self.artifacts_destination)
+        return Finder(store, self.blob_store.list, self.artifacts_destination, roots)
 
     def plan(
         self,
@@ -91,27 +94,41 @@ class Planner:
         InvalidInputError
             ``model_ids`` names a model that the run did not make.
         """
-        finder = self.finder()
+        experiments = list(iter_experiments(self.client, deleted=True))
+        finder = self.finder(experiments)
         wanted = list(dict.fromkeys(run_ids))
         drafts = in_parallel(
             lambda run_id: self._draft(run_id, finder, model_ids, cancel), wanted, cancel=cancel
         )
-        return DeletionPlan(self._protect(drafts, finder))
+        return DeletionPlan(self._protect(drafts, finder, experiments))
 
-    def check_again(self, plan: RunPlan) -> RunPlan:
-        """Return the plan with its locations as they were and its protection as it is now."""
-        run = run_or_none(self.client, plan.run_id)
-        if run is None:
-            return replace(plan, problem=_no_run(plan.run_id))
-        blocked = _blocked(run)
-        if blocked:
-            return replace(plan, problem=blocked)
-        finder = self.finder()
-        models = models_of_run(self.client, run)
-        finder.checked(planned.location for planned in plan.locations)
-        plan = replace(plan, record_id=next_record_id(run.data.tags))
-        draft = _Draft(plan, _subject(run, models, plan), run.data.metrics)
-        return self._protect([draft], finder)[0]
+    def check_again(self, plans: Sequence[RunPlan]) -> tuple[RunPlan, ...]:
+        """Return the plans with their locations as they were and their protection as it is now.
+
+        Raises
+        ------
+        TrackingError
+            MLflow could not be asked for the experiments.
+        """
+        experiments = list(iter_experiments(self.client, deleted=True))
+        finder = self.finder(experiments)
+        drafts = in_parallel(lambda plan: self._redraft(plan, finder), plans)
+        return self._protect(drafts, finder, experiments)
+
+    def _redraft(self, plan: RunPlan, finder: Finder) -> _Draft:
+        try:
+            run = run_or_none(self.client, plan.run_id)
+            if run is None:
+                return _Draft(replace(plan, problem=_no_run(plan.run_id)))
+            plan = replace(plan, record_id=next_record_id(run.data.tags))
+            blocked = _blocked(run)
+            if blocked:
+                return _Draft(replace(plan, problem=blocked))
+            finder.checked(planned.location for planned in plan.locations)
+            models = models_of_run(self.client, run)
+        except ExpmgrError as error:
+            return _Draft(replace(plan, problem=str(error), problem_error=error))
+        return _Draft(plan, _subject(run, models, plan), run.data.metrics)
 
     def _draft(
         self,
@@ -155,10 +172,10 @@ class Planner:
             )
             plan = _files_decide(plan)
             blocked = _blocked(run)
+            if not blocked and found.note and not plan.files:
+                blocked = f"run {run_id}: {found.note}."
             if blocked:
                 return _Draft(replace(plan, problem=blocked))
-            if found.note and not plan.files:
-                return _Draft(replace(plan, problem=f"run {run_id}: {found.note}."))
             if not plan.files:
                 return _Draft(plan)  # nothing is there that could be protected
             return _Draft(plan, _subject(run, models, plan), run.data.metrics)
@@ -170,25 +187,20 @@ class Planner:
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
-    def _protect(self, drafts: Sequence[_Draft], finder: Finder) -> tuple[RunPlan, ...]:
-        experiments: dict[str, Experiment] = {}
-        failures: list[str] = []
-
-        def read_experiments() -> None:
-            for experiment in iter_experiments(self.client, deleted=True):
-                experiments[experiment.experiment_id] = experiment
-
-        failing_safe("the list of experiments", failures, read_experiments)
+    def _protect(
+        self, drafts: Sequence[_Draft], finder: Finder, experiments: Sequence[Experiment]
+    ) -> tuple[RunPlan, ...]:
+        by_id = {experiment.experiment_id: experiment for experiment in experiments}
         goals = {
             experiment_id: goal
-            for experiment_id, experiment in experiments.items()
+            for experiment_id, experiment in by_id.items()
             if (goal := self.goal_of(experiment)) is not None
         }
         subjects = [draft.subject for draft in drafts if draft.subject is not None]
-        facts = self._gather(subjects, list(experiments), goals, finder, failures)
+        facts = self._gather(subjects, list(by_id), goals, finder)
         plans = []
         for draft in drafts:
-            experiment = experiments.get(draft.plan.experiment_id)
+            experiment = by_id.get(draft.plan.experiment_id)
             plan = replace(
                 draft.plan, experiment_name="" if experiment is None else experiment.name
             )
@@ -207,10 +219,10 @@ class Planner:
         experiment_ids: Sequence[str],
         goals: Mapping[str, Goal],
         finder: Finder,
-        failures: list[str],
     ) -> ProtectionFacts:
         if not subjects:
-            return ProtectionFacts(failures=tuple(failures))
+            return ProtectionFacts()
+        failures: list[str] = []
         own = {subject.experiment_id for subject in subjects}
         model_ids = frozenset().union(*(subject.model_ids for subject in subjects))
         facts = ProtectionFacts()

@@ -75,7 +75,7 @@ def _resume(planner: Planner, deleter: Deleter, run: Run, record: DeletionRecord
             ),
             planned_at=min((listing.listed_at for listing in listings), default=None),
         )
-        plan = planner.check_again(plan)
+        (plan,) = planner.check_again([plan])
         # What a person forced once stays forced; a protection that came since does not.
         if record.forced and set(plan.reasons) <= set(record.forced):
             plan = replace(plan, reasons=())

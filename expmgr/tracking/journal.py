@@ -57,7 +57,7 @@ _KIND_TO_CODE: dict[LocationKind, str] = {
 }
 _CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
 
-RecordState = Literal["deleting", "deleted", "failed"]
+RecordState = Literal["deleting", "deleted", "failed", "restored"]
 
 
 def now_ms() -> int:
@@ -98,7 +98,7 @@ class DeletionRecord:
 
     def is_unfinished(self) -> bool:
         """Whether files of its locations may still be there."""
-        return self.state != "deleted"
+        return self.state in {"deleting", "failed"}
 
     def to_tag(self) -> tuple[str, str]:
         """Return tag key and JSON value.

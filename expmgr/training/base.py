@@ -40,7 +40,6 @@ class TrainingState:
 class TrainingBase:
     """What the training methods share: the manager's settings, and where its training stands."""
 
-    client: MlflowClient
     tracking_uri: str
     main_metric: str
     is_loss: bool
@@ -51,8 +50,17 @@ class TrainingBase:
     credentials: AzureBlobCredentials | None
     artifacts_destination: str | None
     retry_config: RetryConfig
-    blob_store: BlobStore
     _training: TrainingState
+
+    if TYPE_CHECKING:
+
+        @property
+        def client(self) -> MlflowClient:
+            """The manager's MLflow client."""
+
+        @property
+        def blob_store(self) -> BlobStore:
+            """The manager's storage."""
 
     def _init_training(self) -> None:
         """Start with no iteration and no run, and with accumulators of this manager's own."""

@@ -1,0 +1,63 @@
+"""Bringing a deleted model back where the account still keeps its blobs."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from expmgr.errors import NotFoundError
+from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records, write_record
+from expmgr.tracking.queries import asking, run_or_none
+
+if TYPE_CHECKING:
+    from expmgr.cleanup.planner import Planner
+    from expmgr.storage.restoration import StorageRestoration
+
+__all__ = ["restore_run"]
+
+logger = logging.getLogger(__name__)
+
+
+def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
+    """Undelete what the journal says was deleted from a run, and record that.
+
+    Raises
+    ------
+    NotFoundError
+        No such run, or no deletion of its model is recorded.
+    StorageError
+        Nothing could be brought back.
+    """
+    run = run_or_none(planner.client, run_id)
+    if run is None:
+        message = f"the tracking server has no run {run_id!r}; check the id and the tracking URI."
+        raise NotFoundError(message, run_id=run_id)
+    records = [
+        record
+        for record in read_records(run_id, run.data.tags)
+        if record.state in {"deleted", "failed"}
+    ]
+    if not records:
+        message = f"run {run_id} records no deletion of its model, so nothing can be restored."
+        raise NotFoundError(message, run_id=run_id)
+    locations = planner.finder().checked(
+        location for record in records for location in record.locations
+    )
+    restored = planner.blob_store.undelete(locations)
+    for record in records:
+        write_record(planner.client, replace(record, state="restored", ended=now_ms()))
+    for location in locations:
+        if location.kind == "logged_model":
+            _untag(planner, location.owner_id)
+    return restored
+
+
+def _untag(planner: Planner, model_id: str) -> None:
+    from expmgr.errors import ExpmgrError
+
+    try:
+        with asking(f"take the tag of the logged model {model_id} back"):
+            planner.client.delete_logged_model_tag(model_id, MODEL_TAG)
+    except ExpmgrError as error:
+        logger.info("%s", error)
