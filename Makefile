@@ -3,6 +3,7 @@
 #   make test               everything, on real servers (ARGS="-k name": some of it)
 #   make check              format, lint, types
 #   make format             let ruff rewrite
+#   make screenshots        take the documentation's pictures anew
 #   make clean              remove the environment and the demo's data
 
 ARGS ?=
@@ -16,7 +17,7 @@ INPUTS := pyproject.toml constraints.txt
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check format screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -35,6 +36,9 @@ check: $(VENV)/.check
 format: $(VENV)/.check
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+screenshots: $(VENV)/.test
+	$(PY) docs/screenshots.py
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }

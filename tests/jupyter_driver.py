@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import nbformat
 
@@ -144,14 +146,17 @@ class NotebookPage:
         else:
             self.page.locator(within).first.screenshot(path=str(path))
 
-    def _await_kernel(self) -> None:
-        indicator = self.page.locator(".jp-Notebook-ExecutionIndicator")
-        if self.app == "lab" and indicator.count():
-            self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for()
-        else:
-            self.page.wait_for_function(
-                """() => !document.body.innerText.includes('Kernel status: Connecting')"""
-            )
+    def _await_kernel(self, patience: float = 60.0) -> None:
+        """Wait until the page is connected to an idle kernel: cells sent before are lost."""
+        parts = urlsplit(self.page.url)
+        address = f"{parts.scheme}://{parts.netloc}/api/kernels"
+        deadline = time.monotonic() + patience
+        while True:
+            kernels = self.page.request.get(address).json()
+            if any(one["connections"] and one["execution_state"] == "idle" for one in kernels):
+                return
+            assert time.monotonic() < deadline, f"no idle kernel with a connection: {kernels}"
+            self.page.wait_for_timeout(100)
 
 
 @contextlib.contextmanager
@@ -166,7 +171,10 @@ def open_notebook(
     height: int = 1000,
     dark: bool = False,
 ) -> Iterator[NotebookPage]:
-    """Start a Jupyter server for the notebook's folder and open the notebook in a fresh page."""
+    """Start a Jupyter server for the notebook's folder and open the notebook in a fresh page.
+
+    Where the test fails, ``failure.png`` in ``state_dir`` shows the page at that moment.
+    """
     # The checkout comes first, whatever the environment has installed.
     env = {"PYTHONPATH": str(REPOSITORY), **(env or {})}
     with JupyterServer(notebook.parent, state_dir, app=app, env=env) as server:
@@ -175,7 +183,12 @@ def open_notebook(
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
         )
+        page = context.new_page()
         try:
-            yield NotebookPage(context.new_page(), app).open(server.url(notebook.name))
+            yield NotebookPage(page, app).open(server.url(notebook.name))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                page.screenshot(path=str(state_dir / "failure.png"))
+            raise
         finally:
             context.close()

@@ -30,12 +30,14 @@ __all__ = ["JupyterApp", "JupyterServer"]
 JupyterApp = Literal["lab", "notebook", "voila"]
 _MODULES = {"lab": "jupyterlab", "notebook": "notebook", "voila": "voila"}
 _PATHS = {"lab": "doc/tree", "notebook": "notebooks", "voila": "voila/render"}
-# Neither questions about news nor look-ups of updates: the demo stays on this machine.
-_LAB_SETTINGS = {
+_LAB_SETTINGS: dict[str, dict[str, object]] = {
+    # Neither questions about news nor look-ups of updates: the demo stays on this machine.
     "apputils-extension/notification.jupyterlab-settings": {
         "fetchNews": "false",
         "checkForUpdates": False,
-    }
+    },
+    # Every cell is in the page, also those out of sight: a table keeps its place when scrolled.
+    "notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"},
 }
 
 

@@ -1,0 +1,93 @@
+"""The README stays true: its Python runs, its commands and pictures exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+from jupyter_driver import REPOSITORY
+from mlflow import MlflowClient
+
+import expmgr
+from expmgr import ExperimentsManagerWithAzureBlobBackend
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+NOTEBOOK, SCRIPT, CREDENTIALS, RETRY = PYTHON
+
+
+@pytest.fixture
+def manager(sqlite_uri, credentials, artifact_root, put_blob):
+    """A manager of eight runs with a small model each."""
+    client = MlflowClient(sqlite_uri)
+    experiment_id = client.create_experiment(
+        "example_plugin / readme", artifact_location=f"{artifact_root}/readme"
+    )
+    for number in range(8):
+        run_id = client.create_run(experiment_id).info.run_id
+        client.log_metric(run_id, "accuracy", number / 10)
+        history = [{"run_id": run_id, "artifact_path": "model"}]
+        client.set_tag(run_id, "mlflow.log-model.history", json.dumps(history))
+        put_blob(f"mlflow/readme/{run_id}/artifacts/model/MLmodel")
+        client.set_terminated(run_id)
+    return ExperimentsManagerWithAzureBlobBackend(
+        tracking_uri=sqlite_uri,
+        azure_blob_credentials=credentials,
+        main_metric="accuracy",
+        plugin_name="example_plugin",
+    )
+
+
+def test_the_notebook_code_makes_a_manager_without_a_network():
+    code, shown = NOTEBOOK.rstrip().rsplit("\n", 1)
+    assert shown == "manager.browse()"
+    names = {}
+    exec(code, names)
+    assert names["manager"].tracking_uri == "http://mlflow.server"
+
+
+def test_the_script_code_does_what_its_comments_say(manager, blob_names, capsys):
+    names = {"manager": manager}
+
+    exec(SCRIPT, names)
+
+    assert names["report"].counts["deleted"] == 4, "the best one of the five is protected"
+    assert names["report"].counts["protected"] == 1
+    assert names["result"].outcome == "deleted"
+    assert len(blob_names()) == 8 - 4 - 1
+    assert "deleted 1 " in capsys.readouterr().out
+
+
+def test_the_credentials_are_accepted(azurite, monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+    exec(CREDENTIALS, {"AzureBlobCredentials": expmgr.AzureBlobCredentials})
+
+
+def test_the_retry_settings_are_accepted():
+    names = {}
+    exec(RETRY, names)
+    assert names["retry_config"].delete_model.attempts == 8
+
+
+def test_every_make_command_exists():
+    commands = set(re.findall(r"\bmake ([a-z]+)", README))
+    assert {"demo", "test", "check"} <= commands
+    for command in commands:
+        subprocess.run(
+            ["make", "--dry-run", command],
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+        )
+
+
+def test_every_picture_and_link_is_there():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (REPOSITORY / target).is_file(), target
+    first_screen = "\n".join(README.splitlines()[:20])
+    picture = re.search(r"!\[[^]]+\]\((\S+\.png)\)", first_screen)
+    assert (REPOSITORY / picture[1]).read_bytes().startswith(b"\x89PNG")
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
