@@ -56,7 +56,7 @@ border-radius:3px;container:xm/inline-size}
 padding:0 6px;column-gap:6px;box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root .xm-head{background:var(--xm-bg2);min-height:28px}
 .xm-root .xm-row{min-height:29px;padding-top:2px;padding-bottom:2px}
-.xm-root .xm-row:hover{background:rgba(128,128,128,.1)}
+.xm-root .xm-row:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
 .xm-root .xm-rows{display:block}
 .xm-root .xm-grid{display:grid;column-gap:8px;align-items:center;width:100%}
 .xm-root .xm-head-cells,.xm-root .xm-cells{flex:1 1 0;min-width:0}
@@ -77,7 +77,7 @@ padding-left:6px}
 .xm-root .xm-status-stale{color:var(--xm-warn)}
 .xm-root .xm-model-deleted,.xm-root .xm-model-none,.xm-root .xm-model-elsewhere,
 .xm-root .xm-model-unknown,.xm-root .xm-protected{color:var(--xm-dim)}
-.xm-root .xm-good{color:var(--xm-good)}
+.xm-root .xm-good .xm-sign{color:var(--xm-good)}
 .xm-root .xm-tick{width:18px;height:20px;margin:0;flex:none;min-width:0;overflow:hidden}
 .xm-root .xm-tick label{padding:0;width:auto;height:20px}
 .xm-root .xm-tick input{margin:1px 0 0 2px}
