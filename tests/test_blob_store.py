@@ -685,6 +685,18 @@ def test_listing_goes_page_by_page_and_repeats_a_page_that_fails(store, wire, pu
     assert wire.counts == {"list": 4}
 
 
+def test_part_of_a_listing_never_passes_for_all_of_it(store, put, place):
+    put(*in_run("run1", "a", "b", "c"))
+    cancel = threading.Event()
+    pages = store._pages("1/run1/", size=2, cancel=cancel)
+    next(pages)
+    cancel.set()
+    with pytest.raises(StorageError, match="cancelled"):
+        next(pages)
+    with pytest.raises(StorageError, match="cancelled"):
+        store.measure(place(), cancel=cancel)
+
+
 def test_a_prefix_without_its_slash_is_refused(store, wire):
     with pytest.raises(ValueError, match="slash"):
         list(store.list("1/run1"))

@@ -102,9 +102,10 @@ def delete_batch(
     from azure.core.exceptions import AzureError
 
     targets: list[Any] = [_target(blob, conditional=conditional) for blob in blobs]
+    snapshots = None if all(blob.is_directory for blob in blobs) else "include"
     try:
         parts = list(
-            container.delete_blobs(*targets, delete_snapshots="include", raise_on_any_failure=False)
+            container.delete_blobs(*targets, delete_snapshots=snapshots, raise_on_any_failure=False)
         )
     except AzureError as error:
         status = status_of(error)
@@ -135,7 +136,7 @@ def delete_batch(
 
 
 def delete_single(container: ContainerClient, blob: Blob, *, conditional: bool) -> Answer:
-    """Delete one blob with its snapshots."""
+    """Delete one blob with its snapshots. A directory has none, and is not asked for them."""
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
 
@@ -144,12 +145,13 @@ def delete_single(container: ContainerClient, blob: Blob, *, conditional: bool) 
     def keep(response: Any) -> None:
         flags.add(response.http_response.headers.get(_PERMANENT_HEADER))
 
+    snapshots = None if blob.is_directory else "include"
     condition: dict[str, Any] = {}
     if conditional and not blob.is_directory:
         condition = {"etag": f'"{blob.etag}"', "match_condition": MatchConditions.IfNotModified}
     try:
         container.delete_blob(
-            blob.name, delete_snapshots="include", raw_response_hook=keep, **condition
+            blob.name, delete_snapshots=snapshots, raw_response_hook=keep, **condition
         )
     except AzureError as error:
         fate = _fate(error, conditional=conditional)

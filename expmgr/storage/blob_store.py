@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,6 @@ from expmgr.storage.retention import Retention, read_hierarchical, read_retentio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
-    from datetime import datetime
 
     from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -126,12 +126,13 @@ class BlobStore:
         prefix
             Ends with a slash, so that ``run1/`` is not also ``run10/``; "" is the whole container.
         cancel
-            Ends the listing between two pages when set.
+            Ends the listing before the next page when set.
 
         Raises
         ------
         StorageError
-            Where a page could not be had, after the retries that ``retry.list_blobs`` allows.
+            Where a page could not be had, after the retries that ``retry.list_blobs`` allows, or
+            the listing was cancelled.
         """
         for page in self._pages(prefix, cancel=cancel):
             yield from page.blobs
@@ -153,9 +154,9 @@ class BlobStore:
                 if not blob.is_directory:
                     files += 1
                     size += blob.bytes
-        if listed_at is None:
-            raise StorageError(f"the listing of {location.prefix!r} was cancelled")
-        return Listing(files, size, MappingProxyType(etags), listed_at)
+        return Listing(
+            files, size, MappingProxyType(etags), listed_at or datetime.now(timezone.utc)
+        )
 
     def _pages(
         self, prefix: str, *, size: int = PAGE_SIZE, cancel: threading.Event | None = None
@@ -166,7 +167,9 @@ class BlobStore:
             raise ValueError(f"prefix {prefix!r} must end with a slash")
         container = self.container_client()
         token = None
-        while cancel is None or not cancel.is_set():
+        while True:
+            if cancel is not None and cancel.is_set():  # part of a listing must not pass for all
+                raise StorageError(f"the listing of {prefix or 'everything'!r} was cancelled")
             retry = retrying(self.retry.list_blobs, cancel=cancel, is_retryable=self._is_transient)
             try:
                 page = retry(read_page, container, prefix, token, size=size)
@@ -197,7 +200,8 @@ class BlobStore:
 
         An attempt lists what is there and deletes it in batches while the listing goes on. Where
         something passing went wrong, the rest of the attempt is done, and the next one lists
-        again; so attempts converge, and doing it twice is harmless.
+        again; so attempts converge, and doing it twice is harmless. Snapshots go with their blob.
+        On a hierarchical account the location's own empty directory stays: it is not below it.
 
         Parameters
         ----------
