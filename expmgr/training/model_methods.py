@@ -275,17 +275,30 @@ class ModelMethods(IterationMethods):
         finished = self.get_last_finished_iteration()
         if finished is None:
             return []
-        return self.get_top_params_by_experiment_id(finished.experiment_id, n)
+        return self._top_params(str(finished.experiment_id), n)
 
     def get_top_params_by_experiment_id(
         self, experiment_id: str, n: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return the params of the best FINISHED runs of an experiment; see `get_top_params`."""
+        """Return the params of the best FINISHED runs of an experiment; see `get_top_params`.
+
+        Raises
+        ------
+        NotFoundError
+            No such experiment.
+        """
+        from expmgr.tracking.queries import asking
+
+        with asking(f"read experiment {experiment_id}"):
+            self.client.get_experiment(str(experiment_id))  # a search there would find nothing
+        return self._top_params(str(experiment_id), n)
+
+    def _top_params(self, experiment_id: str, n: int | None) -> list[dict[str, Any]]:
         from expmgr.training.search_memory import top_params
 
         return top_params(
             self.client,
-            str(experiment_id),
+            experiment_id,
             self.main_metric,
             is_loss=self.is_loss,
             n=self.n_top_runs if n is None else n,

@@ -166,7 +166,7 @@ def delete_iteration(
         raise InvalidInputError(message)
     name, experiment_id = experiment.name, experiment.experiment_id
     before = state_of(experiment)
-    mark(client, experiment, DELETING)
+    marked = mark(client, experiment, DELETING)
     results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
     active = {result.run_id for result in results}
     successors = _Successors(client, plugin_name, experiment)
@@ -182,7 +182,8 @@ def delete_iteration(
         size = f"{format_count(gone.files, 'file')}, {format_bytes(gone.bytes)}"
         message = f"deleted the iteration {name!r} with its models ({size})."
         return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
-    mark(client, experiment, FINISHED if before == DELETING else before)
+    if "failed" not in outcomes:  # what failed is gone on with by the next call, as if interrupted
+        mark(client, marked, FINISHED if before == DELETING else before)
     kept = "; ".join(f"run {one.run_id}: {one}" for one in gone.kept[:5])
     advice = (
         "Call again to go on."

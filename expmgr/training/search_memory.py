@@ -27,14 +27,11 @@ def top_params(
     ------
     InvalidInputError
         ``n`` is below 1.
-    NotFoundError
-        No such experiment.
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise InvalidInputError(f"the number of top runs is a whole number from 1, not {n!r}.")
     order = "ASC" if is_loss else "DESC"
     with asking(f"read the best runs of experiment {experiment_id}"):
-        client.get_experiment(experiment_id)  # a search in an unknown experiment finds nothing
         runs = client.search_runs(
             [experiment_id],
             "attributes.status = 'FINISHED'",

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trainers import KilledError, count_calls, make_manager, train
+
+from expmgr import ExperimentsManager, InvalidInputError, LocationError, MetricValue
+from expmgr.storage.artifact_uri import parse_artifact_uri
+from expmgr.storage.store import Store
+from expmgr.training.iterations import FineTuningIteration, artifact_root, iteration_name
+
+
+@pytest.fixture
+def manager(sqlite_uri, credentials, plugin_name):
+    return make_manager(sqlite_uri, credentials, plugin_name)
+
+
+def name_of(experiment):
+    return None if experiment is None else experiment.name.split(" / ", 1)[1]
+
+
+@pytest.mark.parametrize(
+    ("iteration", "name"),
+    [
+        ("batch 1", "texts / batch 1"),
+        ("texts / batch 1", "texts / batch 1"),
+        ("texts / a / b", "texts / a / b"),
+        (FineTuningIteration("b7"), "texts / b7"),
+        (FineTuningIteration("b7", "run1", "texts"), "texts / run1 / b7"),
+        (FineTuningIteration(batch_id="b7", plugin_name="texts"), "texts / b7"),
+    ],
+)
+def test_an_iteration_is_named_after_the_plugin(iteration, name):
+    assert iteration_name(iteration, "texts") == name
+
+
+@pytest.mark.parametrize(
+    ("iteration", "words"),
+    [
+        ("images / batch 1", "plugin 'images'.*'texts'"),
+        (FineTuningIteration("b7", plugin_name="images"), "plugin 'images'.*'texts'"),
+        ("", "needs a name"),
+        (" padded", "needs a name"),
+        ("texts / ", "needs a name"),
+        (FineTuningIteration(), "needs a name"),
+        ("x" * 493, "501 characters"),
+        (None, "a name or a FineTuningIteration"),
+    ],
+)
+def test_a_name_that_cannot_be_this_plugins_is_refused(iteration, words):
+    with pytest.raises(InvalidInputError, match=words):
+        iteration_name(iteration, "texts")
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_every_iteration_gets_a_location_of_its_own_in_the_container(name):
+    store = Store("account1", "container1", "https://account1.blob.core.windows.net")
+    first, second = (artifact_root(store, f"plugin / {name}") for _ in range(2))
+    assert first != second
+    path = parse_artifact_uri(first, store)
+    assert path.startswith("plugin/")
+    assert ".." not in path.split("/")
+
+
+def test_the_location_names_the_cloud_of_the_account():
+    store = Store("account1", "container1", "https://account1.blob.core.chinacloudapi.cn")
+    root = artifact_root(store, "p / x")
+    assert root.startswith("wasbs://container1@account1.blob.core.chinacloudapi.cn/p/x-")
+
+
+def test_a_new_iteration_carries_metric_and_direction_and_lies_in_the_container(
+    manager, credentials
+):
+    experiment_id = manager.set_iteration("one")
+    experiment = manager.client.get_experiment(experiment_id)
+    assert experiment.name == f"{manager.plugin_name} / one"
+    assert experiment.tags["expmgr.main_metric"] == "accuracy"
+    assert experiment.tags["expmgr.is_loss"] == "false"
+    assert experiment.tags["expmgr.iteration"] == "open"
+    assert parse_artifact_uri(experiment.artifact_location, Store.of(credentials))
+    assert manager.current_iteration_id == experiment_id
+
+
+def test_setting_it_again_changes_nothing_and_asks_once(manager):
+    first = manager.set_iteration("one")
+    client = count_calls(manager)
+    assert manager.set_iteration(f"{manager.plugin_name} / one") == first
+    assert client.calls == ["get_experiment_by_name"]
+
+
+def test_another_iteration_waits_until_this_one_is_finished(manager):
+    manager.set_iteration("one")
+    with pytest.raises(InvalidInputError, match="one' is still set"):
+        manager.set_iteration("two")
+    manager.finish_iteration()
+    assert manager.set_iteration("two")
+
+
+def test_finishing_without_an_iteration_or_inside_a_run_is_refused(manager):
+    with pytest.raises(InvalidInputError, match="no iteration is set"):
+        manager.finish_iteration()
+    manager.set_iteration("one")
+    manager.set_run({"a": 1})
+    with pytest.raises(InvalidInputError, match="is still under way"):
+        manager.finish_iteration()
+
+
+def test_previous_last_and_last_finished_are_told_apart(manager):
+    assert manager.get_last_iteration() is None
+    assert manager.get_previous_iteration() is None
+    assert manager.get_last_finished_iteration() is None
+    with manager.iteration("one"):
+        pass
+    manager.set_iteration("two")
+    manager.finish_iteration(completed=False)
+    assert name_of(manager.get_last_iteration()) == "two"
+    assert name_of(manager.get_previous_iteration()) == "two"
+    assert name_of(manager.get_last_finished_iteration()) == "one"
+    manager.set_iteration("three")
+    assert name_of(manager.get_last_iteration()) == "three"
+    assert name_of(manager.get_previous_iteration()) == "two"
+    assert name_of(manager.get_last_finished_iteration()) == "one"
+    assert [name_of(e) for e in manager.get_experiments()] == ["three", "two", "one"]
+
+
+def test_the_previous_of_an_older_iteration_is_older_still(manager):
+    for name in ("one", "two", "three"):
+        with manager.iteration(name):
+            pass
+    manager.set_iteration("two")
+    assert name_of(manager.get_previous_iteration()) == "one"
+    assert name_of(manager.get_last_finished_iteration()) == "one"
+
+
+@pytest.mark.parametrize("plugin", ["it's", 'say "x"', "a\\b", "100%", "under_score", "`tick`"])
+def test_any_plugin_name_finds_its_own_experiments_alone(plugin, sqlite_uri, credentials):
+    manager = make_manager(sqlite_uri, credentials, plugin)
+    for other in (plugin + "x", "x" + plugin, plugin.upper() + "!", plugin.replace("_", "x")):
+        if other != plugin:
+            manager.client.create_experiment(f"{other} / foreign")
+    with manager.iteration("mine"):
+        pass
+    assert [e.name for e in manager.get_experiments()] == [f"{plugin} / mine"]
+    assert manager.get_last_finished_iteration().name == f"{plugin} / mine"
+
+
+def test_the_last_iteration_costs_one_request(manager):
+    for name in ("one", "two"):
+        with manager.iteration(name):
+            pass
+    client = count_calls(manager)
+    manager.get_last_iteration()
+    manager.get_last_finished_iteration()
+    assert client.calls == ["search_experiments"] * 2
+
+
+def test_an_exception_leaves_the_iteration_open_and_fails_the_run(manager):
+    def broken():
+        with manager.iteration("one"):
+            manager.set_run({"a": 1})
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        broken()
+    assert manager.current_iteration_id is None
+    assert manager.current_run_id is None
+    assert manager.get_last_finished_iteration() is None
+    last = manager.get_last_iteration()
+    assert last.tags["expmgr.iteration"] == "open"
+    (run,) = manager.client.search_runs([last.experiment_id])
+    assert run.info.status == "FAILED"
+
+
+def test_an_iteration_tracked_by_another_metric_is_refused(manager, sqlite_uri, credentials):
+    with manager.iteration("one"):
+        pass
+    other = make_manager(
+        sqlite_uri, credentials, manager.plugin_name, main_metric="loss", is_loss=True
+    )
+    with pytest.raises(InvalidInputError, match=r"compared by 'accuracy'.*'loss'"):
+        other.set_iteration("one")
+
+
+def test_an_experiment_outside_the_container_is_refused(manager):
+    manager.client.create_experiment(
+        f"{manager.plugin_name} / far",
+        artifact_location="wasbs://elsewhere@devstoreaccount1.blob.core.windows.net/x",
+    )
+    with pytest.raises(LocationError, match="would not go to the manager's container"):
+        manager.set_iteration("far")
+
+
+def test_an_experiment_that_somebody_made_by_hand_is_adopted(manager, credentials):
+    name = f"{manager.plugin_name} / by hand"
+    root = artifact_root(Store.of(credentials), name)
+    experiment_id = manager.client.create_experiment(name, artifact_location=root)
+    assert manager.set_iteration("by hand") == experiment_id
+    tags = manager.client.get_experiment(experiment_id).tags
+    assert (tags["expmgr.main_metric"], tags["expmgr.iteration"]) == ("accuracy", "open")
+
+
+def test_a_name_that_lies_in_the_trash_is_free_again(manager):
+    first = manager.set_iteration("one")
+    manager.set_run({"a": 1})
+    manager.finish_run()
+    manager.finish_iteration()
+    manager.client.delete_experiment(first)
+    second = manager.set_iteration("one")
+    assert second != first
+    assert manager.set_run({"a": 1}) is False, "runs of the deleted experiment count no more"
+    old = manager.client.get_experiment(first)
+    assert old.lifecycle_stage == "deleted"
+    assert old.name == f"{manager.plugin_name} / one (archived {first})"
+
+
+def test_a_manager_without_azure_leaves_the_location_to_mlflow(sqlite_uri, plugin_name):
+    manager = make_manager(sqlite_uri, None, plugin_name, kind=ExperimentsManager)
+    manager.set_iteration("one")
+    with pytest.raises(InvalidInputError, match="no Azure credentials"):
+        make_manager(
+            sqlite_uri, None, plugin_name, kind=ExperimentsManager
+        ).delete_previous_iteration()
+
+
+# ------------------------------------------------------------------------------------- deleting
+
+
+@pytest.fixture
+def two_iterations(manager):
+    """Iteration "one" with two stored models, then "two", set and empty."""
+    with manager.iteration("one"):
+        worse, _ = train(manager, 0.6, best_only=False)
+        best, _ = train(manager, 0.8, best_only=False)
+    manager.set_iteration("two")
+    return manager, worse, best
+
+
+def test_an_iteration_goes_when_a_later_one_is_at_least_as_good(two_iterations, blob_names):
+    manager, _, best = two_iterations
+    old = manager.client.get_run(best).info.experiment_id
+    train(manager, 0.8)
+    kept = [name for name in blob_names() if "/two-" in name]
+    deletion = manager.delete_previous_iteration()
+    assert deletion
+    assert (deletion.outcome, deletion.experiment_id) == ("deleted", old)
+    assert deletion.files == 10
+    assert blob_names() == kept
+    assert manager.client.get_experiment(old).lifecycle_stage == "deleted"
+    assert manager.client.get_experiment_by_name(f"{manager.plugin_name} / one") is None
+    assert [name_of(e) for e in manager.get_experiments()] == ["two"]
+    assert manager.delete_previous_iteration().outcome == "not_found"
+
+
+def test_the_best_model_of_all_stays_and_its_iteration_with_it(two_iterations, blob_names):
+    manager, worse, best = two_iterations
+    train(manager, 0.7)
+    deletion = manager.delete_previous_iteration()
+    assert not deletion
+    assert deletion.outcome == "protected"
+    assert [result.run_id for result in deletion.kept] == [best]
+    assert "best" in str(deletion)
+    assert "force=True" in str(deletion)
+    assert {result.run_id: result.outcome for result in deletion.results}[worse] == "deleted"
+    experiment = manager.client.get_experiment(deletion.experiment_id)
+    assert experiment.lifecycle_stage == "active"
+    assert experiment.tags["expmgr.iteration"] == "finished"
+    assert len([name for name in blob_names() if "/one-" in name]) == 5
+
+
+@pytest.mark.parametrize("how", ["pinned", "registered"])
+def test_what_somebody_relies_on_stays_though_better_models_exist(two_iterations, how):
+    manager, worse, best = two_iterations
+    train(manager, 0.9)
+    if how == "pinned":
+        manager.client.set_tag(worse, "expmgr.keep", "true")
+    else:
+        (model,) = manager.client.get_run(worse).outputs.model_outputs
+        manager.client.create_registered_model(f"registered-{manager.plugin_name}")
+        manager.client.create_model_version(
+            f"registered-{manager.plugin_name}",
+            manager.client.get_logged_model(model.model_id).artifact_location,
+            run_id=worse,
+            model_id=model.model_id,
+        )
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "protected"
+    assert [result.run_id for result in deletion.kept] == [worse]
+    assert how in str(deletion.kept[0].reasons)
+    forced = manager.delete_previous_iteration(force=True)
+    assert forced.outcome == "deleted"
+    assert best not in {result.run_id for result in forced.results}
+
+
+def test_an_iteration_with_a_run_under_way_stays(two_iterations, sqlite_uri, credentials):
+    manager, _, _ = two_iterations
+    train(manager, 0.9)
+    other = make_manager(sqlite_uri, credentials, manager.plugin_name)
+    other.set_iteration("one")
+    other.set_run({"still": "training"})
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "protected"
+    assert deletion.kept[0].run_id == other.current_run_id
+    other.save_metric(MetricValue("accuracy", 0.5))
+    other.finish_run()
+    assert manager.delete_previous_iteration().outcome == "deleted"
+
+
+def test_with_no_current_iteration_the_newest_is_the_previous_one(two_iterations):
+    manager, _, _ = two_iterations
+    manager.finish_iteration()
+    assert name_of(manager.get_previous_iteration()) == "two"
+    deletion = manager.delete_previous_iteration()
+    assert (deletion.outcome, deletion.name) == ("deleted", f"{manager.plugin_name} / two")
+
+
+@pytest.fixture
+def interruptible(sqlite_uri, credentials, plugin_name, tmp_path):
+    """A function: three iterations of one model each, in a fresh database; "three" is set."""
+    empty = Path(sqlite_uri.removeprefix("sqlite:///")).read_bytes()
+    numbers = itertools.count()
+
+    def make():
+        number = next(numbers)
+        path = tmp_path / f"{number}.db"
+        path.write_bytes(empty)
+        plugin = f"{plugin_name}-{number}"
+        manager = make_manager(f"sqlite:///{path}", credentials, plugin)
+        for name, quality in (("one", 0.5), ("two", 0.6)):
+            with manager.iteration(name):
+                train(manager, quality, best_only=False)
+        manager.set_iteration("three")
+        train(manager, 0.9)
+        restarted = make_manager(f"sqlite:///{path}", credentials, plugin)
+        restarted.set_iteration("three")
+        return manager, restarted
+
+    return make
+
+
+def test_an_interrupted_deletion_is_finished_by_the_next_call(
+    interruptible, blob_names, monkeypatch
+):
+    """The process is killed before one tracking call or another; a restarted one goes on."""
+    monkeypatch.setattr("expmgr.tracking.journal.LEASE_SECONDS", 0.0)  # known to be dead at once
+    manager, _ = interruptible()
+    calls = count_calls(manager).calls
+    assert manager.delete_previous_iteration()
+    last = len(calls)
+    for die_at in (*range(1, last - 10, 7), *range(last - 10, last)):
+        manager, restarted = interruptible()
+        count_calls(manager, die_at)
+        with pytest.raises(KilledError):
+            manager.delete_previous_iteration()
+        plugin = manager.plugin_name
+        experiments = [name_of(e) for e in restarted.get_experiments()]
+        if "two" in str(experiments):
+            deletion = restarted.delete_previous_iteration()
+            assert deletion, f"{die_at}: {deletion}"
+            assert " / two" in deletion.name
+        left = {name.split("/")[1].rsplit("-", 1)[0] for name in blob_names(f"{plugin}/")}
+        assert left == {"one", "three"}, die_at
+        assert [name_of(e) for e in restarted.get_experiments()] == ["three", "one"]
+        assert restarted.client.get_experiment_by_name(f"{plugin} / two") is None
