@@ -239,7 +239,7 @@ class AzuriteServer:
 
 def _read_lines(process: subprocess.Popen[bytes], said: queue.Queue[bytes]) -> None:
     """Drain its output, so that it never blocks on a full pipe; an empty line marks the end."""
-    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    assert process.stdout is not None
     with contextlib.suppress(ValueError):  # closed by stop()
         for line in process.stdout:
             said.put(line)

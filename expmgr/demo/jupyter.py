@@ -158,7 +158,7 @@ class JupyterServer:
         }
 
     def _await_answer(self, log: Path, patience: float) -> None:
-        assert self._process is not None  # noqa: S101 - called right after the start
+        assert self._process is not None
         path = "" if self.app == "voila" else f"api/status?token={self._token}"
         address = f"http://127.0.0.1:{self._port}/{path}"
         deadline = time.monotonic() + patience
