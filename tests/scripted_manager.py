@@ -14,6 +14,10 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.results import DeletionProgress, DeletionResult
 from expmgr.storage.location import Location
 
+HOSTILE = (
+    "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    " $E=mc^2$ \u202egnorts\u202c \x00\x1b 💥"
+)
 NOON = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 
@@ -73,7 +77,10 @@ class ScriptedManager:
         self.reasons = {}
         self.raw = set()
         self.cancelled = []
-        self.client = SimpleNamespace()
+        self.client = SimpleNamespace(
+            get_run=lambda _: SimpleNamespace(data=SimpleNamespace(tags={})),
+            search_model_versions=lambda _: [SimpleNamespace(name="churn", version=3)],
+        )
 
     def hold(self, name):
         """Make calls of a method wait until the event that is returned is set."""

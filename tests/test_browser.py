@@ -574,6 +574,7 @@ def test_details_open_under_the_row_and_move_with_it(browse):
     assert panel in browser.rows[3].box.children
     assert f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in panel.value
     assert "model: 12 files, 34.1 MB" in panel.value
+    assert "churn version 3" in panel.value
     browser.rows[5].details_button.click()
     assert browser.wait(10)
     assert panel not in browser.rows[3].box.children

@@ -12,18 +12,12 @@ pytestmark = [pytest.mark.chromium, pytest.mark.timeout(300)]
 
 TESTS = REPOSITORY / "tests"
 CONTRAST = (TESTS / "contrast.js").read_text(encoding="utf-8")
-HOSTILE = (
-    "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-    " $E=mc^2$ \\u202egnorts\\u202c \\x00\\x1b 💥"
-)
-SETUP = f"""
-from scripted_manager import ScriptedManager, run_table
+SETUP = """
+from scripted_manager import HOSTILE, ScriptedManager, run_table
 from expmgr.results import DeletionResult
 from expmgr.widgets import RunBrowser
 table = run_table(300)
-table.loc[6, ["run_name", "experiment_name", "params.depth", "tags.team"]] = {HOSTILE!r}.encode(
-    "latin-1", "backslashreplace").decode("unicode_escape").encode("utf-16", "surrogatepass"
-    ).decode("utf-16")
+table.loc[6, ["run_name", "experiment_name", "params.depth", "tags.team"]] = HOSTILE
 table.loc[8, "run_name"] = "a very long name " * 700_000
 manager = ScriptedManager(table)
 bad = table["run_id"][3]

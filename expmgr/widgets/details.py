@@ -41,6 +41,8 @@ class Facts:
         Registered versions, in words.
     plan
         What a deletion would do, in one line.
+    tags
+        The run's tags as they are now; a table may be older.
     problems
         What could not be asked.
     """
@@ -49,6 +51,7 @@ class Facts:
     roots: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
     plan: str = ""
+    tags: Mapping[str, str] | None = None
     problems: tuple[str, ...] = field(default=())
 
 
@@ -67,14 +70,15 @@ def look_up(manager: Any, run_id: str) -> Facts:
     except (ExpmgrError, OSError, ValueError, AttributeError) as error:
         problems.append(describe_failure(error))
     versions: list[str] = []
+    tags: Mapping[str, str] | None = None
     try:
-        found = manager.client.search_model_versions(f"run_id = '{run_id}'")
+        client = manager.client
+        tags = dict(client.get_run(run_id).data.tags)
+        found = client.search_model_versions(f"run_id = '{run_id}'")
         versions = [f"{version.name} version {version.version}" for version in found]
-    except AttributeError:
-        pass  # a manager without a registry
     except Exception as error:  # noqa: BLE001 - MLflow raises of every kind; it is shown
-        problems.append(f"Registered versions: {describe_failure(error)}")
-    return Facts(tuple(files), tuple(roots), tuple(versions), summary, tuple(problems))
+        problems.append(describe_failure(error))
+    return Facts(tuple(files), tuple(roots), tuple(versions), summary, tags, tuple(problems))
 
 
 def _files_of(manager: Any, planned: Any, *, several: bool) -> list[tuple[str, int | None]]:
@@ -141,8 +145,9 @@ def details_html(
         }
         for group in ("metrics", "params", "tags")
     }
+    all_tags = groups["tags"] if facts is None or facts.tags is None else facts.tags
     tags = {
-        key: value for key, value in groups["tags"].items() if not key.startswith("expmgr.deletion.")
+        key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")
     }
     metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
     sections = [
@@ -151,7 +156,7 @@ def details_html(
         _section("Tags", _pairs(tags, "no tags")),
         _section("Model files", _files_html(facts, waiting)),
         _section("Registered versions", _versions_html(facts, waiting)),
-        _section("Past deletions", _journal_html(run_id, groups["tags"])),
+        _section("Past deletions", _journal_html(run_id, all_tags)),
     ]
     script = f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'
     return (

@@ -1,0 +1,114 @@
+"""The browser's buttons over a real manager, MLflow and Azurite."""
+
+from __future__ import annotations
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+from mlflow import MlflowClient
+
+from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr.demo.recipes import HOSTILE_NAME, Recipe
+from expmgr.demo.sample_runs import create_sample_runs
+from expmgr.widgets import RunBrowser
+
+RECIPES = (
+    Recipe("wine", "good tree", "DecisionTreeClassifier"),
+    Recipe("wine", "poor tree", "DecisionTreeClassifier", {"max_depth": 1}),
+    Recipe("wine", "old layout", "GaussianNB", layout="mlflow 2"),
+    Recipe("wine", "raw files", "GaussianNB", layout="raw"),
+    Recipe("wine", HOSTILE_NAME, "KNeighborsClassifier", {"n_neighbors": 30}),
+)
+
+
+@pytest.fixture
+def manager_class():
+    return ExperimentsManagerWithAzureBlobBackend
+
+
+@pytest.fixture
+def manager(manager_class, azurite, container, credentials, sqlite_uri, artifact_root, plugin_name):
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        create_sample_runs(
+            MlflowClient(sqlite_uri),
+            service.get_container_client(container),
+            artifact_root,
+            recipes=RECIPES,
+            plugin_name=plugin_name,
+        )
+    return manager_class(
+        tracking_uri=sqlite_uri,
+        azure_blob_credentials=credentials,
+        main_metric="accuracy",
+        plugin_name=plugin_name,
+    )
+
+
+def row_of(browser, name):
+    (run_id,) = browser.table.loc[browser.table["run_name"] == name, "run_id"]
+    return next(row for row in browser.rows if row.run_id == run_id)
+
+
+@pytest.mark.timeout(120)
+def test_a_button_deletes_one_model_and_the_table_follows(manager, blob_names):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        before = blob_names()
+        sizes = browser.table.set_index("run_name")
+        assert sizes["bytes"].notna().all()
+        assert sizes["model"]["raw files"] == "artifacts"
+        row = row_of(browser, "poor tree")
+        row.delete_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith(f"Delete {sizes['files']['poor tree']} files")
+        assert blob_names() == before
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith(f"Deleted {sizes['files']['poor tree']} files")
+        assert len(before) - len(blob_names()) == sizes["files"]["poor tree"]
+        browser.refresh()
+        assert browser.wait(60)
+        assert browser.table.set_index("run_name")["model"]["poor tree"] == "deleted"
+        row = row_of(browser, "poor tree")
+        row.details_button.click()
+        assert browser.wait(60)
+        assert ": deleted, " in browser.details.box.value
+
+
+@pytest.mark.timeout(120)
+def test_raw_artifacts_are_said_in_words_and_the_hostile_name_is_text(manager):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        row = row_of(browser, "raw files")
+        row.delete_button.click()
+        assert browser.wait(60)
+        assert "MLflow recorded no model for this run" in row.status
+        assert "<img" not in row_of(browser, HOSTILE_NAME).cells.value
+
+
+class Override(ExperimentsManagerWithAzureBlobBackend):
+    """Somebody's own way to delete."""
+
+    calls: list[str]
+
+    def _delete_model(self, run_id, experiment_id=None):
+        self.calls.append(run_id)
+        return super()._delete_model(run_id, experiment_id)
+
+
+class TestOverride:
+    @pytest.fixture
+    def manager_class(self):
+        Override.calls = []
+        return Override
+
+    @pytest.mark.timeout(120)
+    def test_the_button_goes_through_a_subclass_s_delete_model(self, manager):
+        with RunBrowser(manager) as browser:
+            assert browser.wait(60)
+            row = row_of(browser, "old layout")
+            row.delete_button.click()
+            assert browser.wait(60)
+            row.confirm_button.click()
+            assert browser.wait(60)
+            assert row.status.startswith("Deleted")
+            assert manager.calls == [row.run_id]
