@@ -75,6 +75,8 @@ class Fault:
         names = [name for name, _ in batch_parts(seen.body)]
         if self.kind == "batch refused":
             return batch_answer([(400, "InvalidInput")])
+        if self.kind == "says gone":
+            return batch_answer([(404, "BlobNotFound")] * len(names))
         if self.kind == "short answer":
             return batch_answer([service.delete(name) for name in names][:-1])
         parts = []
@@ -104,6 +106,7 @@ KINDS = [
     "garbage",
     "batch refused",
     "short answer",
+    "says gone",
     "parts fail",
     "parts fail after",
 ]
@@ -252,7 +255,7 @@ def test_what_may_not_go_is_left_and_named_and_all_else_goes(names, refused, scr
 def test_many_blobs_with_many_faults_converge():
     names = [f"{PLACE.prefix}{number:05}" for number in range(3000)]
     service = MemoryService([*names, *OUTSIDE], page=700)
-    kinds = iter(KINDS * 3)
+    kinds = iter([kind for kind in KINDS if kind != "says gone"] * 3)
 
     def fault(seen, forward):
         kind = next(kinds, None)

@@ -253,13 +253,13 @@ class BlobStore:
         )
         log = self._attempts(deletion, params or self.retry.delete_model, cancel)
         return StorageDeletion(
-            files=deletion.files,
-            bytes=deletion.bytes,
+            files=deletion.books.files,
+            bytes=deletion.books.bytes,
             attempts=deletion.passes,
             seconds=time.monotonic() - begun,
-            kept=tuple(deletion.kept),
+            kept=tuple(deletion.books.kept),
             log=tuple(log),
-            permanent=deletion.permanent,
+            permanent=deletion.books.permanent,
         )
 
     def _attempts(
@@ -276,7 +276,7 @@ class BlobStore:
             deletion.report(note)
 
         def attempt() -> None:
-            done, passes = deletion.files, deletion.passes
+            done, passes = deletion.books.files, deletion.passes
             try:
                 deletion.run_pass()
             except Exception as error:

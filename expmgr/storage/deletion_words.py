@@ -22,47 +22,50 @@ _CARRIED = 1000  # names in an error's `left`
 
 def attempt_line(deletion: Deletion, before: int, error: Exception | None) -> str:
     """Return the log's line on one attempt."""
-    line = f"attempt {deletion.passes}: deleted {format_count(deletion.files - before, 'file')}"
+    line = (
+        f"attempt {deletion.passes}: deleted {format_count(deletion.books.files - before, 'file')}"
+    )
     if isinstance(error, Cancelled):
         return f"{line}, then cancelled"
     if error is not None:
         line = f"{line}, {_left_count(deletion)} left: {because(error)}"
-    if deletion.kept:
-        line = f"{line}; kept {format_count(len(deletion.kept), 'file')} newer than the plan"
+    if deletion.books.kept:
+        line = f"{line}; kept {format_count(len(deletion.books.kept), 'file')} newer than the plan"
     return line
 
 
 def _left_count(deletion: Deletion) -> str:
-    count = format_count(len(deletion.left), "file")
-    return count if deletion.listed_all else f"at least {count}"
+    count = format_count(len(deletion.books.left), "file")
+    return count if deletion.books.listed_all else f"at least {count}"
 
 
 def _what_is_left(deletion: Deletion) -> str:
-    if not deletion.left:
+    if not deletion.books.left:
         return "what is left could not be listed" if deletion.passes else "nothing was begun"
     return f"{_left_count(deletion)} left: {_left_names(deletion)}"
 
 
 def _left_names(deletion: Deletion) -> str:
-    names = list(deletion.left)
+    names = list(deletion.books.left)
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _deleted(deletion: Deletion) -> str:
-    return f"deleted {format_count(deletion.files, 'file')} ({format_bytes(deletion.bytes)})"
+    books = deletion.books
+    return f"deleted {format_count(books.files, 'file')} ({format_bytes(books.bytes)})"
 
 
 def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelledError:
     """Make the error of a deletion that was cancelled."""
     return DeletionCancelledError(
         f"cancelled: {_deleted(deletion)}; {_what_is_left(deletion)}. Delete again for the rest",
-        files=deletion.files,
-        bytes=deletion.bytes,
+        files=deletion.books.files,
+        bytes=deletion.books.bytes,
         attempts=deletion.passes,
-        left=list(deletion.left)[:_CARRIED],
-        left_count=len(deletion.left),
+        left=list(deletion.books.left)[:_CARRIED],
+        left_count=len(deletion.books.left),
         log=log,
     )
 
@@ -83,16 +86,16 @@ def failed_error(
     else:
         how = f"not finished within {format_seconds(params.deadline)}"
     text = f"deletion {how}: {because(error)}; {_deleted(deletion)}"
-    if deletion.left or not deletion.listed_all:
+    if deletion.books.left or not deletion.books.listed_all:
         text = f"{text}; {_what_is_left(deletion)}"
     if transient:
         text = f"{text}. Delete again for the rest"
     return DeletionError(
         text,
-        files=deletion.files,
-        bytes=deletion.bytes,
+        files=deletion.books.files,
+        bytes=deletion.books.bytes,
         attempts=deletion.passes,
-        left=list(deletion.left)[:_CARRIED],
-        left_count=len(deletion.left),
+        left=list(deletion.books.left)[:_CARRIED],
+        left_count=len(deletion.books.left),
         log=log,
     )
