@@ -75,7 +75,11 @@ def install_azurite(npm_dir: Path, node: Node) -> Path:
 
 
 def _run_npm(node: Node, folder: Path) -> None:
-    search_path = os.pathsep.join([str(node.executable.parent), os.environ.get("PATH", "")])
+    environment = {
+        "NODE_USE_SYSTEM_CA": "1",  # as pip and curl do: a company's proxy may sign with its own CA
+        **os.environ,
+        "PATH": os.pathsep.join([str(node.executable.parent), os.environ.get("PATH", "")]),
+    }
     command = [
         *node.npm,
         "ci",
@@ -90,7 +94,7 @@ def _run_npm(node: Node, folder: Path) -> None:
         done = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, "PATH": search_path},
+            env=environment,
             capture_output=True,
             text=True,
             errors="replace",
