@@ -32,22 +32,32 @@ def run_table(count, *, now=None, measured=True, experiments=3):
             "run_name": [f"spry-model-{at}" for at in range(count)],
             "experiment_id": [str(at % experiments) for at in range(count)],
             "experiment_name": [names[at % experiments % 3] for at in range(count)],
-            "status": ["RUNNING" if at == 2 else "FAILED" if at == 5 else "FINISHED" for at in range(count)],
+            "status": [
+                "RUNNING" if at == 2 else "FAILED" if at == 5 else "FINISHED" for at in range(count)
+            ],
             "start_time": pd.to_datetime(begins, utc=True),
             "end_time": pd.to_datetime(
-                [None if at == 2 else begin + timedelta(seconds=40 + at) for at, begin in enumerate(begins)],
+                [
+                    None if at == 2 else begin + timedelta(seconds=40 + at)
+                    for at, begin in enumerate(begins)
+                ],
                 utc=True,
             ),
             "model": [
-                "deleted" if at % 11 == 7 else "none" if at % 13 == 9 else "stored" for at in range(count)
+                "deleted" if at % 11 == 7 else "none" if at % 13 == 9 else "stored"
+                for at in range(count)
             ],
-            "files": pd.array([3 + at % 4 if measured else pd.NA for at in range(count)], dtype="Int64"),
+            "files": pd.array(
+                [3 + at % 4 if measured else pd.NA for at in range(count)], dtype="Int64"
+            ),
             "bytes": pd.array(
                 [(at * 7919 % 1000 + 1) * 10_000 if measured else pd.NA for at in range(count)],
                 dtype="Int64",
             ),
             "is_best": [at == 1 for at in range(count)],
-            "protected_by": ["best" if at == 1 else "active run" if at == 2 else "" for at in range(count)],
+            "protected_by": [
+                "best" if at == 1 else "active run" if at == 2 else "" for at in range(count)
+            ],
             "metrics.accuracy": [
                 float("nan") if at == 4 else 0.99 - (at * 31 % 400) / 1000 for at in range(count)
             ],
@@ -107,7 +117,9 @@ class ScriptedManager:
     def plan_of(self, run_id):
         row = self.table.loc[self.table["run_id"] == run_id].iloc[0]
         kind = "run_artifacts" if run_id in self.raw else "logged_model"
-        location = Location("account", "models", f"1/models/m-{run_id}/artifacts", kind, f"m-{run_id}")
+        location = Location(
+            "account", "models", f"1/models/m-{run_id}/artifacts", kind, f"m-{run_id}"
+        )
         return RunPlan(
             run_id=run_id,
             run_name=row["run_name"],
@@ -123,7 +135,15 @@ class ScriptedManager:
         return DeletionPlan(tuple(self.plan_of(run_id) for run_id in run_ids))
 
     def delete_model(
-        self, run_id, experiment_id=None, model_ids=None, force=False, *, plan=None, on_progress=None, cancel=None
+        self,
+        run_id,
+        experiment_id=None,
+        model_ids=None,
+        force=False,
+        *,
+        plan=None,
+        on_progress=None,
+        cancel=None,
     ):
         assert not force
         assert plan is not None
@@ -132,7 +152,9 @@ class ScriptedManager:
         self._called("delete_model")
         if cancel is not None and cancel.is_set():
             self.cancelled.append(run_id)
-            return DeletionResult(run_id, "failed", 3, self.size // 4, 1, 0.4, "Cancelled after 3 files.")
+            return DeletionResult(
+                run_id, "failed", 3, self.size // 4, 1, 0.4, "Cancelled after 3 files."
+            )
         if run_id in self.results:
             return self.results[run_id]
         self._gone(run_id)
@@ -141,7 +163,9 @@ class ScriptedManager:
     def _gone(self, run_id):
         self.table.loc[self.table["run_id"] == run_id, ["model"]] = "deleted"
 
-    def delete_models(self, run_ids_or_plan, force=False, progress=True, *, on_progress=None, cancel=None):
+    def delete_models(
+        self, run_ids_or_plan, force=False, progress=True, *, on_progress=None, cancel=None
+    ):
         self._called("delete_models")
         assert not progress
         done = []

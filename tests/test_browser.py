@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import ipywidgets
 import pandas as pd
 import pytest
+from scripted_manager import ScriptedManager, run_table
 
 from expmgr.errors import DeletionError, FilterError, TrackingUnreachableError
 from expmgr.results import DeletionResult
 from expmgr.storage.location import Store
 from expmgr.widgets.browser import RunBrowser
-from scripted_manager import ScriptedManager, run_table
 
 
 @pytest.fixture
@@ -38,8 +38,10 @@ def row_of(browser, run_id):
 
 
 def alive():
-    return len(ipywidgets.widget._instances) if hasattr(ipywidgets.widget, "_instances") else len(
-        ipywidgets.widgets.widget._instances
+    return (
+        len(ipywidgets.widget._instances)
+        if hasattr(ipywidgets.widget, "_instances")
+        else len(ipywidgets.widgets.widget._instances)
     )
 
 
@@ -163,7 +165,9 @@ def test_a_failure_shows_its_log_and_can_be_retried(browse):
 
 def test_an_exception_in_a_deletion_is_a_failure_in_the_row(browse):
     manager = ScriptedManager(run_table(3))
-    manager.faults["delete_model"] = DeletionError("2 files are left", left=["a"], log=["attempt 1: 500"])
+    manager.faults["delete_model"] = DeletionError(
+        "2 files are left", left=["a"], log=["attempt 1: 500"]
+    )
     browser = browse(manager)
     row = browser.rows[0]
     row.delete_button.click()
@@ -295,7 +299,9 @@ def test_a_server_that_hangs_is_said_and_can_be_cancelled_and_retried(browse):
 
 def test_a_server_that_is_down_is_one_line_with_retry(browse):
     manager = ScriptedManager(run_table(10))
-    manager.faults["runs(limit)"] = [TrackingUnreachableError("Nothing answers at http://me:pw@host:1")]
+    manager.faults["runs(limit)"] = [
+        TrackingUnreachableError("Nothing answers at http://me:pw@host:1")
+    ]
     browser = browse(manager)
     assert "Nothing answers" in browser.notice.text
     assert "pw" not in browser.notice.text
@@ -412,7 +418,11 @@ def test_a_bad_page_size_is_refused():
 def test_many_are_deleted_with_one_confirmation(browse):
     manager = ScriptedManager(run_table(12))
     browser = browse(manager)
-    free = list(browser.table.loc[browser.table["model"].eq("stored") & browser.table["protected_by"].eq(""), "run_id"])
+    free = list(
+        browser.table.loc[
+            browser.table["model"].eq("stored") & browser.table["protected_by"].eq(""), "run_id"
+        ]
+    )
     manager.reasons[free[2]] = ("registered: churn version 3",)
     browser.select([*free[:3], browser.table["run_id"][1]])
     assert browser.selected == free[:3]  # the best of its experiment cannot be ticked
@@ -433,7 +443,9 @@ def test_a_failure_among_many_shows_in_its_row(browse):
     manager = ScriptedManager(run_table(6))
     browser = browse(manager)
     bad = browser.rows[0].run_id
-    manager.results[bad] = DeletionResult(bad, "failed", message="403: not permitted", log=("attempt 1: 403",))
+    manager.results[bad] = DeletionResult(
+        bad, "failed", message="403: not permitted", log=("attempt 1: 403",)
+    )
     browser.select([bad, browser.rows[3].run_id])
     browser.delete_selected(confirmed=True)
     assert browser.wait(10)
@@ -472,7 +484,9 @@ def test_all_but_the_best_are_selected_by_experiment(browse):
     for _, runs in table.groupby("experiment_id"):
         best = set(runs.nlargest(3, "metrics.accuracy")["run_id"])
         assert not best & set(browser.selected)
-    assert not browser.table.set_index("run_id").loc[browser.selected, "metrics.accuracy"].isna().any()
+    assert (
+        not browser.table.set_index("run_id").loc[browser.selected, "metrics.accuracy"].isna().any()
+    )
     browser.toolbar.select.value = "none"
     browser.wait(10)
     assert browser.selected == []
@@ -606,7 +620,10 @@ def test_columns_can_be_added(browse):
     browser.toolbar.columns_button.click()
     browser.toolbar.chooser.value = ("params.depth", "tags.team")
     assert browser.wait(10)
-    assert [button.description for button in browser._table._grid.children][-2:] == ["depth", "team"]
+    assert [button.description for button in browser._table._grid.children][-2:] == [
+        "depth",
+        "team",
+    ]
     assert "green" in browser.rows[0].cells.value
 
 
@@ -620,7 +637,9 @@ class DeadRuns(ScriptedManager):
         self.ended = []
         began = int((now - timedelta(days=9)).timestamp() * 1000)
         info = SimpleNamespace(
-            start_time=began, status="RUNNING", artifact_uri="wasbs://models@account.blob.core.windows.net/1/r/artifacts"
+            start_time=began,
+            status="RUNNING",
+            artifact_uri="wasbs://models@account.blob.core.windows.net/1/r/artifacts",
         )
         metrics = SimpleNamespace(metrics=[SimpleNamespace(timestamp=began + 5000)])
         run = SimpleNamespace(info=info, data=SimpleNamespace(to_proto=lambda: metrics))

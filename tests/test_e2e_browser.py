@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jupyter_driver import REPOSITORY, open_notebook, write_notebook
 from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.chromium, pytest.mark.timeout(300)]
 
@@ -81,7 +84,7 @@ def columns_of(page):
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook", "voila"])
-def test_the_whole_page_works(opened, app):
+def test_the_whole_page_works(opened, app):  # noqa: PLR0915 - one person, one sitting
     page = opened(app)
     rows = page.page.locator(".xm-row:visible")
 

@@ -38,7 +38,15 @@ class Clicks:
 
 
 def test_the_three_largest_unprotected_models_go_in_at_most_eight_clicks(
-    chromium, azurite, container, credentials, sqlite_uri, artifact_root, plugin_name, tmp_path, blob_names
+    chromium,
+    azurite,
+    container,
+    credentials,
+    sqlite_uri,
+    artifact_root,
+    plugin_name,
+    tmp_path,
+    blob_names,
 ):
     with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
         create_sample_runs(

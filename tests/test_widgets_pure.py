@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scripted_manager import NOON, run_table
 
 from expmgr.widgets.columns import (
     Context,
@@ -29,9 +30,10 @@ from expmgr.widgets.stale import candidates
 from expmgr.widgets.static import page_html, page_text
 from expmgr.widgets.text import escape, plain, redact
 from expmgr.widgets.view import Query, but_the_best, haystack, matching, merge, totals
-from tests.scripted_manager import NOON, run_table
 
-CONTEXT = Context(now=NOON, tracking_uri="http://me:pw@mlflow.example/base/", main_metric="accuracy")
+CONTEXT = Context(
+    now=NOON, tracking_uri="http://me:pw@mlflow.example/base/", main_metric="accuracy"
+)
 COLUMNS = {column.key: column for column in default_columns("accuracy")}
 
 
@@ -46,7 +48,9 @@ def test_any_text_becomes_one_line_that_is_sent_and_shown_as_text(text):
     safe.encode("utf-8")
     assert "\n" not in safe
     assert len(safe) <= 200 * 10
-    assert not any(mark in safe for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00\x1b")
+    assert not any(
+        mark in safe for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\x00\x1b"
+    )
     shown = escape(text)
     assert not set(shown) & set("<>\"'")
     assert html.unescape(shown) == safe
@@ -54,7 +58,10 @@ def test_any_text_becomes_one_line_that_is_sent_and_shown_as_text(text):
 
 def test_ten_megabytes_are_cut_before_anything_else():
     assert plain("x" * 10_000_000) == "x" * 200 + "…"
-    assert len(cell(COLUMNS["run_name"], {"run_id": "r", "run_name": "é<" * 5_000_000}, CONTEXT)) < 20_000
+    assert (
+        len(cell(COLUMNS["run_name"], {"run_id": "r", "run_name": "é<" * 5_000_000}, CONTEXT))
+        < 20_000
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,10 @@ def test_containers_are_not_taken_for_passwords():
 
 def test_links_lead_to_the_run_without_the_password():
     record = {"run_id": "ab/c", "experiment_id": "7"}
-    assert run_url(record, CONTEXT.tracking_uri) == "http://mlflow.example/base/#/experiments/7/runs/ab%2Fc"
+    assert (
+        run_url(record, CONTEXT.tracking_uri)
+        == "http://mlflow.example/base/#/experiments/7/runs/ab%2Fc"
+    )
     assert run_url(record, "sqlite:///mlflow.db") == ""
 
 
@@ -108,7 +118,9 @@ def test_what_is_missing_is_not_an_error():
     said = {key: text_of(column, record, CONTEXT)[0] for key, column in COLUMNS.items()}
     assert said["run_name"] == "r"
     assert said["bytes"] == "–"  # noqa: RUF001 - the sign of a missing number
-    assert said["metrics.accuracy"] == said["start_time"] == said["duration"] == said["status"] == ""
+    assert (
+        said["metrics.accuracy"] == said["start_time"] == said["duration"] == said["status"] == ""
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +180,9 @@ def test_sorting_is_stable_and_puts_missing_last_both_ways(frame):
 
 
 def test_params_that_are_numbers_sort_as_numbers(frame):
-    order = frame["params.depth"].iloc[matching(frame, Query(sort_by="params.depth", ascending=True))]
+    order = frame["params.depth"].iloc[
+        matching(frame, Query(sort_by="params.depth", ascending=True))
+    ]
     assert order.astype(int).is_monotonic_increasing
 
 
@@ -188,7 +202,9 @@ def test_every_word_must_be_found_somewhere(frame):
     assert set(found["experiment_name"]) == {"churn / trees"}
     assert found["run_name"].str.contains("model-3").all()
     assert len(matching(frame, Query(search="green"))) == 30
-    assert "tags.mlflow.source" not in "".join(haystack(frame.assign(**{"tags.mlflow.source": "x"})))
+    assert "tags.mlflow.source" not in "".join(
+        haystack(frame.assign(**{"tags.mlflow.source": "x"}))
+    )
 
 
 def test_filters_combine(frame):
@@ -218,7 +234,9 @@ def test_keeping_the_best_counts_protected_runs_and_spares_runs_without_the_metr
     chosen = but_the_best(frame, np.arange(60), "accuracy", 1, is_loss=False)
     spared = frame[frame["model"].eq("stored") & ~frame["run_id"].isin(chosen)]
     assert spared.groupby("experiment_id")["metrics.accuracy"].max().tolist() == [
-        frame[frame["model"].eq("stored") & frame["experiment_id"].eq(str(at))]["metrics.accuracy"].max()
+        frame[frame["model"].eq("stored") & frame["experiment_id"].eq(str(at))][
+            "metrics.accuracy"
+        ].max()
         for at in range(3)
     ]
     assert frame["run_id"][4] not in chosen  # its metric is NaN

@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import InvalidInputError
-from expmgr.widgets.actions import BrowserActions
 from expmgr.widgets.bulk import BulkDeletion
+from expmgr.widgets.callbacks import BrowserCallbacks
 from expmgr.widgets.columns import default_columns
 from expmgr.widgets.deletion import Deletions
 from expmgr.widgets.details import Details
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
+    from typing_extensions import Self
 
     from expmgr.widgets.row import Row
 
@@ -36,7 +37,7 @@ __all__ = ["RunBrowser"]
 _numbers = itertools.count(1)
 
 
-class RunBrowser(BrowserActions):
+class RunBrowser(BrowserCallbacks):
     """A table of runs that deletes models, for a notebook.
 
     Everything that waits for a server runs in a pool; a widget's callback only posts to a loop
@@ -132,9 +133,7 @@ class RunBrowser(BrowserActions):
             take_back=max(take_back, 60.0) if take_back >= 1 else take_back,
             patience=patience,
         )
-        self.details = Details(
-            manager, loop, kit, patience=patience, can_delete=can_delete
-        )
+        self.details = Details(manager, loop, kit, patience=patience, can_delete=can_delete)
         self._pictures = kit.html("", "xm-picture-page")
         self._pictures.layout = kit.gone
         self._table = RunTable(
@@ -199,7 +198,7 @@ class RunBrowser(BrowserActions):
         """Show the previous page."""
         self._loop.call(lambda: self._turn("previous"))
 
-    def sort_by(self, column: str, ascending: bool = True) -> None:  # noqa: FBT001, FBT002 - fixed
+    def sort_by(self, column: str, ascending: bool = True) -> None:
         """Sort by a column of the table; what is missing comes last either way.
 
         Raises
@@ -244,9 +243,7 @@ class RunBrowser(BrowserActions):
         """
         if self.read_only:
             raise InvalidInputError("this browser is read-only: it deletes nothing.")
-        self._loop.call(
-            lambda: self.bulk.ask(self._selected_in_order(), confirmed=confirmed)
-        )
+        self._loop.call(lambda: self.bulk.ask(self._selected_in_order(), confirmed=confirmed))
 
     def refresh(self) -> None:
         """Fetch what changed, in the background."""
@@ -271,7 +268,7 @@ class RunBrowser(BrowserActions):
         self._loop.close()
         self._kit.close()
 
-    def __enter__(self) -> RunBrowser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

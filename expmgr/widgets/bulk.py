@@ -93,7 +93,9 @@ class BulkDeletion:
             return
         self._forget_timer()
         cancel = self._cancel = threading.Event()
-        self._say("planning", f"Finding out what {format_count(len(run_ids), 'deletion')} would do …")
+        self._say(
+            "planning", f"Finding out what {format_count(len(run_ids), 'deletion')} would do …"
+        )
         self._job = self._loop.work(
             lambda: self._manager.plan_deletion(list(run_ids), cancel=cancel),
             lambda plan, error: self._planned(plan, error, confirmed=confirmed),
@@ -189,11 +191,9 @@ class BulkDeletion:
             return
         seconds = time.monotonic() - self._began
         counts = report.counts
-        parts = [
-            f"Deleted {format_count(counts.get('deleted', 0), 'model')}, "
-            f"{format_count(report.files, 'file')}, {format_bytes(report.bytes)} "
-            f"in {format_seconds(seconds)}"
-        ]
+        models = format_count(counts.get("deleted", 0), "model")
+        amount = f"{format_count(report.files, 'file')}, {format_bytes(report.bytes)}"
+        parts = [f"Deleted {models}, {amount} in {format_seconds(seconds)}"]
         if counts.get("not_found"):
             parts.append(f"{counts['not_found']} had been deleted before")
         if counts.get("protected"):

@@ -14,7 +14,7 @@ from expmgr.formatting import format_bytes, format_metric, format_seconds
 from expmgr.widgets.text import HOVER_LIMIT, escape, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "DELETABLE",
@@ -154,7 +154,7 @@ def tracks(columns: Sequence[Column], *, narrow: bool = False) -> str:
 
 
 def is_missing(value: object) -> bool:
-    """True for None, NaN, NaT, pd.NA and the empty string or sequence."""
+    """Tell None, NaN, NaT, pd.NA and the empty string or sequence from values."""
     if value is None:
         return True
     if isinstance(value, (str, tuple, list)):
@@ -173,7 +173,7 @@ def protection(record: Mapping[str, Any]) -> str:
 
 
 def is_deletable(record: Mapping[str, Any]) -> bool:
-    """True where the row offers a delete."""
+    """Tell whether the row offers a delete."""
     return record.get("model") in DELETABLE and not protection(record)
 
 
@@ -218,39 +218,44 @@ def _moment(value: object) -> datetime | None:
 
 def text_of(column: Column, record: Mapping[str, Any], context: Context) -> tuple[str, str]:
     """Return what a cell says and its longer hover text, neither escaped nor cut."""
-    key = column.key
+    value = record.get(column.key)
     if column.kind == "duration":
         return _duration(record, context)
-    if key == "protected_by":
-        reasons = protection(record)
-        return reasons, reasons
-    value = record.get(key)
     if column.kind == "name":
         name = str(record["run_id"]) if is_missing(value) else str(value)
         return name, f"{name} ({record['run_id']})"
+    if column.key == "protected_by":
+        return (protection(record),) * 2
     if is_missing(value):
-        empty = "–" if column.kind in ("size", "count") else ""  # noqa: RUF001 - missing number
-        if column.kind == "metric" and value is not None and key in record:
-            return "", ""
-        return empty, "not measured yet" if empty else ""
-    if column.kind == "when":
-        moment = _moment(value)
-        assert moment is not None
-        return ago(moment, context.now), moment.strftime("%Y-%m-%d %H:%M:%S %Z")
-    if column.kind == "metric":
-        return _metric(float(value)), repr(float(value))
-    if column.kind == "size":
-        return format_bytes(int(value)), f"{int(value):,} bytes"
-    if column.kind == "count":
-        return f"{int(value):,}", f"{int(value):,}"
-    if column.kind == "status":
-        stale = (context.stale or {}).get(str(record["run_id"]))
-        if stale is not None:
-            return "STALE", f"RUNNING, but nothing has moved for {stale:.0f} days"
-        return str(value), str(value)
-    if column.kind == "model":
-        return str(value), f"{value}: {MODEL_WORDS.get(str(value), 'unknown state')}"
-    return str(value), str(value)
+        missing = column.kind in ("size", "count")
+        return ("–", "not measured yet") if missing else ("", "")  # noqa: RUF001 - a missing number
+    if column.kind == "status" and str(record["run_id"]) in (context.stale or {}):
+        days = (context.stale or {})[str(record["run_id"])]
+        return "STALE", f"RUNNING, but nothing has moved for {days:.0f} days"
+    return _VALUES.get(column.kind, _as_it_is)(value, context)
+
+
+def _as_it_is(value: Any, _: Context) -> tuple[str, str]:
+    return (str(value),) * 2
+
+
+def _when(value: Any, context: Context) -> tuple[str, str]:
+    moment = _moment(value)
+    if moment is None:
+        return "", ""
+    return ago(moment, context.now), moment.strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+_VALUES: dict[str, Callable[[Any, Context], tuple[str, str]]] = {
+    "when": _when,
+    "metric": lambda value, _: (_metric(float(value)), repr(float(value))),
+    "size": lambda value, _: (format_bytes(int(value)), f"{int(value):,} bytes"),
+    "count": lambda value, _: (f"{int(value):,}",) * 2,
+    "model": lambda value, _: (
+        str(value),
+        f"{value}: {MODEL_WORDS.get(str(value), 'unknown state')}",
+    ),
+}
 
 
 def _metric(value: float) -> str:
@@ -302,4 +307,6 @@ def cell(column: Column, record: Mapping[str, Any], context: Context) -> str:
 
 def _word(text: str) -> str:
     """Return a text as a CSS class: letters only, so that nothing else can get in."""
-    return "".join(letter for letter in plain(text, 20).lower() if letter.isascii() and letter.isalpha())
+    return "".join(
+        letter for letter in plain(text, 20).lower() if letter.isascii() and letter.isalpha()
+    )

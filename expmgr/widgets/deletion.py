@@ -77,8 +77,10 @@ class Deletion:
 def describe_failure(error: BaseException) -> str:
     """Return an error as one line without secrets."""
     text = plain(redact(str(error)), 400) or type(error).__name__
-    return text if isinstance(error, (DeletionError, ProtectedModelError)) else (
-        f"{text} ({type(error).__name__})"
+    return (
+        text
+        if isinstance(error, (DeletionError, ProtectedModelError))
+        else (f"{text} ({type(error).__name__})")
     )
 
 

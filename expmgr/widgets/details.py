@@ -115,8 +115,7 @@ def tree(files: Sequence[tuple[str, int | None]]) -> list[tuple[int, str, int | 
     ]
     lines.sort(key=lambda line: line[0])
     return [
-        (len(parts) - 1, parts[-1] + ("/" if folder else ""), size)
-        for parts, folder, size in lines
+        (len(parts) - 1, parts[-1] + ("/" if folder else ""), size) for parts, folder, size in lines
     ]
 
 
@@ -146,9 +145,7 @@ def details_html(
         for group in ("metrics", "params", "tags")
     }
     all_tags = groups["tags"] if facts is None or facts.tags is None else facts.tags
-    tags = {
-        key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")
-    }
+    tags = {key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")}
     metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
     sections = [
         _section("Metrics", _pairs(metrics, "no metrics")),

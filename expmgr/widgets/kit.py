@@ -27,7 +27,7 @@ class Kit:
         self.ghost = self._keep(widgets.Layout(visibility="hidden"))
 
     def __len__(self) -> int:
-        """The number of widget models alive, layouts and styles included."""
+        """Count the widget models alive, layouts and styles included."""
         return len(self._made)
 
     def _keep(self, widget: Any) -> Any:

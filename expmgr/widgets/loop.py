@@ -47,11 +47,15 @@ class Job:
     abandoned
         True once nobody wants the answer: the thread may still wait for a server, which cannot
         be interrupted, but what it brings is dropped.
+    settled
+        True once nothing is waited for any more.
+    slow
+        The timer that says that the job takes long.
     """
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._slow: Timer | None = None
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self.slow: Timer | None = None
         self.abandoned = False
         self.settled = False
 
@@ -59,14 +63,15 @@ class Job:
         """Stop waiting for the answer. Call on the loop's thread."""
         if not self.settled:
             self.abandoned = True
-            self._settle()
+            self.settle()
 
-    def _settle(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
+    def settle(self) -> None:
+        """Count the job as done, answered or not."""
+        if self.slow is not None:
+            self.slow.cancel()
         if not self.settled:
             self.settled = True
-            self._loop._release()
+            self._release()
 
 
 class Loop:
@@ -167,7 +172,7 @@ class Loop:
         slow
             Called on the loop's thread when the job has not ended after ``slow_after`` seconds.
         """
-        handle = Job(self)
+        handle = Job(self._release)
         with self._changed:
             if self._closed:
                 handle.settled = True
@@ -182,18 +187,18 @@ class Loop:
             except Exception as error:  # noqa: BLE001 - every failure is the answer
                 failure = error
 
-            def settle() -> None:
+            def answer() -> None:
                 if handle.abandoned:
                     return
                 try:
                     done(result, failure)
                 finally:
-                    handle._settle()
+                    handle.settle()
 
-            self.post(settle)
+            self.post(answer)
 
         if slow is not None:
-            handle._slow = self.later(slow_after, slow)
+            handle.slow = self.later(slow_after, slow)
         self._pool.submit(run)
         return handle
 
@@ -254,4 +259,4 @@ class Loop:
 
 
 def _nothing() -> None:
-    """The action of a cancelled timer."""
+    """Do what a cancelled timer does."""

@@ -71,12 +71,11 @@ class Notice:
         role = "alert" if bad else "status"
         thin = ""
         if busy:
-            inner = (
-                '<div class="xm-bar xm-thin xm-unknown" role="progressbar"><div></div></div>'
-                if share is None
-                else f'<div class="xm-bar xm-thin"><div style="width:{share * 100:.1f}%"></div></div>'
+            unknown = " xm-unknown" if share is None else ""
+            width = "" if share is None else f' style="width:{share * 100:.1f}%"'
+            thin = (
+                f'<div class="xm-bar xm-thin{unknown}" role="progressbar"><div{width}></div></div>'
             )
-            thin = inner
         self._line.value = (
             f'<div class="{tone}" role="{role}">{sign}{escape(text, 1000)}</div>{thin}'
         )

@@ -97,13 +97,12 @@ def _against_size(frame: pd.DataFrame, metric: str, is_loss: bool) -> str:
     runs = frame[known].reset_index(drop=True)
     sizes, values = sizes[known], values[known]
     front = frontier(sizes, values, is_loss=is_loss)
-    held = np.array([bool(protection(record)) for record in runs.to_dict("records")])
+    reasons = _protections(runs)
+    held = np.array([bool(reason) for reason in reasons])
     figure, axes = _canvas()
     plain_dots = ~front & ~held
     axes.scatter(sizes[plain_dots], values[plain_dots], s=16, color=_DIM, alpha=0.6, linewidths=0)
-    axes.scatter(
-        sizes[held], values[held], s=40, marker="D", facecolors="none", edgecolors=_ACCENT
-    )
+    axes.scatter(sizes[held], values[held], s=40, marker="D", facecolors="none", edgecolors=_ACCENT)
     order = np.flatnonzero(front)[np.argsort(sizes[front])]
     axes.plot(sizes[order], values[order], color=_MARK, linewidth=1.2, drawstyle="steps-post")
     axes.scatter(sizes[order], values[order], s=34, marker="^", color=_MARK)
@@ -117,14 +116,23 @@ def _against_size(frame: pd.DataFrame, metric: str, is_loss: bool) -> str:
         (
             sizes[at],
             values[at],
-            f"{plain(runs['run_name'][at] or runs['run_id'][at], 80)}: "
-            f"{format_metric(float(values[at]))}, {format_bytes(int(sizes[at]))}"
-            + (f", protected: {protection(runs.iloc[at].to_dict())}" if held[at] else ""),
+            f"{_name(runs, at)}: {format_metric(float(values[at]))}, {format_bytes(int(sizes[at]))}"
+            + (f", protected: {reasons[at]}" if held[at] else ""),
         )
         for at in [*rest, *important]
     ]
     key = "▲ and line: no smaller run is better · ◇ protected · ● other runs"
     return f"{_svg(figure, axes, hovers)}{_sentence(key)}"
+
+
+def _protections(runs: pd.DataFrame) -> list[str]:
+    if "protected_by" not in runs:
+        return [""] * len(runs)
+    return [protection({"protected_by": value}) for value in runs["protected_by"]]
+
+
+def _name(runs: pd.DataFrame, at: int) -> str:
+    return plain(runs["run_name"][at] or runs["run_id"][at], 80)
 
 
 def _by_experiment(frame: pd.DataFrame) -> str:
@@ -163,6 +171,8 @@ def _by_experiment(frame: pd.DataFrame) -> str:
 
 
 def _over_time(frame: pd.DataFrame, metric: str) -> str:
+    from matplotlib.dates import date2num
+
     values = _numbers(frame, f"metrics.{metric}")
     times = pd.to_datetime(frame["start_time"], utc=True) if "start_time" in frame else None
     known = np.isfinite(values) & (
@@ -179,14 +189,13 @@ def _over_time(frame: pd.DataFrame, metric: str) -> str:
     axes.scatter(moments[best], values[best], s=70, marker="*", color=_MARK)
     axes.set_ylabel(plain(metric, 40), parse_math=False)
     figure.autofmt_xdate(rotation=20)
-    numbers = axes.convert_xunits(moments)
+    numbers = [float(number) for number in date2num(moments)]  # type: ignore[no-untyped-call]
     order = [*np.flatnonzero(~best)[:MOST_HOVERS], *np.flatnonzero(best)]
     hovers = [
         (
-            float(numbers[at]),
+            numbers[at],
             float(values[at]),
-            f"{plain(runs['run_name'][at] or runs['run_id'][at], 80)}: "
-            f"{format_metric(float(values[at]))}",
+            f"{_name(runs, at)}: {format_metric(float(values[at]))}",
         )
         for at in order
     ]
@@ -222,7 +231,10 @@ def _svg(figure: Figure, axes: Axes, hovers: list[tuple[float, float, str]]) -> 
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with _lock, mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}):
+    with (
+        _lock,
+        mpl.rc_context({"svg.fonttype": "none", "font.size": 9, "font.family": "sans-serif"}),
+    ):
         figure.savefig(buffer, format="svg", dpi=72)
         height = float(figure.get_figheight()) * 72
         spots = []

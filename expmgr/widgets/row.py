@@ -198,7 +198,9 @@ class Row:
                 self._confirm.layout = self._cancel.layout = self._kit.gone
             return
         self._make_strip()
-        assert self._line is not None and self._cancel is not None and self._confirm is not None
+        assert self._line is not None
+        assert self._cancel is not None
+        assert self._confirm is not None
         self.status, self.log = deletion.message, deletion.log
         self._line.value = _line_html(deletion)
         armed = deletion.phase == "armed"

@@ -109,7 +109,7 @@ class ShownRuns:
             self.records = []
             return
         part = self.frame.iloc[self.positions[start : start + self.page_size]]
-        self.records = part.to_dict("records")
+        self.records = _records(part)
 
     def resize(self, rows: int) -> None:
         """Change the rows on a page, keeping the first one in view."""
@@ -139,11 +139,11 @@ class ShownRuns:
             When the measurement began (monotonic seconds): what became of a run since then is
             newer.
         """
-        for record in usage.to_dict("records"):
+        for record in _records(usage):
             run_id = str(record["run_id"])
             if self._changes.get(run_id, (0.0, {}))[0] > sent:
                 continue
-            values = {
+            values: dict[str, Any] = {
                 name: record[name]
                 for name in ("model", "files", "bytes")
                 if name in record and not is_missing(record[name])
@@ -162,7 +162,7 @@ class ShownRuns:
     def record(self, run_id: str) -> dict[str, Any] | None:
         """Return a run with all its columns."""
         at = self._place.get(run_id)
-        return None if at is None else self.frame.iloc[[at]].to_dict("records")[0]
+        return None if at is None else _records(self.frame.iloc[[at]])[0]
 
     def name(self, run_id: str) -> str:
         """Return a run's name, or its id where it has none."""
@@ -200,7 +200,7 @@ class ShownRuns:
             return
         for name, value in values.items():
             if name in self.frame:
-                self.frame.iloc[at, self.frame.columns.get_loc(name)] = value
+                self.frame.loc[at, name] = value  # take() made the index 0, 1, 2, ...
         for record in self.records:
             if record["run_id"] == run_id:
                 record.update(values)
@@ -214,3 +214,8 @@ def _with_integers(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         else pd.array([pd.NA] * len(frame), dtype="Int64")
     )
     return frame.assign(**{name: values})
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[Any] = frame.to_dict("records")
+    return records

@@ -31,7 +31,11 @@ class SizeScan:
     """
 
     def __init__(
-        self, manager: Any, loop: Loop, notice: Notice, measured: Callable[[pd.DataFrame, float], None]
+        self,
+        manager: Any,
+        loop: Loop,
+        notice: Notice,
+        measured: Callable[[pd.DataFrame, float], None],
     ) -> None:
         self._manager = manager
         self._loop = loop

@@ -71,7 +71,9 @@ def mark_as_killed(manager: Any, run_id: str, days: float) -> str:
     """
     run = manager.client.get_run(run_id)
     if run.info.status != "RUNNING":
-        raise ValueError(f"the run has ended by itself: it is {run.info.status}. Refresh the table.")
+        raise ValueError(
+            f"the run has ended by itself: it is {run.info.status}. Refresh the table."
+        )
     still = (datetime.now(timezone.utc) - last_sign_of_life(manager, run_id)) / timedelta(days=1)
     if still <= days:
         raise ValueError("the run has moved since: it is alive.")

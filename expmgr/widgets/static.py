@@ -84,10 +84,7 @@ def page_text(
 ) -> str:
     """Return a page as plain text for terminals."""
     rows = [
-        [
-            plain(_shown(column, record, context), _WIDTHS.get(column.kind, 22))
-            for column in columns
-        ]
+        [plain(_shown(column, record, context), _WIDTHS.get(column.kind, 22)) for column in columns]
         for record in records
     ]
     titles = [plain(column.title, 22) for column in columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expmgr.widgets.columns import cell
@@ -70,14 +71,14 @@ class RunTable:
         self.columns = tuple(columns[:MOST_COLUMNS])
         while len(self.headers) < len(self.columns):
             place = len(self.headers)
-            self.headers.append(self._kit.button("", lambda at=place: self._sort(at)))
+            self.headers.append(self._kit.button("", partial(self._sort, place)))
         for button, column in zip(self.headers, self.columns, strict=False):
             mark = (" ▲" if ascending else " ▼") if column.key == sort_by else ""
             with button.hold_sync():
                 button.description = f"{column.title[:40]}{mark}"
                 button.tooltip = f"Sort by {column.title[:200]}"
                 side = ("xm-right",) if column.right else ()
-                button._dom_classes = ("xm-button", *side)
+                button.set_trait("_dom_classes", ("xm-button", *side))
         children = tuple(self.headers[: len(self.columns)])
         if self._grid.children != children:
             self._grid.children = children

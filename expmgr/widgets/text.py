@@ -42,33 +42,36 @@ def redact(text: str) -> str:
     return _SECRETS.sub(hide, _USERINFO.sub(hide_user, text))
 
 
+# C0 controls have pictures at U+2400; U+200D stays, because it joins emoji
+_SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {
+    "\n": "⏎",
+    "\r": "",
+    "\t": " ",
+    "\x7f": "␡",
+    "\u200d": "\u200d",
+}
+
+
 def _visible(character: str) -> str:
-    code = ord(character)
-    if character in "\n\r\t":
-        return {"\n": "⏎", "\r": "", "\t": " "}[character]
-    if code < 0x20:  # noqa: PLR2004 - C0 controls have pictures at U+2400
-        return chr(0x2400 + code)
-    if code == 0x7F:  # noqa: PLR2004 - DEL
-        return "␡"
+    if character in _SIGNS:
+        return _SIGNS[character]
     category = unicodedata.category(character)
     if category == "Cs":
         return "\ufffd"  # a lone surrogate cannot be sent as JSON in UTF-8
-    if character == "\u200d":
-        return character  # joins emoji
     if category in ("Cc", "Cf", "Zl", "Zp"):
-        return f"⟨U+{code:04X}⟩"  # marks that would turn or hide the text around them
+        return f"⟨U+{ord(character):04X}⟩"  # marks that would turn or hide the text around them
     return character
 
 
 def plain(value: object, limit: int = CELL_LIMIT) -> str:
-    """Return a value as one line of harmless text of at most ``limit`` characters.
+    r"""Return a value as one line of harmless text of at most ``limit`` characters.
 
     Control characters and marks of direction become visible signs; lone surrogates become
     U+FFFD. The result is not HTML: :func:`escape` is.
 
     Examples
     --------
-    >>> plain("a\\x00b\\u202ec\\nd"), plain("x" * 300, limit=5)
+    >>> plain("a\x00b\u202ec\nd"), plain("x" * 300, limit=5)
     ('a␀b⟨U+202E⟩c⏎d', 'xxxxx…')
     """
     if value is None:

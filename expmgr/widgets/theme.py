@@ -117,7 +117,8 @@ font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
 .xm-root .xm-many{width:100%;margin:2px 0 6px}
-.xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);border:1px solid var(--xm-line)}
+.xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);
+border:1px solid var(--xm-line)}
 .xm-root .xm-bulk{display:flex;flex-flow:row wrap;gap:6px;align-items:flex-start;padding:6px 8px;
 margin:0 0 6px;border:1px solid var(--xm-line);border-left:3px solid var(--xm-warn);
 border-radius:3px}

@@ -187,7 +187,9 @@ class Toolbar:
     def count_selected(self, count: int) -> None:
         """Say on the button how many are ticked."""
         with self.delete_button.hold_sync():
-            self.delete_button.description = f"Delete {count:,} selected" if count else "Delete selected"
+            self.delete_button.description = (
+                f"Delete {count:,} selected" if count else "Delete selected"
+            )
             self.delete_button.disabled = count == 0
 
     def offer(self, *, experiments: Sequence[str], columns: Sequence[str]) -> None:

@@ -133,7 +133,10 @@ def haystack(frame: pd.DataFrame) -> list[str]:
     for column in columns:
         values = frame[column]
         parts.append(
-            ["" if gone else str(value)[:500] for value, gone in zip(values, _gone(values), strict=True)]
+            [
+                "" if gone else str(value)[:500]
+                for value, gone in zip(values, _gone(values), strict=True)
+            ]
         )
     return ["\n".join(row).casefold() for row in zip(*parts, strict=True)] if parts else []
 
@@ -150,7 +153,7 @@ def deletable_mask(frame: pd.DataFrame) -> NDArray[np.bool_]:
     if "protected_by" in frame:
         held = frame["protected_by"]
         free = np.fromiter(
-            (value is None or value is pd.NA or value != value or len(value) == 0 for value in held),
+            (not isinstance(value, (str, tuple, list)) or not value for value in held),
             bool,
             len(held),
         )
@@ -197,7 +200,8 @@ def matching(
     except TypeError:  # texts and numbers mixed
         keys = keys.map(lambda value: None if pd.isna(value) else str(value))
         order = keys.sort_values(ascending=query.ascending, na_position="last", kind="stable").index
-    return positions[order.to_numpy()]
+    shown: Positions = positions[order.to_numpy()]
+    return shown
 
 
 def totals(frame: pd.DataFrame, positions: Positions, selected: Collection[str]) -> Totals:
