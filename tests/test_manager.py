@@ -347,3 +347,20 @@ def test_the_preflight_goes_on_where_one_side_is_down(lab, azurite):
     assert found.loc["tracking server", "status"] == "ok"
     assert found.loc["container list", "status"] == "no"
     assert found.loc["container delete", "status"] == "unknown"
+
+
+def test_many_bests_whose_files_are_gone_cost_a_few_requests(lab):
+    kept, other = lab.with_model(0.5), lab.with_model(0.4)
+    for number in range(20):
+        vanished = lab.run(0.6 + number / 100)
+        model = lab.client.create_logged_model(lab.experiment_id, source_run_id=vanished)
+        lab.link(vanished, model.model_id)
+    manager = lab.manager()
+    asked = []
+    exists, folders = manager.blob_store.exists, manager.blob_store.folders
+    manager.blob_store.exists = lambda prefix: asked.append(prefix) or exists(prefix)
+    manager.blob_store.folders = lambda prefix: asked.append(prefix) or folders(prefix)
+    plan = manager.plan_deletion([kept, other])
+    assert plan[kept].reasons
+    assert plan[other].deletable
+    assert len(asked) <= 8

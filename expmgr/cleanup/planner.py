@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.cleanup.locate import Finder, experiment_roots
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
+from expmgr.cleanup.stored import StoredModels
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import MODEL_TAG, next_record_id, now_ms, read_records
 from expmgr.tracking.models import has_recorded_model, models_of_run, output_model_ids
@@ -197,7 +198,7 @@ class Planner:
             if (goal := self.goal_of(experiment)) is not None
         }
         subjects = [draft.subject for draft in drafts if draft.subject is not None]
-        facts = self._gather(subjects, list(by_id), goals, finder)
+        facts = self._gather(subjects, experiments, goals, finder)
         plans = []
         for draft in drafts:
             experiment = by_id.get(draft.plan.experiment_id)
@@ -216,13 +217,16 @@ class Planner:
     def _gather(
         self,
         subjects: Sequence[Subject],
-        experiment_ids: Sequence[str],
+        experiments: Sequence[Experiment],
         goals: Mapping[str, Goal],
         finder: Finder,
     ) -> ProtectionFacts:
         if not subjects:
             return ProtectionFacts()
         failures: list[str] = []
+        locations = {
+            experiment.experiment_id: experiment.artifact_location for experiment in experiments
+        }
         own = {subject.experiment_id for subject in subjects}
         model_ids = frozenset().union(*(subject.model_ids for subject in subjects))
         facts = ProtectionFacts()
@@ -234,21 +238,17 @@ class Planner:
             facts = replace(facts, registry=read_registry(self.client, finder.blob_path))
 
         def ask_naming() -> None:
-            naming.extend(gather_naming_runs(self.client, experiment_ids))
+            naming.extend(gather_naming_runs(self.client, list(locations)))
 
         def ask_best(experiment_id: str) -> None:
+            is_stored = has_recorded_model
             if experiment_id in own:
-                found = best_runs(
-                    self.client,
-                    experiment_id,
-                    goals[experiment_id],
-                    lambda run: self._is_stored(run, finder),
-                )
+                is_stored = StoredModels(
+                    self.client, self.blob_store, finder, locations[experiment_id]
+                ).holds
+            found = best_runs(self.client, experiment_id, goals[experiment_id], is_stored)
+            if experiment_id in own:
                 best[experiment_id] = found
-            else:
-                found = best_runs(
-                    self.client, experiment_id, goals[experiment_id], has_recorded_model
-                )
             naming.extend(
                 NamingRun(
                     run.info.run_id,
@@ -270,16 +270,6 @@ class Planner:
         )
         in_parallel(lambda pair: failing_safe(pair[0], failures, pair[1]), questions)
         return replace(facts, best=best, naming=tuple(naming), failures=tuple(failures))
-
-    def _is_stored(self, run: Run, finder: Finder) -> bool:
-        """Whether a run that may be the best has model files; a doubt says no, which protects."""
-        if not has_recorded_model(run):
-            return False
-        try:
-            found = finder.recorded(run, models_of_run(self.client, run))
-            return any(self.blob_store.exists(location.prefix) for location in found.locations)
-        except ExpmgrError:
-            return False
 
 
 def _files_decide(plan: RunPlan) -> RunPlan:

@@ -141,6 +141,38 @@ class BlobStore:
         """Return True where a blob is under the prefix: one small request."""
         return any(page.blobs for page in self._pages(prefix, size=1))
 
+    def folders(self, prefix: str) -> frozenset[str]:
+        """Return the names of the folders right below a prefix: one request for 5,000 of them.
+
+        Parameters
+        ----------
+        prefix
+            Ends with a slash; "" is the top of the container.
+
+        Raises
+        ------
+        StorageError
+            Where they could not be listed, after the retries that ``retry.list_blobs`` allows.
+        """
+        from azure.core.exceptions import AzureError
+        from azure.storage.blob import BlobPrefix
+
+        def read() -> frozenset[str]:
+            found = self.container_client().walk_blobs(prefix or None, results_per_page=PAGE_SIZE)
+            return frozenset(
+                item.name[len(prefix) :].rstrip("/")
+                for item in found
+                if isinstance(item, BlobPrefix)
+            )
+
+        try:
+            return retrying(self.retry.list_blobs, is_retryable=self._is_transient)(read)
+        except AzureError as error:
+            raise StorageError(
+                f"listing the folders of {prefix or 'everything'!r} in {self.store} failed: "
+                f"{because(error)}"
+            ) from error
+
     def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
         """Return how much is in a location, and exactly which versions of which blobs."""
         files = 0
