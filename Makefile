@@ -1,5 +1,6 @@
 # Everything happens in .venv; a bare machine needs python3 3.10..3.13 (with venv), make and network.
 #   make demo               the run browser on sample runs, in JupyterLab (ARGS=--check: no screen)
+#   make app                the demo's runs as a read-only page (ARGS=--write: not read-only)
 #   make test               everything, on real servers (ARGS="-k name": some of it)
 #   make check              format, lint, types
 #   make format             let ruff rewrite
@@ -17,13 +18,16 @@ INPUTS := pyproject.toml constraints.txt
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format screenshots clean
+.PHONY: help demo app test check format screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(VENV)/.demo
 	@$(PY) -m expmgr demo $(ARGS)
+
+app: $(VENV)/.app
+	@$(PY) -m expmgr app $(ARGS)
 
 test: $(VENV)/.test
 	@$(PY) -m pytest $(ARGS)
@@ -44,7 +48,7 @@ $(PY):
 	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(PY) $(INPUTS)
+$(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check: $(VENV)/.%: $(PY) $(INPUTS)
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""The command line: ``expmgr demo`` (or ``python -m expmgr demo``)."""
+"""The command line: ``expmgr demo`` and ``expmgr app`` (or ``python -m expmgr ...``)."""
 
 from __future__ import annotations
 
@@ -35,17 +35,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="no screen: execute the notebook, delete one model through its button, list the "
         "container before and after, and exit with 0, or 1 and why",
     )
-    demo.add_argument(
-        "--data",
-        default=".expmgr-demo",
-        metavar="DIR",
-        help="where everything is kept (default: %(default)s)",
-    )
     demo.add_argument("--fresh", action="store_true", help="make the sample runs anew")
-    demo.add_argument("--port", type=int, default=0, help="JupyterLab's port (default: a free one)")
-    demo.add_argument("--no-browser", action="store_true", help="do not open a web browser")
+    app = commands.add_parser(
+        "app",
+        help="the run browser as a page of its own, read-only unless told otherwise",
+        description="Serve the run browser on this machine's loopback address by Voila: of the "
+        "team that MLFLOW_TRACKING_URI, EXPMGR_CONTAINER and EXPMGR_PLUGIN name, or of the demo. "
+        "Needs: pip install 'expmgr[app]'.",
+    )
+    app.add_argument("--write", action="store_true", help="offer deletions on the page")
+    for command in (demo, app):
+        command.add_argument(
+            "--data",
+            default=".expmgr-demo",
+            metavar="DIR",
+            help="where everything is kept (default: %(default)s)",
+        )
+        command.add_argument("--port", type=int, default=0, help="default: a free one")
+        command.add_argument("--no-browser", action="store_true", help="open no web browser")
     options = parser.parse_args(arguments)
 
+    if options.command == "app":
+        from expmgr.demo.app import run_app
+
+        return run_app(
+            options.data, write=options.write, port=options.port, browser=not options.no_browser
+        )
     from expmgr.demo.command import run_demo
 
     return run_demo(

@@ -16,7 +16,7 @@ from expmgr.demo.errors import DemoError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["run_demo"]
+__all__ = ["ended_by_signals", "run_demo"]
 
 _NEEDED = ("jupyterlab", "nbclient", "sklearn")
 
@@ -52,7 +52,7 @@ def run_demo(
     data = DemoData(Path(data_dir).resolve())
     try:
         _require_extra()
-        with _ended_by_signals(), data.locked():
+        with ended_by_signals(), data.locked():
             return _run(data, check=check, fresh=fresh, port=port, browser=browser)
     except DemoError as error:
         print(f"expmgr demo: {error}", file=sys.stderr)
@@ -105,8 +105,8 @@ def _require_extra() -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let a closed terminal or ``kill`` end the demo as Ctrl-C does: children first."""
+def ended_by_signals() -> Iterator[None]:
+    """Let a closed terminal or ``kill`` end what runs here as Ctrl-C does: children first."""
 
     def interrupt(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from expmgr.demo.recipes import PLUGIN_NAME, RECIPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CONTAINER", "DemoData"]
+__all__ = ["CONTAINER", "DemoData", "notebook_source"]
 
 CONTAINER = "models"
 _ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
@@ -130,7 +130,7 @@ class DemoData:
 
     def place_notebook(self) -> None:
         """Put a working copy of the notebook in place; one that was edited since stays."""
-        source = _notebook_source()
+        source = notebook_source()
         shipped = source.read_bytes()
         stamp = self.notebook.with_name(".browse.sha256")
         digest = hashlib.sha256(shipped).hexdigest()
@@ -141,7 +141,7 @@ class DemoData:
             stamp.write_text(digest, encoding="utf-8")
 
 
-def _notebook_source() -> Path:
+def notebook_source() -> Path:
     """Return the notebook: beside this module when installed, else the repository's."""
     here = Path(__file__).resolve()
     for candidate in (

@@ -78,8 +78,8 @@ class JupyterServer:
 
     def url(self, notebook: str) -> str:
         """Return the address that opens one of its notebooks, the token included."""
-        address = f"http://127.0.0.1:{self._port}/{_PATHS[self.app]}/{quote(notebook)}"
-        return address if self.app == "voila" else f"{address}?token={self._token}"
+        path = f"{_PATHS[self.app]}/{quote(notebook)}"
+        return f"http://127.0.0.1:{self._port}/{path}?token={self._token}"
 
     def start(self, *, patience: float = 90.0) -> Self:
         """Start it and wait until it answers.
@@ -147,8 +147,13 @@ class JupyterServer:
             file = settings / "@jupyterlab" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(content), encoding="utf-8")
+        # Tokens go by the environment or a file of our own: arguments can be read by others.
+        config = self._state_dir / "config" / "voila.json"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.touch(mode=0o600)
+        config.write_text(json.dumps({"Voila": {"token": self._token}}), encoding="utf-8")
         return {
-            "JUPYTER_TOKEN": self._token,  # by the environment: arguments can be read by others
+            "JUPYTER_TOKEN": self._token,
             "JUPYTER_CONFIG_DIR": str(self._state_dir / "config"),
             "JUPYTER_DATA_DIR": str(self._state_dir / "data"),
             "JUPYTER_RUNTIME_DIR": str(self._state_dir / "runtime"),
@@ -159,8 +164,8 @@ class JupyterServer:
 
     def _await_answer(self, log: Path, patience: float) -> None:
         assert self._process is not None
-        path = "" if self.app == "voila" else f"api/status?token={self._token}"
-        address = f"http://127.0.0.1:{self._port}/{path}"
+        path = "" if self.app == "voila" else "api/status"
+        address = f"http://127.0.0.1:{self._port}/{path}?token={self._token}"
         deadline = time.monotonic() + patience
         pause = threading.Event()
         while True:
