@@ -28,11 +28,13 @@ if TYPE_CHECKING:
         StorageError,
         TrackingError,
         TrackingUnreachableError,
+        TransferCancelledError,
     )
     from expmgr.manager import ExperimentsManager
     from expmgr.metrics import MetricsAccumulator, MetricValue
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.retry import RetryConfig, RetryParams
+    from expmgr.training.iterations import FineTuningIteration
 
 __all__ = [
     "AzureBlobCredentials",
@@ -47,6 +49,7 @@ __all__ = [
     "ExperimentsManagerWithAzureBlobBackend",
     "ExpmgrError",
     "FilterError",
+    "FineTuningIteration",
     "InvalidInputError",
     "JournalError",
     "LocationError",
@@ -59,6 +62,7 @@ __all__ = [
     "StorageError",
     "TrackingError",
     "TrackingUnreachableError",
+    "TransferCancelledError",
 ]
 
 __version__ = "0.1.0"
@@ -71,6 +75,7 @@ _HOMES = {
     "DeletionResult": "results",
     "ExperimentsManager": "manager",
     "ExperimentsManagerWithAzureBlobBackend": "azure_blob",
+    "FineTuningIteration": "training.iterations",
     "MetricValue": "metrics",
     "MetricsAccumulator": "metrics",
     "RetryConfig": "retry",

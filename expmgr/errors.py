@@ -16,6 +16,7 @@
     ├── TrackingError              the tracking server or registry did not answer as it should
     │   └── TrackingUnreachableError
     └── StorageError               Azure Blob Storage did not answer as it should
+        └── TransferCancelledError somebody cancelled an upload or a download
 
 Every message says what was wrong, for which run where there is one, and what to do about it. The
 error that led here is always the ``__cause__``.
@@ -42,6 +43,7 @@ __all__ = [
     "StorageError",
     "TrackingError",
     "TrackingUnreachableError",
+    "TransferCancelledError",
 ]
 
 
@@ -152,3 +154,7 @@ class TrackingUnreachableError(TrackingError):
 
 class StorageError(ExpmgrError):
     """Azure Blob Storage answered with an error outside a deletion."""
+
+
+class TransferCancelledError(StorageError):
+    """An upload or download that was cancelled; what had arrived stays where it is."""

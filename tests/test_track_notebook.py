@@ -72,14 +72,14 @@ def test_the_search_keeps_the_best_restarts_and_ends_in_the_browser(executed, bl
     import json
 
     said = executed()
-    assert "saved models:/m-" in said["data"]
+    assert "Saved models:/m-" in said["data"]
     first = re.findall(r"^ *0\.\d+ .*", said["first"], re.MULTILINE)
     assert len(first) == 3
     assert "here the kernel dies" in said["first"]
     assert said["restart"].count("skipped") == 3
     assert len(re.findall(r"(stored|not stored)$", said["restart"], re.MULTILINE)) == 3
     assert said["next"].count("'alpha'") == 9
-    assert "deleted the iteration" in said["delete"]
+    assert "Deleted the iteration" in said["delete"]
     state = json.loads(said["check"])
     assert len(state["browser"]) == 7
     stored = [run for run in state["runs"] if run["model"] == "stored"]

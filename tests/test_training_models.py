@@ -94,7 +94,7 @@ def test_a_stored_model_is_ready_linked_and_shows_params_and_quality(manager):
     assert model_id_of(manager, run_id) == saved.model_id
     history = manager.client.get_metric_history(run_id, "accuracy")
     assert [(metric.step, metric.value) for metric in history] == [(0, 0.5)], "not logged twice"
-    assert str(saved).startswith(f"saved models:/{saved.model_id}: 5 files, ")
+    assert str(saved).startswith(f"Saved models:/{saved.model_id}: 5 files, ")
 
 
 def test_the_state_of_the_run_under_way_tells_of_its_model(manager):
@@ -172,6 +172,14 @@ def test_progress_is_told_while_the_model_goes_up_and_comes_down(manager):
     assert seen[-1].files == saved.files
 
 
+def test_a_bar_is_shown_where_nobody_asks_for_progress(manager, monkeypatch, capsys):
+    monkeypatch.setattr("expmgr.training.progress.SHOWN_AFTER", 0.0)
+    run_id, _ = train(manager, 0.5)
+    assert "uploading the model" in capsys.readouterr().err
+    manager.download_model(run_id)
+    assert "downloading the model" in capsys.readouterr().err
+
+
 def test_a_failed_upload_is_no_stored_model_and_deletes_nothing(manager, stored, monkeypatch):
     _, first = train(manager, 0.5)
     send = AzureFolder.send
@@ -239,7 +247,7 @@ def test_a_model_that_is_not_saved_says_against_what_it_lost(manager):
     _, saved = train(manager, 0.6)
     assert not saved
     assert (saved.quality, saved.best_quality, saved.superseded) == (0.6, 0.7, ())
-    assert str(saved) == "not saved: 0.6 does not reach the iteration's best, 0.7"
+    assert str(saved) == "Not saved: 0.6 does not reach the iteration's best, 0.7"
 
 
 def test_nan_is_never_the_best(manager, stored):
@@ -299,7 +307,7 @@ def test_a_superseded_model_that_is_protected_is_kept_and_reported(manager, stor
     (kept,) = better.kept
     assert (kept.run_id, kept.outcome) == (first, "protected")
     assert how in str(kept.reasons)
-    assert f"superseded run {first}" in str(better)
+    assert f"Superseded run {first}" in str(better)
 
 
 def test_a_kept_model_is_deleted_by_a_later_save_once_nothing_protects_it(manager, stored):
@@ -317,6 +325,8 @@ def test_the_model_of_a_failed_run_is_not_the_best(manager, stored):
     manager.save_metric(MetricValue("accuracy", 0.9))
     manager.save_model(classifier())
     manager.finish_run(as_failed=True)
+    assert manager.get_best_quality() is None
+    assert manager.download_best_model() is not None, "better than none at all"
     _, saved = train(manager, 0.5)
     assert saved
     assert manager.get_best_quality() == 0.5

@@ -8,7 +8,7 @@ from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expmgr.errors import LocationError, NotFoundError, StorageError
+from expmgr.errors import LocationError, NotFoundError, StorageError, TransferCancelledError
 from expmgr.retry import RetryParams
 from expmgr.storage.listing import Blob
 from expmgr.storage.transfer import (
@@ -16,7 +16,6 @@ from expmgr.storage.transfer import (
     AzureFolder,
     RemoteFile,
     ServedFolder,
-    TransferCancelledError,
     download_folder,
     upload_folder,
 )

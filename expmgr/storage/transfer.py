@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Protocol
 
-from expmgr.errors import ExpmgrError, LocationError, NotFoundError, StorageError
+from expmgr.errors import (
+    ExpmgrError,
+    LocationError,
+    NotFoundError,
+    StorageError,
+    TransferCancelledError,
+)
 from expmgr.formatting import format_bytes, format_count
 from expmgr.retry import RetryParams, retrying
 
@@ -34,7 +40,6 @@ __all__ = [
     "RemoteFolder",
     "ServedFolder",
     "Transfer",
-    "TransferCancelledError",
     "TransferProgress",
     "download_folder",
     "upload_folder",
@@ -49,10 +54,6 @@ Azure's 50,000 blocks a blob enough for 400 GB."""
 
 _BLOCKS_AT_A_TIME = 4
 _MARKER = "MLmodel"
-
-
-class TransferCancelledError(StorageError):
-    """A transfer that was cancelled; what had arrived stays where it is."""
 
 
 @dataclass(frozen=True)

@@ -139,9 +139,9 @@ class TrainingBase:
             return ModelFiles(self.tracking_uri, self.retry_config)
         return ModelFiles(self.tracking_uri, self.retry_config, self.credentials, self.blob_store)
 
-    def _best_of(self, experiment_id: str) -> StoredModel | None:
+    def _best_of(self, experiment_id: str, *, at_worst_failed: bool = False) -> StoredModel | None:
         from expmgr.training.models import best_model, stored_models
 
         client = self.client
         models = stored_models(client, experiment_id, self.main_metric)
-        return best_model(client, models, is_loss=self.is_loss)
+        return best_model(client, models, is_loss=self.is_loss, at_worst_failed=at_worst_failed)

@@ -14,6 +14,7 @@ from expmgr.tracking.models import history_paths
 from expmgr.tracking.queries import asking, iter_runs
 from expmgr.training.flavors import load_folder
 from expmgr.training.models import ranked, stored_models
+from expmgr.training.progress import shown
 
 if TYPE_CHECKING:
     import threading
@@ -155,9 +156,10 @@ def _download(
     on_progress: OnProgress | None,
     cancel: threading.Event | None,
 ) -> None:
-    if source.model_id:
-        files.download(source.uri, source.model_id, folder, on_progress=on_progress, cancel=cancel)
-    else:
-        files.download_run_model(
-            source.uri, source.run_id, source.path, folder, on_progress=on_progress, cancel=cancel
-        )
+    with shown("downloading the model", on_progress) as report:
+        if source.model_id:
+            files.download(source.uri, source.model_id, folder, on_progress=report, cancel=cancel)
+        else:
+            files.download_run_model(
+                source.uri, source.run_id, source.path, folder, on_progress=report, cancel=cancel
+            )

@@ -133,13 +133,13 @@ class ModelFiles:
     def _folder(
         self, uri: str, locate: Callable[[Store], Location], below: str = ""
     ) -> Iterator[RemoteFolder]:
-        if self.credentials is None or urlsplit(uri).scheme == "mlflow-artifacts":
+        served = urlsplit(uri).scheme == "mlflow-artifacts"
+        if self.credentials is None or self.blob_store is None or served:
             from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
             whole = f"{uri.rstrip('/')}/{below}" if below else uri
             yield ServedFolder(get_artifact_repository(whole, tracking_uri=self.tracking_uri))
             return
-        assert self.blob_store is not None  # noqa: S101 - both or neither, for mypy
         location = locate(Store.of(self.credentials))
         with self.credentials.service_client(
             pool_size=_CONNECTIONS,

@@ -47,7 +47,8 @@ class ModelMethods(IterationMethods):
         save_options
             Handed to the flavour's ``save_model``.
         on_progress
-            Called with a `expmgr.storage.transfer.TransferProgress` from worker threads.
+            Called with a `expmgr.storage.transfer.TransferProgress` from worker threads, instead
+            of the progress bar that an upload of some seconds shows.
         cancel
             Set it to give up the upload.
 
@@ -150,6 +151,8 @@ class ModelMethods(IterationMethods):
     def download_best_model(self, **options: Any) -> Any:
         """Download and load the best stored model of the current iteration.
 
+        A model of a failed run counts only where there is no other.
+
         Parameters
         ----------
         **options
@@ -161,7 +164,7 @@ class ModelMethods(IterationMethods):
             The iteration has no stored model of known quality.
         """
         experiment = self._iteration()
-        best = self._best_of(str(experiment.experiment_id))
+        best = self._best_of(str(experiment.experiment_id), at_worst_failed=True)
         if best is None:
             message = f"the iteration {experiment.name!r} has no stored model with a main metric."
             raise NotFoundError(message)
@@ -319,7 +322,7 @@ class ModelMethods(IterationMethods):
 
         before = self._training.iteration
         for finished in newest(self.client, self.plugin_name, before=before, finished=True):
-            best = self._best_of(str(finished.experiment_id))
+            best = self._best_of(str(finished.experiment_id), at_worst_failed=True)
             if best is not None:
                 return best
         return self._initial_model()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from expmgr.tracking.queries import asking, iter_logged_models
 from expmgr.training.flavors import save_folder
 from expmgr.training.model_files import ModelFiles, temporary_folder
+from expmgr.training.progress import shown
 from expmgr.training.tags import BEST_ONLY_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
@@ -126,15 +127,26 @@ def ranked(models: Iterable[StoredModel], *, is_loss: bool) -> list[StoredModel]
 
 
 def best_model(
-    client: MlflowClient, models: Iterable[StoredModel], *, is_loss: bool
+    client: MlflowClient,
+    models: Iterable[StoredModel],
+    *,
+    is_loss: bool,
+    at_worst_failed: bool = False,
 ) -> StoredModel | None:
-    """Return the best model whose run did not fail; asks for one run at a time, the best first."""
-    for model in ranked(models, is_loss=is_loss):
+    """Return the best model whose run did not fail; asks for one run at a time, the best first.
+
+    Parameters
+    ----------
+    at_worst_failed
+        Where every run failed, return the best model of those instead of None.
+    """
+    order = ranked(models, is_loss=is_loss)
+    for model in order:
         with asking(f"read run {model.run_id}", run_id=model.run_id):
             info = client.get_run(model.run_id).info
         if info.status not in _FAILED and info.lifecycle_stage == "active":
             return model
-    return None
+    return order[0] if order and at_worst_failed else None
 
 
 def log_model(
@@ -194,13 +206,14 @@ def log_model(
             card.artifact_path = logged.artifact_location
             card.model_id = card.model_uuid = logged.model_id
             card.save(str(folder / "MLmodel"))
-            done = files.upload(
-                folder,
-                logged.artifact_location,
-                logged.model_id,
-                on_progress=on_progress,
-                cancel=cancel,
-            )
+            with shown("uploading the model", on_progress) as report:
+                done = files.upload(
+                    folder,
+                    logged.artifact_location,
+                    logged.model_id,
+                    on_progress=report,
+                    cancel=cancel,
+                )
             with asking("finalise the model", run_id=run_id):
                 if quality is not None:
                     client.log_batch(run_id, metrics=[_of_model(quality, run_id, logged.model_id)])

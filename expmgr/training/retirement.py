@@ -180,7 +180,7 @@ def delete_iteration(
     if not gone.kept:
         free_name(client, experiment)
         size = f"{format_count(gone.files, 'file')}, {format_bytes(gone.bytes)}"
-        message = f"deleted the iteration {name!r} with its models ({size})."
+        message = f"Deleted the iteration {name!r} with its models ({size})."
         return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
     if "failed" not in outcomes:  # what failed is gone on with by the next call, as if interrupted
         mark(client, marked, FINISHED if before == DELETING else before)
@@ -191,7 +191,7 @@ def delete_iteration(
         else "force=True deletes them as well; unpin or unregister to delete them one by one."
     )
     message = (
-        f"the iteration {name!r} stays, since {format_count(len(gone.kept), 'model')} of it did: "
+        f"The iteration {name!r} stays, since {format_count(len(gone.kept), 'model')} of it did: "
         f"{kept}. {advice}"
     )
     outcome: Literal["failed", "protected"] = "failed" if "failed" in outcomes else "protected"

@@ -74,12 +74,12 @@ class SavedModel:
             return self.message
         if not self.saved:
             return (
-                f"not saved: {format_metric(self.quality)} does not reach the iteration's best, "
+                f"Not saved: {format_metric(self.quality)} does not reach the iteration's best, "
                 f"{format_metric(self.best_quality)}"
                 if self.best_quality is not None
-                else f"not saved: {format_metric(self.quality)} can be compared with nothing"
+                else f"Not saved: {format_metric(self.quality)} can be compared with nothing"
             )
         size = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
-        lines = [f"saved {self.model_uri}: {size} in {format_seconds(self.seconds)}"]
-        lines.extend(f"superseded run {result.run_id}: {result}" for result in self.superseded)
+        lines = [f"Saved {self.model_uri}: {size} in {format_seconds(self.seconds)}"]
+        lines.extend(f"Superseded run {result.run_id}: {result}" for result in self.superseded)
         return "\n".join(lines)

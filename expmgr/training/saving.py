@@ -126,7 +126,7 @@ def save_initial_model(
             False,
             model_id=there.model_id,
             url=there.uri,
-            message=f"not saved: plugin {plugin_name!r} has an initial model, which stays",
+            message=f"Not saved: plugin {plugin_name!r} has an initial model, which stays",
         )
     experiment_id, run_id = begin_initial_run(
         client,
