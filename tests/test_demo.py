@@ -126,6 +126,59 @@ def test_ctrl_c_stops_everything_that_was_started(first_check, data):
     assert alive == []
 
 
+@pytest.mark.chromium
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+@pytest.mark.parametrize("options", [(), ("--write",)], ids=["read-only", "write"])
+def test_the_app_shows_the_runs_and_deletes_only_when_asked_to(
+    first_check, data, chromium, options
+):
+    command = [*_command(data, "--no-browser", *options)]
+    command[command.index("demo")] = "app"
+    app = subprocess.Popen(
+        command,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        url = ""
+        for line in app.stdout:
+            if line.startswith("The page"):
+                url = line.split(": ", 1)[1].strip()
+                break
+        page = chromium.new_page()
+        page.goto(url)
+        page.locator(".xm-row").filter(has_text="naive Bayes").first.wait_for(timeout=90_000)
+        shown = page.locator(".xm-delete:visible").count()
+        code = page.locator(".jp-CodeCell .jp-InputArea:visible").count()
+        page.goto(url.split("?", maxsplit=1)[0].replace("127.0.0.1", "localhost"))
+        rows_without_token = page.locator(".xm-row").count()
+        page.close()
+        app.send_signal(signal.SIGINT)
+        said = app.communicate(timeout=60)[0]
+    finally:
+        app.kill()
+        app.wait()
+
+    assert (shown > 0) is bool(options)
+    assert code == 0
+    assert rows_without_token == 0
+    assert app.returncode == 0, said
+
+
+def test_the_app_without_runs_says_what_to_do(data, tmp_path, monkeypatch, capsys):
+    from expmgr.demo.app import run_app
+
+    (tmp_path / "azurite").symlink_to(NPM_DIR, target_is_directory=True)
+    assert run_app(tmp_path, browser=False) == 1
+    assert "run 'expmgr demo' once" in capsys.readouterr().err
+
+    monkeypatch.setenv("EXPMGR_CONTAINER", "models")
+    assert run_app(tmp_path, browser=False) == 1
+    assert "MLFLOW_TRACKING_URI, EXPMGR_PLUGIN is not set" in capsys.readouterr().err
+
+
 def test_a_missing_extra_is_one_line(monkeypatch, capsys, tmp_path):
     from expmgr.demo import command
 

@@ -1,8 +1,7 @@
-"""``expmgr app``: the run browser as a page of its own, by Voila, for looking rather than working."""
+"""``expmgr app``: the run browser as a page of its own, by Voila, read-only unless told."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import webbrowser
@@ -10,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expmgr.demo.command import ended_by_signals
+from expmgr.demo.command import ended_by_signals, require_installed
 from expmgr.demo.data import DemoData, notebook_source
 from expmgr.demo.errors import DemoError
 from expmgr.demo.jupyter import JupyterServer
@@ -50,9 +49,7 @@ def run_app(
     """
     data = DemoData(Path(data_dir).resolve())
     try:
-        if importlib.util.find_spec("voila") is None:
-            message = "voila is not installed, run: pip install 'expmgr[app]'"
-            raise DemoError(message)
+        require_installed(("voila",), "app")
         with ended_by_signals(), ExitStack() as closing:
             environment = _environment(data, closing)
             if not write:

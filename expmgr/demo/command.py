@@ -14,9 +14,9 @@ from expmgr.demo.data import DemoData
 from expmgr.demo.errors import DemoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["ended_by_signals", "run_demo"]
+__all__ = ["ended_by_signals", "require_installed", "run_demo"]
 
 _NEEDED = ("jupyterlab", "nbclient", "sklearn")
 
@@ -51,7 +51,7 @@ def run_demo(
     """
     data = DemoData(Path(data_dir).resolve())
     try:
-        _require_extra()
+        require_installed(_NEEDED, "demo")
         with ended_by_signals(), data.locked():
             return _run(data, check=check, fresh=fresh, port=port, browser=browser)
     except DemoError as error:
@@ -97,10 +97,11 @@ def _show_run(number: int, total: int, name: str) -> None:
     print(f"  {number:2}/{total} {shown}", flush=True)
 
 
-def _require_extra() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+def require_installed(modules: Sequence[str], extra: str) -> None:
+    """Refuse to start, in one line, where an extra of the package was not installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        message = f"{', '.join(missing)} not installed, run: pip install 'expmgr[demo]'"
+        message = f"{', '.join(missing)} not installed, run: pip install 'expmgr[{extra}]'"
         raise DemoError(message)
 
 
