@@ -7,7 +7,7 @@ import binascii
 import os
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from expmgr.connection_string import base_account, parse_connection_string, split_url
 from expmgr.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ __all__ = ["AzureBlobCredentials"]
 
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(-[a-z0-9]+)*")
-# Azurite's account, as its README publishes it (it is the same on every machine, and no secret).
-_EMULATOR_ACCOUNT = "devstoreaccount1"
-_EMULATOR_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
-_EMULATOR_URL = f"http://127.0.0.1:10000/{_EMULATOR_ACCOUNT}"
 _WAYS = ("account_key", "sas_token", "token_credential")
 
 
@@ -125,7 +120,7 @@ class AzureBlobCredentials(BaseModel):
     def _check_account_url(cls, value: str | None) -> str | None:
         if value is None or not value.strip():
             return None
-        parts = _split_url(value.strip())
+        parts = split_url(value.strip())
         if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(
                 "account_url must be a blob endpoint such as "
@@ -162,7 +157,7 @@ class AzureBlobCredentials(BaseModel):
             raise ValueError("sas_token holds no signature (sig=): give the whole token")
         host = urlsplit(self.endpoint).hostname or ""
         account, dot, rest = host.partition(".")
-        if dot and rest.startswith("blob.core.") and _base_account(account) != self.account_name:
+        if dot and rest.startswith("blob.core.") and base_account(account) != self.account_name:
             raise ValueError(
                 f"account_url names the account {account!r}, account_name {self.account_name!r}"
             )
@@ -190,33 +185,7 @@ class AzureBlobCredentials(BaseModel):
         CredentialsError
             Where the string is incomplete. The message does not repeat it.
         """
-        settings = _parse_connection_string(text)
-        if settings.get("usedevelopmentstorage", "").lower() == "true":
-            return cls(
-                account_name=_EMULATOR_ACCOUNT,
-                account_key=_EMULATOR_KEY,
-                container_name=container_name,
-                account_url=_EMULATOR_URL,
-            )
-        endpoint = settings.get("blobendpoint")
-        account = settings.get("accountname") or _account_of(endpoint)
-        if not account:
-            raise CredentialsError(
-                "the connection string names no account: it needs AccountName or BlobEndpoint"
-            )
-        if endpoint is None and (
-            "endpointsuffix" in settings or "defaultendpointsprotocol" in settings
-        ):
-            protocol = settings.get("defaultendpointsprotocol", "https")
-            suffix = settings.get("endpointsuffix", "core.windows.net")
-            endpoint = f"{protocol}://{account}.blob.{suffix}"
-        return cls(
-            account_name=account,
-            account_key=settings.get("accountkey"),
-            container_name=container_name,
-            sas_token=None if settings.get("accountkey") else settings.get("sharedaccesssignature"),
-            account_url=endpoint,
-        )
+        return cls(container_name=container_name, **parse_connection_string(text))
 
     @classmethod
     def from_env(
@@ -367,38 +336,3 @@ def _words(error: ValidationError) -> str:
         text = detail["msg"].removeprefix("Value error, ")
         found.append(text if detail["type"] == "value_error" or not field else f"{field}: {text}")
     return "; ".join(found)
-
-
-def _split_url(text: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def _parse_connection_string(text: str) -> dict[str, str]:
-    pairs = [part.split("=", 1) for part in text.strip().strip(";").split(";") if part.strip()]
-    if not pairs or any(len(pair) != 2 for pair in pairs):  # noqa: PLR2004 - name and value
-        raise CredentialsError(
-            "the connection string is not made of name=value parts with ; between them"
-        )
-    return {name.strip().lower(): value.strip() for name, value in pairs}
-
-
-def _account_of(endpoint: str | None) -> str:
-    parts = _split_url(endpoint) if endpoint else None
-    if parts is None:
-        return ""
-    path = parts.path.strip("/")
-    if path:
-        return path.split("/")[0]
-    return _base_account((parts.hostname or "").partition(".")[0])
-
-
-def _base_account(label: str) -> str:
-    """Return the account of a host's first label (secondary and dual-stack hosts add to it)."""
-    for suffix in ("-secondary", "-ipv6", "-dualstack"):
-        label = label.removesuffix(suffix)
-    return label

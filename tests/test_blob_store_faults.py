@@ -66,6 +66,10 @@ class Fault:
         if self.kind == "garbage":
             forward()
             return answer(202 if seen.kind != "list" else 200, b"<<<", {"Content-Type": "text/xml"})
+        if self.kind == "proxy page":
+            return answer(200, b"<html><body/></html>", {"Content-Type": "text/html"})
+        if self.kind == "proxy xml":
+            return answer(200, b"<html><body/></html>", {"Content-Type": "application/xml"})
         return self._parts(service, seen)
 
     def _parts(self, service, seen):
@@ -104,6 +108,8 @@ KINDS = [
     "timeout after",
     "cut",
     "garbage",
+    "proxy page",
+    "proxy xml",
     "batch refused",
     "short answer",
     "says gone",

@@ -37,6 +37,11 @@ DOCKER = Store("account", "models", "http://azurite:10000/account")
         ("wasbs://models@account.blob.core.windows.net/a b/ü", PUBLIC, "a b/ü"),
         ("wasbs://models@account.blob.core.windows.net/a%20b", PUBLIC, "a%20b"),  # as MLflow
         ("wasbs://models@blobs.intern.example:8443/x", PRIVATE, "x"),
+        (
+            "wasbs://models@blobs.example/x",
+            Store("account", "models", "https://blobs.example"),
+            "x",
+        ),
         ("abfss://models@account.dfs.core.windows.net/x/y", PUBLIC, "x/y"),
         ("abfss://models@account.blob.core.windows.net/x/y", PUBLIC, "x/y"),
         ("https://account.blob.core.windows.net/models/x/y", PUBLIC, "x/y"),

@@ -24,7 +24,7 @@ _PROXY_ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _SERVICES = {"wasbs": {"blob"}, "abfss": {"dfs", "blob"}}
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "wasbs": 443, "abfss": 443}
 
 
 def parse_artifact_uri(uri: str, store: Store, *, artifacts_destination: str | None = None) -> str:

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from expmgr.errors import StorageError
-from expmgr.formatting import format_seconds
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
-from expmgr.storage.azure_errors import because, describe
+from expmgr.storage.azure_errors import because
 from expmgr.storage.batch import BatchSupport
-from expmgr.storage.deletion import Bounds, Cancelled, Deletion
-from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
+from expmgr.storage.deletion import Bounds, Deletion
+from expmgr.storage.deletion_attempts import run_attempts
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
 from expmgr.storage.location import Location, Store, check_location
-from expmgr.storage.restoration import (
-    Recoverable,
-    StorageRestoration,
-    find_recoverable,
-    recover_all,
-)
+from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -38,8 +31,6 @@ if TYPE_CHECKING:
     from expmgr.retry import RetryParams
 
 __all__ = ["Blob", "BlobStore", "Listing", "Retention", "StorageDeletion", "StorageRestoration"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -283,53 +274,21 @@ class BlobStore:
             total_files=total_files,
             total_bytes=total_bytes,
         )
-        log = self._attempts(deletion, params or self.retry.delete_model, cancel)
+        log = run_attempts(
+            deletion,
+            params or self.retry.delete_model,
+            is_transient=self._is_transient,
+            cancel=cancel,
+        )
         return StorageDeletion(
             files=deletion.books.files,
             bytes=deletion.books.bytes,
             attempts=deletion.passes,
             seconds=time.monotonic() - begun,
             kept=tuple(deletion.books.kept),
-            log=tuple(log),
+            log=log,
             permanent=deletion.books.permanent,
         )
-
-    def _attempts(
-        self, deletion: Deletion, params: RetryParams, cancel: threading.Event | None
-    ) -> Sequence[str]:
-        from azure.core.exceptions import AzureError
-
-        log: MutableSequence[str] = []
-
-        def before_wait(attempt: int, error: BaseException, seconds: float) -> None:
-            note = f"attempt {attempt} failed: {describe(error)}; next in {seconds:.1f} s"
-            log[-1] += f"; next attempt in {format_seconds(seconds)}"
-            _logger.info("deletion in %s: %s", self.store, note)
-            deletion.report(note)
-
-        def attempt() -> None:
-            done, passes = deletion.books.files, deletion.passes
-            try:
-                deletion.run_pass()
-            except Exception as error:
-                if deletion.passes > passes:
-                    log.append(attempt_line(deletion, done, error))
-                raise
-            log.append(attempt_line(deletion, done, None))
-
-        try:
-            retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=self._is_transient)(
-                attempt
-            )
-        except Cancelled:
-            raise cancelled_error(deletion, log) from None
-        except (AzureError, StorageError) as error:
-            if cancel is not None and cancel.is_set() and self._is_transient(error):
-                raise cancelled_error(deletion, log) from error
-            raise failed_error(
-                deletion, params, error, log, transient=self._is_transient(error)
-            ) from error
-        return log
 
     # -------------------------------------------------------------------------- what is kept
 
@@ -348,8 +307,6 @@ class BlobStore:
         StorageError
             Where the account is hierarchical, or nothing could be brought back.
         """
-        from azure.core.exceptions import AzureError
-
         for location in locations:
             check_location(location, store=self.store)
         if read_hierarchical(self.service_client(), self.retry.inspect):
@@ -358,32 +315,14 @@ class BlobStore:
                 "path has its own deletion id: restore in the portal (Show deleted directories) "
                 "or with azure-storage-file-datalake (get_deleted_paths, undelete)"
             )
-        found: list[Recoverable] = []
-        present = 0
-        container = self.container_client()
-        for location in locations:
-            retry = retrying(self.retry.list_blobs, is_retryable=self._is_transient)
-            try:
-                more, there = retry(find_recoverable, container, location)
-            except AzureError as error:
-                raise StorageError(
-                    f"listing what was deleted in {self.store} failed: {because(error)}"
-                ) from error
-            found += more
-            present += there
-
-        def again(work: Callable[[], None]) -> None:  # a loop of its own in every thread
-            retrying(self.retry.list_blobs, is_retryable=self._is_transient)(work)
-
         sas = self.credentials.sas_token
-        done = recover_all(
-            container,
-            found,
+        return recover_all(
+            self.container_client(),
+            locations,
             self._executor(),
             sas=None if sas is None else sas.get_secret_value(),
-            call=again,
+            again=lambda: retrying(self.retry.list_blobs, is_retryable=self._is_transient),
         )
-        return replace(done, present=present)
 
     # ----------------------------------------------------------------------------------- the rest
 

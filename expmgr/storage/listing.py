@@ -108,7 +108,15 @@ def read_page(
         The previous page's ``token``.
     size
         Most blobs wanted.
+
+    Raises
+    ------
+    azure.core.exceptions.AzureError
+        As the SDK raises it; ``DecodeError`` where a success is not a listing. A page of some
+        proxy must not pass for an empty listing, which says that all is deleted.
     """
+    from azure.core.exceptions import DecodeError
+
     answers: list[tuple[bytes, Mapping[str, str]]] = []
 
     def with_metadata(request: Any) -> None:
@@ -127,9 +135,14 @@ def read_page(
         raw_request_hook=with_metadata,
         raw_response_hook=keep,
     ).by_page(continuation_token=token)
-    next(pages, None)
-    body, headers = answers[-1]
-    root = ET.fromstring(body)  # noqa: S314 - the storage account's own answer
+    try:
+        next(pages, None)
+        body, headers = answers[-1]
+        root = ET.fromstring(body)  # noqa: S314 - the storage account's own answer
+    except (AttributeError, IndexError, TypeError, ET.ParseError) as error:
+        raise DecodeError(f"the answer for {prefix!r} is not a listing") from error
+    if root.tag != "EnumerationResults":
+        raise DecodeError(f"the answer for {prefix!r} is not a listing but <{root.tag}>")
     blobs = tuple(_blob(element) for element in root.iterfind("Blobs/Blob"))
     return Page(blobs, root.findtext("NextMarker") or None, _date(headers.get("Date")))
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from expmgr.storage.location import Location
 
-__all__ = ["Recoverable", "StorageRestoration", "find_recoverable", "recover_all"]
+__all__ = ["StorageRestoration", "recover_all"]
 
 _POLL = 1.0  # seconds between looks at a copy that is under way
 _COPY_DEADLINE = 300.0
@@ -143,37 +142,48 @@ def _is_live(entry: BlobProperties) -> bool:
 
 def recover_all(
     container: ContainerClient,
-    blobs: Iterable[Recoverable],
+    locations: Iterable[Location],
     pool: Executor,
     *,
     sas: str | None,
-    call: Callable[[Callable[[], None]], None],
+    again: Callable[[], Callable[..., Any]],
 ) -> StorageRestoration:
-    """Bring blobs back, several at once.
+    """Bring back everything that is still kept below some locations, several at once.
 
     Parameters
     ----------
     container
         Client of the container.
-    blobs
-        What :func:`find_recoverable` found.
+    locations
+        Where to look.
     pool
         Runs the requests.
     sas
         The shared access signature, where the client uses one: the service reads the source of a
         copy with the source URL's own authorisation.
-    call
-        Calls a function, with retries.
+    again
+        Makes a retry loop, to be called with a function and its arguments.
 
     Raises
     ------
     StorageError
-        Where nothing could be brought back, with Azure's error as the cause.
+        Where the listing failed or nothing could be brought back, with Azure's error as the cause.
     """
     from azure.core.exceptions import AzureError
 
     begun = time.monotonic()
-    futures = [(blob, pool.submit(call, partial(_recover, container, blob, sas))) for blob in blobs]
+    found: list[Recoverable] = []
+    present = 0
+    for location in locations:
+        try:
+            more, there = again()(find_recoverable, container, location)
+        except AzureError as error:
+            raise StorageError(
+                f"listing what was deleted below {location.prefix!r} failed: {because(error)}"
+            ) from error
+        found += more
+        present += there
+    futures = [(blob, pool.submit(again(), _recover, container, blob, sas)) for blob in found]
     files = 0
     size = 0
     failed: list[str] = []
@@ -194,7 +204,7 @@ def recover_all(
             f"nothing could be restored: {because(first)}; {failed[0]!r} was the first that failed"
         ) from first
     return StorageRestoration(
-        files, size, time.monotonic() - begun, failed=tuple(failed), log=tuple(log)
+        files, size, time.monotonic() - begun, tuple(failed), present, tuple(log)
     )
 
 

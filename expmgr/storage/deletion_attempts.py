@@ -1,0 +1,72 @@
+"""The retry loop around the passes of a deletion, its log, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from expmgr.errors import StorageError
+from expmgr.formatting import format_seconds
+from expmgr.retry import retrying
+from expmgr.storage.azure_errors import describe
+from expmgr.storage.deletion import Cancelled
+from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from expmgr.retry import RetryParams
+    from expmgr.storage.deletion import Deletion
+
+__all__ = ["run_attempts"]
+
+_logger = logging.getLogger(__name__)
+
+
+def run_attempts(
+    deletion: Deletion,
+    params: RetryParams,
+    *,
+    is_transient: Callable[[BaseException], bool],
+    cancel: threading.Event | None,
+) -> tuple[str, ...]:
+    """Run passes until one leaves nothing, and return the log: one line an attempt.
+
+    Raises
+    ------
+    DeletionError
+        Where something is left that no further attempt would, or may, delete.
+    DeletionCancelledError
+        Where ``cancel`` was set before the end.
+    """
+    from azure.core.exceptions import AzureError
+
+    log: list[str] = []
+
+    def before_wait(attempt: int, error: BaseException, seconds: float) -> None:
+        log[-1] += f"; next attempt in {format_seconds(seconds)}"
+        note = f"attempt {attempt} failed: {describe(error)}; next in {seconds:.1f} s"
+        _logger.info("deletion: %s", note)
+        deletion.report(note)
+
+    def attempt() -> None:
+        done, passes = deletion.books.files, deletion.passes
+        try:
+            deletion.run_pass()
+        except Exception as error:
+            if deletion.passes > passes:
+                log.append(attempt_line(deletion, done, error))
+            raise
+        log.append(attempt_line(deletion, done, None))
+
+    try:
+        retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=is_transient)(attempt)
+    except Cancelled:
+        raise cancelled_error(deletion, log) from None
+    except (AzureError, StorageError) as error:
+        transient = is_transient(error)
+        if transient and cancel is not None and cancel.is_set():
+            raise cancelled_error(deletion, log) from error
+        raise failed_error(deletion, params, error, log, transient=transient) from error
+    return tuple(log)
