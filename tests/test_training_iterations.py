@@ -11,7 +11,8 @@ from trainers import KilledError, count_calls, make_manager, train
 from expmgr import ExperimentsManager, InvalidInputError, LocationError, MetricValue
 from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.storage.store import Store
-from expmgr.training.iterations import FineTuningIteration, artifact_root, iteration_name
+from expmgr.training.experiments import artifact_root
+from expmgr.training.iterations import FineTuningIteration, iteration_name
 
 
 @pytest.fixture

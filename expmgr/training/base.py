@@ -124,7 +124,7 @@ class TrainingBase:
         return None if self.credentials is None else Store.of(self.credentials)
 
     def _is_proxied(self) -> bool:
-        from expmgr.training.iterations import is_proxied
+        from expmgr.training.experiments import is_proxied
 
         if self._training.proxied is None:
             self._training.proxied = self.artifacts_destination is not None or is_proxied(

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
-from expmgr.training.iterations import (
-    artifact_root,
-    create_experiment,
-    free_name,
-    iter_plugin_experiments,
-)
+from expmgr.training.experiments import artifact_root, create_experiment, free_name
+from expmgr.training.iterations import iter_plugin_experiments
 from expmgr.training.models import stored_models
 from expmgr.training.tags import INITIAL_TAG
 

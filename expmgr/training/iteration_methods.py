@@ -45,7 +45,8 @@ class IterationMethods(RunMethods):
         LocationError
             Its artifacts are not in the credentials' container.
         """
-        from expmgr.training.iterations import iteration_name, open_iteration
+        from expmgr.training.experiments import open_iteration
+        from expmgr.training.iterations import iteration_name
 
         name = iteration_name(iteration, self.plugin_name)
         with self._training.lock:
@@ -77,7 +78,8 @@ class IterationMethods(RunMethods):
         InvalidInputError
             No iteration is set, or a run is under way.
         """
-        from expmgr.training.iterations import FINISHED, mark
+        from expmgr.training.experiments import mark
+        from expmgr.training.iterations import FINISHED
 
         with self._training.lock:
             experiment = self._iteration()

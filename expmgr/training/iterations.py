@@ -7,15 +7,12 @@ tag on the experiment keeps that. Iterations are ordered by the time MLflow made
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from expmgr.errors import InvalidInputError, LocationError, NotFoundError, TrackingError
-from expmgr.storage.location import parse_artifact_uri
+from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking
-from expmgr.training.tags import INITIAL_TAG, ITERATION_TAG, LOSS_TAG, METRIC_TAG
+from expmgr.training.tags import INITIAL_TAG, ITERATION_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,23 +20,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.storage.store import Store
-
 __all__ = [
     "DELETING",
     "FINISHED",
+    "MAX_NAME",
     "OPEN",
+    "SEPARATOR",
     "FineTuningIteration",
-    "artifact_root",
-    "create_experiment",
-    "free_name",
     "is_iteration",
-    "is_proxied",
     "iter_plugin_experiments",
     "iteration_name",
-    "mark",
     "newest",
-    "open_iteration",
     "state_of",
 ]
 
@@ -47,12 +38,10 @@ OPEN = "open"
 FINISHED = "finished"
 DELETING = "deleting"
 
-_SEPARATOR = " / "
-_MAX_NAME = 500
+SEPARATOR = " / "
+MAX_NAME = 500
 """``mlflow.utils.validation.MAX_EXPERIMENT_NAME_LENGTH``"""
 _PAGE = 50
-_MAX_SLUG = 60
-_PROXIED = "mlflow-artifacts"
 _UNQUOTABLE = re.compile(r"""['"`\\%]""")
 
 
@@ -80,7 +69,7 @@ class FineTuningIteration:
     plugin_name: str = ""
 
     def __str__(self) -> str:
-        return _SEPARATOR.join(
+        return SEPARATOR.join(
             part for part in (self.plugin_name, self.run_id, self.batch_id) if part
         )
 
@@ -95,15 +84,15 @@ def iteration_name(iteration: str | FineTuningIteration, plugin_name: str) -> st
     InvalidInputError
         It is empty, too long, or names another plugin.
     """
-    prefix = plugin_name + _SEPARATOR
+    prefix = plugin_name + SEPARATOR
     if isinstance(iteration, FineTuningIteration):
         if iteration.plugin_name and iteration.plugin_name != plugin_name:
             raise _foreign(iteration.plugin_name, plugin_name)
-        rest = _SEPARATOR.join(part for part in (iteration.run_id, iteration.batch_id) if part)
+        rest = SEPARATOR.join(part for part in (iteration.run_id, iteration.batch_id) if part)
     elif isinstance(iteration, str):
         rest = iteration.removeprefix(prefix)
-        if rest == iteration and _SEPARATOR in iteration:
-            raise _foreign(iteration.split(_SEPARATOR)[0], plugin_name)
+        if rest == iteration and SEPARATOR in iteration:
+            raise _foreign(iteration.split(SEPARATOR)[0], plugin_name)
     else:
         message = f"an iteration is a name or a FineTuningIteration, not {iteration!r}."
         raise InvalidInputError(message)
@@ -111,7 +100,7 @@ def iteration_name(iteration: str | FineTuningIteration, plugin_name: str) -> st
         message = f"an iteration needs a name without spaces around it, not {rest!r}."
         raise InvalidInputError(message)
     name = prefix + rest
-    if len(name) > _MAX_NAME:
+    if len(name) > MAX_NAME:
         message = f"the experiment name {name[:60]!r}... has {len(name)} characters; at most 500."
         raise InvalidInputError(message)
     return name
@@ -149,7 +138,7 @@ def iter_plugin_experiments(
     """
     # Neither MLflow's quoting nor its LIKE has an escape, so what would need one is matched by
     # the wildcard for one character, and the answer is checked.
-    prefix = plugin_name + _SEPARATOR
+    prefix = plugin_name + SEPARATOR
     pattern = _UNQUOTABLE.sub("_", prefix)
     filter_string = f"name LIKE '{pattern}%'"
     if condition:
@@ -194,168 +183,3 @@ def newest(
 def _age(experiment: Experiment) -> tuple[int, int, str]:
     number = experiment.experiment_id
     return experiment.creation_time or 0, int(number) if number.isdigit() else 0, number
-
-
-# -------------------------------------------------------------------------------------- making
-
-
-def is_proxied(client: MlflowClient, tracking_uri: str) -> bool:
-    """Whether the tracking server keeps artifacts itself (``mlflow-artifacts:``).
-
-    MLflow has no question for that; where its default experiment lies tells. Experiments are then
-    made without a location, since the server decides.
-    """
-    if urlsplit(tracking_uri).scheme not in {"http", "https"}:
-        return False
-    try:
-        with asking("read the default experiment"):
-            default = client.get_experiment("0")
-    except NotFoundError:
-        return False
-    return urlsplit(default.artifact_location or "").scheme == _PROXIED
-
-
-def artifact_root(store: Store, name: str) -> str:
-    """Return a new artifact location for an experiment of that name.
-
-    It ends in random digits: MLflow accepts one location for two experiments, and then two
-    experiments' models would lie in one place.
-    """
-    cloud = store.cloud
-    # MLflow's client knows blob.core.* hosts alone; with Azurite or a private name its connection
-    # string decides where requests go, and the host only names the account.
-    host = cloud if cloud is not None and cloud.startswith("core.") else "core.windows.net"
-    parts = [_slug(part) for part in name.split(_SEPARATOR)]
-    path = "/".join([*parts[:-1], f"{parts[-1]}-{secrets.token_hex(4)}"])
-    return f"wasbs://{store.container}@{store.account}.blob.{host}/{path}"
-
-
-def _slug(text: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", text.lower())[:_MAX_SLUG].strip("-")
-    return slug or "experiment"
-
-
-def open_iteration(
-    client: MlflowClient,
-    name: str,
-    *,
-    main_metric: str,
-    is_loss: bool,
-    store: Store | None,
-    proxied: bool,
-) -> Experiment:
-    """Return the iteration of that name, ready for runs: made, or opened again.
-
-    Raises
-    ------
-    InvalidInputError
-        The experiment was tracked by another metric or direction, is being deleted, or holds the
-        initial model.
-    LocationError
-        The experiment's artifacts are not in the credentials' container.
-    """
-    with asking(f"look for the experiment {name!r}"):
-        experiment = client.get_experiment_by_name(name)
-    if experiment is not None and experiment.lifecycle_stage == "deleted":
-        free_name(client, experiment)
-        experiment = None
-    if experiment is None:
-        tags = {
-            METRIC_TAG: main_metric,
-            LOSS_TAG: "true" if is_loss else "false",
-            ITERATION_TAG: OPEN,
-        }
-        root = artifact_root(store, name) if store is not None and not proxied else None
-        return create_experiment(client, name, root, tags)
-    _check_ours(experiment, main_metric, is_loss, store)
-    return mark(client, experiment, OPEN, main_metric=main_metric, is_loss=is_loss)
-
-
-def _check_ours(
-    experiment: Experiment, main_metric: str, is_loss: bool, store: Store | None
-) -> None:
-    name = experiment.name
-    if not is_iteration(experiment):
-        raise InvalidInputError(f"{name!r} holds the initial model; choose another name.")
-    if state_of(experiment) == DELETING:
-        message = (
-            f"the deletion of {name!r} has begun and is not finished. Call "
-            "delete_previous_iteration() to finish it; the name is free then."
-        )
-        raise InvalidInputError(message)
-    metric = experiment.tags.get(METRIC_TAG, main_metric)
-    loss = experiment.tags.get(LOSS_TAG, str(is_loss)).lower() == "true"
-    if (metric, loss) != (main_metric, is_loss):
-        message = (
-            f"the runs of {name!r} are compared by {metric!r} (is_loss={loss}), the manager's by "
-            f"{main_metric!r} (is_loss={is_loss}). Use another name, or a manager like the first."
-        )
-        raise InvalidInputError(message)
-    uri = experiment.artifact_location or ""
-    if store is not None and urlsplit(uri).scheme != _PROXIED:
-        try:
-            parse_artifact_uri(uri, store)
-        except LocationError as error:
-            message = f"the models of {name!r} would not go to the manager's container: {error}"
-            raise LocationError(message) from error
-
-
-def create_experiment(
-    client: MlflowClient, name: str, root: str | None, tags: dict[str, str]
-) -> Experiment:
-    """Make an experiment, or return the one that somebody else has just made."""
-    from mlflow.exceptions import MlflowException
-
-    with asking(f"make the experiment {name!r}"):
-        try:
-            experiment_id = client.create_experiment(name, artifact_location=root, tags=tags)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            made = client.get_experiment_by_name(name)
-            if made is None or made.lifecycle_stage != "active":
-                raise
-            return made
-        return client.get_experiment(experiment_id)
-
-
-def mark(
-    client: MlflowClient,
-    experiment: Experiment,
-    state: str,
-    *,
-    main_metric: str | None = None,
-    is_loss: bool | None = None,
-) -> Experiment:
-    """Set the tags that differ, and return the experiment as it is then."""
-    wanted = {ITERATION_TAG: state}
-    if main_metric is not None:
-        wanted[METRIC_TAG] = main_metric
-    if is_loss is not None:
-        wanted[LOSS_TAG] = "true" if is_loss else "false"
-    changed = {key: value for key, value in wanted.items() if experiment.tags.get(key) != value}
-    if not changed:
-        return experiment
-    with asking(f"mark the experiment {experiment.name!r}"):
-        for key, value in changed.items():
-            client.set_experiment_tag(experiment.experiment_id, key, value)
-        return client.get_experiment(experiment.experiment_id)
-
-
-def free_name(client: MlflowClient, experiment: Experiment) -> None:
-    """Give a name back that an experiment holds, in the trash or not, and leave it in the trash.
-
-    MLflow keeps the names of deleted experiments taken and renames active ones only.
-    """
-    suffix = f" (archived {experiment.experiment_id})"
-    with asking(f"free the name {experiment.name!r}"):
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        if not experiment.name.endswith(suffix):
-            archived = experiment.name[: _MAX_NAME - len(suffix)] + suffix
-            client.rename_experiment(experiment.experiment_id, archived)
-        client.delete_experiment(experiment.experiment_id)
-        left = client.get_experiment(experiment.experiment_id)
-    if left.lifecycle_stage != "deleted":
-        message = f"MLflow did not delete the experiment {experiment.experiment_id}."
-        raise TrackingError(message)

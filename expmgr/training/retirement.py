@@ -16,13 +16,12 @@ from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
 from expmgr.tracking.queries import iter_logged_models, iter_runs, quoted
 from expmgr.training.best_only import as_deleter, beats_or_equals, passable
+from expmgr.training.experiments import free_name, mark
 from expmgr.training.iterations import (
     DELETING,
     FINISHED,
-    free_name,
     is_iteration,
     iter_plugin_experiments,
-    mark,
     newest,
     state_of,
 )
