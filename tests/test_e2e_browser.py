@@ -29,7 +29,7 @@ manager.results[bad] = DeletionResult(
     log=("attempt 1: 503 ServerBusy, waited 0.4 s", "attempt 2: 503 ServerBusy"))
 manager.reasons[table["run_id"][10]] = ("registered: churn version 3",)
 """
-SHOW = "browser = RunBrowser(manager, page_size=10, measure=False)\nbrowser"
+SHOW = "browser = RunBrowser(manager, page_size=10, measure=False, read_only=False)\nbrowser"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class RunBrowser(BrowserCallbacks):
     page_size
         Rows on a page; more than 30 is taken as 30, so that widgets stay few.
     read_only
-        Offers nothing that changes anything.
+        Offers nothing that changes anything. None: as the environment's EXPMGR_READ_ONLY says,
+        and where that says nothing, yes in an app (Voila) and no in a notebook.
     take_back
         Seconds after which an unconfirmed deletion is taken back.
     patience
@@ -78,7 +80,7 @@ class RunBrowser(BrowserCallbacks):
         filter_string: str = "",
         *,
         page_size: int = 25,
-        read_only: bool = False,
+        read_only: bool | None = None,
         take_back: float = 15.0,
         patience: float = 4.0,
         stale_after: float = 7.0,
@@ -88,7 +90,7 @@ class RunBrowser(BrowserCallbacks):
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
         self.manager = manager
         can_delete = hasattr(manager, "plan_deletion")
-        self.read_only = read_only or not can_delete
+        self.read_only = _read_only_here(read_only) or not can_delete
         self._main_metric = str(getattr(manager, "main_metric", ""))
         self._scope = f"xm-b{next(_numbers)}"
         self._columns = default_columns(self._main_metric)
@@ -317,3 +319,12 @@ class RunBrowser(BrowserCallbacks):
 
     def _now(self) -> datetime:
         return datetime.now(timezone.utc)
+
+
+def _read_only_here(asked: bool | None) -> bool:
+    if asked is not None:
+        return asked
+    said = os.environ.get("EXPMGR_READ_ONLY", "").strip().lower()
+    if said:
+        return said not in ("0", "false", "no")
+    return os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from expmgr.widgets.columns import is_deletable, is_missing
+from expmgr.widgets.columns import is_deletable
 from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Row:
         self.status = ""
         self.log: tuple[str, ...] = ()
         self._binding = False
-        self.tick = kit.checkbox(self._ticked)
+        # What stays the same from run to run costs no message when the page is turned.
+        self.tick = kit.checkbox(self._ticked, tooltip="Select for deletion")
         self.details_button = kit.button(
             "▸", lambda: self._act(actions.open), "xm-open", tooltip="Details"
         )
@@ -146,22 +147,17 @@ class Row:
             self.box.layout = self._kit.gone
             return
         self.run_id = str(record["run_id"])
-        named = record.get("run_name")
-        name = plain(self.run_id if is_missing(named) else named, 60)
         self._extra = (opened,) if opened is not None else ()
         self.cells.value = cells
-        with self.details_button.hold_sync():
-            self.details_button.description = "▾" if opened is not None else "▸"
-            self.details_button.tooltip = f"Details of {name}"
+        self.details_button.description = "▾" if opened is not None else "▸"
         if not self._read_only:
-            self._bind_controls(record, name, deletion, selected=selected, stale=stale)
+            self._bind_controls(record, deletion, selected=selected, stale=stale)
         self._bind_strip(deletion)
         self.box.layout = self._kit.shown
 
     def _bind_controls(
         self,
         record: Mapping[str, Any],
-        name: str,
         deletion: Deletion | None,
         *,
         selected: bool,
@@ -175,18 +171,12 @@ class Row:
             with self.tick.hold_sync():
                 self.tick.value = selected
                 self.tick.disabled = not able
-                self.tick.tooltip = f"Select {name}" if able else "Nothing to delete here"
         finally:
             self._binding = False
         button = self.delete_button
         with button.hold_sync():
             button.description = "Retry" if retry else "Mark killed" if stale else "Delete"
             button.disabled = phase in ("planning", "running", "stopping")
-            button.tooltip = (
-                f"Mark {name} as killed"
-                if stale
-                else f"{'Retry deleting' if retry else 'Delete'} the model of {name}"
-            )
             offered = (able or retry or stale) and phase != "armed"
             button.layout = self._kit.shown if offered else self._kit.ghost
 
@@ -206,6 +196,7 @@ class Row:
         armed = deletion.phase == "armed"
         with self._confirm.hold_sync():
             self._confirm.description = deletion.confirm_text
+            self._confirm.tooltip = f"{deletion.confirm_text}: {plain(deletion.name, 60)}"
             self._confirm.layout = self._kit.shown if armed else self._kit.gone
         stoppable = deletion.phase in ("planning", "armed", "running")
         with self._cancel.hold_sync():
