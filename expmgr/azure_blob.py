@@ -224,7 +224,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            A malformed run id, or a model that the run did not make.
+            A malformed run id, a model that the run did not make, or a plan of another run.
         """
         from expmgr.cleanup.deletion import failure
         from expmgr.cleanup.plan import DeletionPlan
@@ -238,7 +238,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                     run_id
                 ]
             else:
-                given = plan[run_id] if isinstance(plan, DeletionPlan) else plan
+                plans = plan if isinstance(plan, DeletionPlan) else DeletionPlan((plan,))
+                given = plans.of(run_id).only(model_ids)
                 (run_plan,) = self._planner().check_again([given])
             result = self._deleter().delete(
                 run_plan, force=force, on_progress=on_progress, cancel=cancel
@@ -303,7 +304,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         """Finish deletions whose process died, or which failed, after asking protection again.
 
         Only what the interrupted deletion had planned goes: its locations as the journal holds
-        them, without files that came later. Deletions whose owner may still be at work are left.
+        them, without files that came later. Deletions whose owner may still be at work are left,
+        and those that somebody cancelled.
 
         Parameters
         ----------

@@ -6,7 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
 
+from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.report import DeletionReport
+from expmgr.errors import ExpmgrError
 from expmgr.results import DeletionProgress
 
 if TYPE_CHECKING:
@@ -104,7 +106,13 @@ def delete_all(
         for first in range(0, len(plan), _CHECKED_AT_ONCE):
             if event.is_set():
                 break
-            some = check_again(plan.runs[first : first + _CHECKED_AT_ONCE])
+            runs = plan.runs[first : first + _CHECKED_AT_ONCE]
+            try:
+                some = check_again(runs)
+            except ExpmgrError as error:  # what is done is reported all the same
+                results.update((run.run_id, failure(run.run_id, error)) for run in runs)
+                bar.update(len(runs))
+                continue
             futures = {run.run_id: pool.submit(work, run) for run in some}
             for run_id, future in futures.items():
                 result = future.result()

@@ -32,6 +32,7 @@ from expmgr.tracking.journal import (
     renewed,
     write_record,
 )
+from expmgr.tracking.queries import ensure_reachable
 
 if TYPE_CHECKING:
     import threading
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from expmgr.cleanup.plan import RunPlan
     from expmgr.storage.blob_store import BlobStore, StorageDeletion
     from expmgr.storage.location import Location
+    from expmgr.tracking.journal import RecordState
 
-__all__ = ["CurrentDeletion", "Deleter", "current_deletion", "failure"]
+__all__ = ["CurrentDeletion", "Deleter", "current_deletion", "failure", "find_current"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,17 @@ class CurrentDeletion:
 current_deletion: ContextVar[CurrentDeletion | None] = ContextVar(
     "expmgr_current_deletion", default=None
 )
+
+_under_way: dict[tuple[int, str], CurrentDeletion] = {}
+"""By store and run id, for a ``_delete_model`` that works on a thread of its own."""
+
+
+def find_current(blob_store: BlobStore, run_id: str) -> CurrentDeletion | None:
+    """Return what ``delete_model`` resolved for a run, also where another thread does the work."""
+    current = current_deletion.get()
+    if current is not None and current.run_id == run_id:
+        return current
+    return _under_way.get((id(blob_store), run_id))
 
 
 @dataclass
@@ -153,10 +166,11 @@ class Deleter:
             name: tag for planned in plan.locations for name, tag in planned.etags.items()
         }
         not_after = None
-        if resumes is not None and resumes.planned_at is not None:
+        if resumes is not None:
             # The plan to keep to is the interrupted one, of which only the time is known.
             etags = None
-            not_after = datetime.fromtimestamp(resumes.planned_at / 1000, tz=timezone.utc)
+            since = resumes.began if resumes.planned_at is None else resumes.planned_at
+            not_after = datetime.fromtimestamp(since / 1000, tz=timezone.utc)
         current = CurrentDeletion(
             plan.run_id,
             record.locations,
@@ -172,6 +186,10 @@ class Deleter:
             deleted = self._step(current, plan.experiment_id)
         except Exception as error:  # noqa: BLE001 - every end is recorded and returned
             result = failure(plan.run_id, error, time.monotonic() - began, plan.reasons)
+        except (KeyboardInterrupt, SystemExit):
+            result = failure(plan.run_id, DeletionError("it was interrupted", run_id=plan.run_id))
+            self._close(lease.record, plan, result, forced=record.forced)
+            raise
         else:
             result = self._success(plan, current, time.monotonic() - began, deleted=deleted)
         if isinstance(result.error, JournalError):
@@ -180,9 +198,12 @@ class Deleter:
 
     def _step(self, current: CurrentDeletion, experiment_id: str) -> bool:
         token = current_deletion.set(current)
+        key = (id(self.blob_store), current.run_id)
+        _under_way[key] = current
         try:
             return self.delete_step(current.run_id, experiment_id)
         finally:
+            _under_way.pop(key, None)
             current_deletion.reset(token)
 
     def _success(
@@ -241,6 +262,8 @@ class Deleter:
         )
         if done is not None and done.permanent is False:
             message += "; the account keeps deleted blobs for a while, restore_model() can undo"
+        if plan.note:
+            message += f"; {plan.note}"
         return DeletionResult(
             plan.run_id,
             "deleted",
@@ -264,7 +287,7 @@ class Deleter:
         """Write the journal's end; a deletion whose end cannot be written says so."""
         ended = replace(
             record,
-            state="failed" if result.outcome == "failed" else "deleted",
+            state=_end_state(result),
             ended=now_ms(),
             files=result.files,
             bytes=result.bytes,
@@ -273,6 +296,7 @@ class Deleter:
         )
         try:
             if ended.state == "deleted":
+                ensure_reachable(self.client.tracking_uri)
                 for model_id in plan.model_ids:
                     self._tag_model(model_id)
             write_record(self.client, ended)
@@ -293,6 +317,12 @@ class Deleter:
         except (MlflowException, OSError) as error:
             # A soft-deleted LoggedModel takes no tags; the run's journal has it all the same.
             logger.info("the logged model %s was not tagged: %s", model_id, error)
+
+
+def _end_state(result: DeletionResult) -> RecordState:
+    if isinstance(result.error, DeletionCancelledError):
+        return "cancelled"
+    return "failed" if result.outcome == "failed" else "deleted"
 
 
 def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.tracking.state import DELETABLE_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -60,6 +61,8 @@ class RunPlan:
         The storage service's clock at the first listing.
     record_id
         Under which number the journal would record the deletion.
+    note
+        What could not be located and so would stay, or "".
     """
 
     run_id: str
@@ -75,6 +78,7 @@ class RunPlan:
     linked: tuple[str, ...] = ()
     planned_at: datetime | None = None
     record_id: str = "1"
+    note: str = ""
 
     @property
     def files(self) -> int:
@@ -101,6 +105,34 @@ class RunPlan:
             and self.model in DELETABLE_STATES
         )
 
+    def only(self, model_ids: Sequence[str] | None) -> RunPlan:
+        """Return the plan narrowed to some of its LoggedModels; None for all that it holds.
+
+        Raises
+        ------
+        InvalidInputError
+            The plan does not hold one of them.
+        """
+        if model_ids is None or self.problem:
+            return self
+        wanted = {model_ids} if isinstance(model_ids, str) else set(model_ids)
+        missing = sorted(wanted.difference(self.model_ids))
+        if missing:
+            message = (
+                f"the plan for run {self.run_id} does not hold {', '.join(missing)}, but "
+                f"{', '.join(self.model_ids) or 'no logged models'}."
+            )
+            raise InvalidInputError(message, run_id=self.run_id)
+        return replace(
+            self,
+            model_ids=tuple(model_id for model_id in self.model_ids if model_id in wanted),
+            locations=tuple(
+                planned
+                for planned in self.locations
+                if planned.location.kind == "logged_model" and planned.location.owner_id in wanted
+            ),
+        )
+
     @property
     def summary(self) -> str:
         """One line for a person."""
@@ -113,7 +145,7 @@ class RunPlan:
             return "nothing is stored"
         if self.raw_artifacts:
             return f"all artifacts of the run (MLflow recorded no model): {size}"
-        return f"model: {size}"
+        return f"model: {size}" + (f"; {self.note}" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -136,6 +168,21 @@ class DeletionPlan:
             if run.run_id == run_id:
                 return run
         raise KeyError(run_id)
+
+    def of(self, run_id: str) -> RunPlan:
+        """Return one run's plan.
+
+        Raises
+        ------
+        InvalidInputError
+            The plan is not about that run.
+        """
+        try:
+            return self[run_id]
+        except KeyError:
+            about = ", ".join(run.run_id for run in self.runs[:3]) or "no run"
+            message = f"the plan is about {about}, not about run {run_id}: nothing was deleted."
+            raise InvalidInputError(message, run_id=run_id) from None
 
     @property
     def deletable(self) -> tuple[RunPlan, ...]:

@@ -10,7 +10,7 @@ from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.stored import StoredModels
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import MODEL_TAG, next_record_id, now_ms, read_records
-from expmgr.tracking.models import has_recorded_model, models_of_run, output_model_ids
+from expmgr.tracking.models import models_of_run
 from expmgr.tracking.protection import (
     Goal,
     NamingRun,
@@ -19,6 +19,7 @@ from expmgr.tracking.protection import (
     best_runs,
     failing_safe,
     gather_naming_runs,
+    naming_runs,
     protections,
 )
 from expmgr.tracking.queries import in_parallel, iter_experiments, run_or_none
@@ -126,7 +127,12 @@ class Planner:
             if blocked:
                 return _Draft(replace(plan, problem=blocked))
             finder.checked(planned.location for planned in plan.locations)
-            models = models_of_run(self.client, run)
+            models = models_of_run(self.client, run, plan.model_ids)
+            if foreign := sorted(set(plan.model_ids).intersection(models.linked)):
+                problem = (
+                    f"run {plan.run_id} did not make {', '.join(foreign)}: nothing was deleted."
+                )
+                return _Draft(replace(plan, problem=problem))
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
         return _Draft(plan, _subject(run, models, plan), run.data.metrics)
@@ -161,6 +167,7 @@ class Planner:
                 locations=located,
                 model_ids=found.model_ids,
                 linked=models.linked,
+                note=found.note,
                 planned_at=min((listing.listed_at for listing in listings), default=None),
                 model=model_state(
                     run_id,
@@ -241,22 +248,16 @@ class Planner:
             naming.extend(gather_naming_runs(self.client, list(locations)))
 
         def ask_best(experiment_id: str) -> None:
-            is_stored = has_recorded_model
-            if experiment_id in own:
-                is_stored = StoredModels(
-                    self.client, self.blob_store, finder, locations[experiment_id]
-                ).holds
-            found = best_runs(self.client, experiment_id, goals[experiment_id], is_stored)
+            goal = goals[experiment_id]
+            stored = StoredModels(self.client, self.blob_store, finder, locations[experiment_id])
+            is_stored = stored.holds if experiment_id in own else stored.serves
+            found = best_runs(self.client, experiment_id, goal, is_stored)
             if experiment_id in own:
                 best[experiment_id] = found
-            naming.extend(
-                NamingRun(
-                    run.info.run_id,
-                    f"best: of its experiment by {found.goal.metric}",
-                    frozenset(output_model_ids(run)),
-                )
-                for run in found.runs
-            )
+            if model_ids:
+                why = f"used: best of its experiment by {goal.metric}"
+                runs = (*found.runs, *stored.also_best(goal))
+                naming.extend(naming_runs(self.client, {run.info.run_id: why for run in runs}))
 
         questions: list[tuple[str, Callable[[], None]]] = [
             ("the model registry", ask_registry),

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from expmgr.cleanup.deletion import CurrentDeletion, current_deletion
+from expmgr.cleanup.deletion import CurrentDeletion, find_current
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.journal import DeletionRecord, begin, next_record_id, now_ms, write_record
 from expmgr.tracking.models import models_of_run
@@ -24,17 +24,15 @@ logger = logging.getLogger(__name__)
 
 
 def delete_current(blob_store: BlobStore, run_id: str) -> bool | None:
-    """Delete what ``delete_model`` resolved on this thread; None where it resolved nothing.
+    """Delete what ``delete_model`` resolved for the run; None where it resolved nothing.
 
     Raises
     ------
     DeletionError
         See `BlobStore.delete`.
     """
-    current = current_deletion.get()
-    if current is None or current.run_id != run_id:
-        return None
-    return _delete(blob_store, current)
+    current = find_current(blob_store, run_id)
+    return None if current is None else _delete(blob_store, current)
 
 
 def delete_alone(planner: Planner, run_id: str) -> bool:
@@ -62,15 +60,16 @@ def delete_alone(planner: Planner, run_id: str) -> bool:
     current = CurrentDeletion(run_id, found.locations)
     if models.recorded:
         return _delete(planner.blob_store, current)
+    listings = [planner.blob_store.measure(location) for location in found.locations]
+    if not any(listing.etags for listing in listings):
+        logger.error("nothing to delete: run %s has no files in the container", run_id)
+        return False
     record = begin(
         run_id,
         found.locations,
         record_id=next_record_id(run.data.tags),
-        planned_at=None,
+        planned_at=int(min(listing.listed_at for listing in listings).timestamp() * 1000),
     )
-    if not any(planner.blob_store.exists(location.prefix) for location in found.locations):
-        logger.error("nothing to delete: run %s has no files in the container", run_id)
-        return False
     write_record(planner.client, record)
     try:
         deleted = _delete(planner.blob_store, current)

@@ -36,7 +36,7 @@ def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
     records = [
         record
         for record in read_records(run_id, run.data.tags)
-        if record.state in {"deleted", "failed"}
+        if record.state in {"deleted", "failed", "cancelled"}
     ]
     if not records:
         message = f"run {run_id} records no deletion of its model, so nothing can be restored."

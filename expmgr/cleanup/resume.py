@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.plan import PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError
-from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records
+from expmgr.tracking.journal import MODEL_TAG, latest_records, now_ms
 from expmgr.tracking.queries import iter_runs, quoted, select_experiments
 
 if TYPE_CHECKING:
@@ -31,28 +31,19 @@ def resume_all(
     *,
     prefix: str,
 ) -> Iterator[DeletionResult]:
-    """Yield the result of each interrupted deletion, finished within what it had planned."""
+    """Yield the result of each interrupted deletion, finished within what it had planned.
+
+    One that a person cancelled is left to them.
+    """
     chosen = select_experiments(planner.client, experiments, prefix=prefix)
     ids = [experiment.experiment_id for experiment in chosen]
-    runs: dict[str, Run] = {}
-    for state in ("deleting", "failed"):
-        for run in iter_runs(planner.client, ids, f"tags.{quoted(MODEL_TAG)} = '{state}'"):
-            runs[run.info.run_id] = run
     at = now_ms()
-    for run in runs.values():
-        records = read_records(run.info.run_id, run.data.tags)
-        gone = {
-            location
-            for record in records
-            if record.state == "deleted"
-            for location in record.locations
-        }
-        for record in records:
-            if record.is_live(at) or not record.is_unfinished():
-                continue
-            if all(location in gone for location in record.locations):
-                continue
-            yield _resume(planner, deleter, run, record)
+    # The tag tells of the last deletion only, and an earlier one may be unfinished.
+    for run in list(iter_runs(planner.client, ids, f"tags.{quoted(MODEL_TAG)} LIKE '%'")):
+        latest = latest_records(run.info.run_id, run.data.tags).values()
+        for record in dict.fromkeys(latest):
+            if record.state in {"deleting", "failed"} and not record.is_live(at):
+                yield _resume(planner, deleter, run, record)
 
 
 def _resume(planner: Planner, deleter: Deleter, run: Run, record: DeletionRecord) -> DeletionResult:

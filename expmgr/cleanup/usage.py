@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import LocationError
 from expmgr.storage.usage import Scan, attribute
+from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import select_experiments
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def scan_experiments(
     NotFoundError, TrackingError, StorageError
         No such experiment, or one side could not be asked.
     """
+    began = now_ms()
     roots: dict[str, None] = {}
     for experiment in select_experiments(client, experiments, prefix=prefix):
         try:
@@ -79,4 +81,4 @@ def scan_experiments(
         done.append(root)
     if on_progress is not None:
         on_progress(files, size)
-    return Scan(tuple(done), folders)
+    return Scan(tuple(done), folders, began)

@@ -87,10 +87,13 @@ class Scan:
         Blob paths that were listed to the end.
     folders
         By the path of the ``artifacts`` folder.
+    began
+        Milliseconds since 1970 when the first listing began.
     """
 
     roots: tuple[str, ...] = ()
     folders: Mapping[str, ArtifactFolder] = field(default_factory=dict)
+    began: int = 0
 
     def folder(self, path: str) -> ArtifactFolder | None:
         """Return what lies in an ``artifacts`` folder; None where it was not scanned."""

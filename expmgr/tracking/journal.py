@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
-from expmgr.tracking.queries import asking
+from expmgr.tracking.queries import asking, ensure_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +36,7 @@ __all__ = [
     "DeletionRecord",
     "begin",
     "deletion_was_begun",
+    "latest_records",
     "next_record_id",
     "now_ms",
     "read_records",
@@ -49,6 +50,8 @@ LEASE_SECONDS = 900.0
 """How long a record is believed without being renewed; a longer deletion renews it as it goes."""
 
 _MAX_CHARACTERS = 7_500
+_MAX_CHARACTERS_AT_END = 7_700  # what could be begun can be ended: times and numbers grow
+_MAX_NOTE = 500
 _VERSION = 1
 _KIND_TO_CODE: dict[LocationKind, str] = {
     "logged_model": "m",
@@ -57,7 +60,7 @@ _KIND_TO_CODE: dict[LocationKind, str] = {
 }
 _CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
 
-RecordState = Literal["deleting", "deleted", "failed", "restored"]
+RecordState = Literal["deleting", "deleted", "failed", "cancelled", "restored"]
 
 
 def now_ms() -> int:
@@ -97,8 +100,19 @@ class DeletionRecord:
         return self.state == "deleting" and at < self.deadline
 
     def is_unfinished(self) -> bool:
-        """Whether files of its locations may still be there."""
-        return self.state in {"deleting", "failed"}
+        """Whether it may have left half a model.
+
+        One that was cancelled before any file went has left a whole one.
+        """
+        return self.state in {"deleting", "failed"} or (
+            self.state == "cancelled" and self.files > 0
+        )
+
+    @property
+    def touched(self) -> int:
+        """When it was last at work, as far as it tells."""
+        renewed_at = self.deadline - int(LEASE_SECONDS * 1000)
+        return max(self.began, self.ended or (renewed_at if self.state == "deleting" else 0))
 
     def to_tag(self) -> tuple[str, str]:
         """Return tag key and JSON value.
@@ -108,9 +122,22 @@ class DeletionRecord:
         JournalError
             The value would be longer than MLflow keeps whole.
         """
+        value = self._json(self.note[:_MAX_NOTE])
+        if len(value) > _MAX_CHARACTERS:  # the words may go, the locations may not
+            value = self._json("")
+        if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
+            message = (
+                f"the deletion of run {self.run_id} has {len(self.locations)} locations, more than "
+                "one journal tag can hold, so nothing was deleted. Delete the models in parts with "
+                "model_ids=[...]."
+            )
+            raise JournalError(message, run_id=self.run_id)
+        return RECORD_TAG_PREFIX + self.record_id, value
+
+    def _json(self, note: str) -> str:
         first = self.locations[0]
         root = posixpath.commonpath([location.path for location in self.locations])
-        value = json.dumps(
+        return json.dumps(
             {
                 "v": _VERSION,
                 "run": self.run_id,
@@ -130,18 +157,10 @@ class DeletionRecord:
                 "files": self.files,
                 "bytes": self.bytes,
                 "forced": list(self.forced),
-                "note": self.note[:500],
+                "note": note,
             },
             separators=(",", ":"),
         )
-        if len(value) > _MAX_CHARACTERS:
-            message = (
-                f"the deletion of run {self.run_id} has {len(self.locations)} locations, more than "
-                "one journal tag can hold, so nothing was deleted. Delete the models in parts with "
-                "model_ids=[...]."
-            )
-            raise JournalError(message, run_id=self.run_id)
-        return RECORD_TAG_PREFIX + self.record_id, value
 
 
 def owner_name() -> str:
@@ -209,6 +228,8 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
 
     key, value = record.to_tag()
     try:
+        # MLflow's own retries against a server that went away go on for four minutes.
+        ensure_reachable(client.tracking_uri)
         with asking("write the journal", run_id=record.run_id):
             client.log_batch(
                 record.run_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
@@ -260,6 +281,22 @@ def read_records(run_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, 
         if key.startswith(RECORD_TAG_PREFIX) and (record := _decode(key, value, run_id)) is not None
     ]
     return tuple(sorted(records, key=lambda record: (record.began, record.record_id)))
+
+
+def latest_records(run_id: str, tags: Mapping[str, str]) -> dict[str, DeletionRecord]:
+    """Return by blob path the deletion that was last at work there; what it says holds. Pure.
+
+    One that was cancelled before any file went changed nothing and says nothing.
+    """
+    records = sorted(
+        (
+            record
+            for record in read_records(run_id, tags)
+            if record.state != "cancelled" or record.files
+        ),
+        key=lambda record: record.touched,
+    )
+    return {location.path: record for record in records for location in record.locations}
 
 
 def deletion_was_begun(run_id: str, tags: Mapping[str, str]) -> bool:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from expmgr.tracking.journal import read_records
+from expmgr.tracking.journal import latest_records
 from expmgr.tracking.queries import in_parallel, iter_logged_models, logged_model
 
 if TYPE_CHECKING:
@@ -156,6 +156,13 @@ def models_of_run(client: MlflowClient, run: Run, known: Sequence[str] = ()) -> 
 
 
 def has_recorded_model(run: Run) -> bool:
-    """Whether MLflow says that a run has a model and no deletion of it was begun. Pure."""
-    records = read_records(run.info.run_id, run.data.tags)
-    return not records and bool(output_model_ids(run) or history_paths(run.data.tags))
+    """Whether MLflow records a model for a run that no deletion took, whole or in part. Pure."""
+    latest = latest_records(run.info.run_id, run.data.tags)
+    if any(record.is_unfinished() for record in latest.values()):
+        return False
+    gone = [path for path, record in latest.items() if record.state == "deleted"]
+    ends = [f"/{model_id}/artifacts" for model_id in output_model_ids(run)]
+    ends += [
+        f"/{run.info.run_id}/artifacts/{path.strip('/')}" for path in history_paths(run.data.tags)
+    ]
+    return any(not any(f"/{path}".endswith(end) for path in gone) for end in ends)

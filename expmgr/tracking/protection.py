@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.models import input_model_ids, output_model_ids
-from expmgr.tracking.queries import in_parallel, iter_runs, quoted
+from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +35,7 @@ __all__ = [
     "best_runs",
     "gather_naming_runs",
     "is_pin",
+    "naming_runs",
     "protections",
 ]
 
@@ -184,7 +185,7 @@ def gather_naming_runs(
     """
     asked: list[tuple[str, str, bool]] = [
         (f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
-        (f"tags.{quoted(INITIAL_TAG)} = 'true'", "initial", True),
+        (f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
         *((f"attributes.status = '{status}'", "active", False) for status in _ACTIVE),
     ]
     whys: dict[str, list[str]] = defaultdict(list)
@@ -200,14 +201,20 @@ def gather_naming_runs(
     for found in in_parallel(search, asked):
         for run_id, why in found:
             whys[run_id].append(why)
-    runs = in_parallel(client.get_run, list(whys))
+    return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
+
+
+def naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingRun, ...]:
+    """Ask for the models that some runs name, inputs included; a run that vanished names none."""
+    runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(whys))
     return tuple(
         NamingRun(
             run.info.run_id,
-            " and ".join(whys[run.info.run_id]),
+            whys[run.info.run_id],
             frozenset(output_model_ids(run)) | frozenset(input_model_ids(run)),
         )
         for run in runs
+        if run is not None
     )
 
 

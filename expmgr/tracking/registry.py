@@ -7,18 +7,21 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from expmgr.errors import LocationError
+from expmgr.errors import LocationError, NotFoundError
 from expmgr.tracking.queries import asking, ensure_reachable, iter_model_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 __all__ = ["RegistryIndex", "read_registry"]
 
 _RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
-_MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#]+)$")
+_MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#@]+)(?:/|$)")
+_VERSION_SOURCE = re.compile(r"^models:/")
+_SEGMENTS = re.compile(r"[/?#&=]+")
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,10 @@ def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> Regi
     Notes
     -----
     ``search_model_versions`` leaves aliases out, so each registered model that has versions is
-    asked once. ``run_id`` and ``model_id`` may be missing or wrong, so the source counts too.
+    asked once. ``run_id`` and ``model_id`` may be missing or wrong, so the source counts too. A
+    copy's source is the version that it was copied from, which may be gone: the registry is asked
+    where the copy lies. A source that is no location of ours, or one that is not understood, still
+    protects a run or model whose id stands in it.
     """
     by_run: dict[str, list[str]] = defaultdict(list)
     by_model: dict[str, list[str]] = defaultdict(list)
@@ -80,24 +86,35 @@ def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> Regi
         model_id = getattr(version, "model_id", None)
         if model_id:
             by_model[model_id].append(text)
-        for source in {version.source, getattr(version, "storage_location", None)}:
-            if not source:
-                continue
-            if match := _RUNS_SOURCE.match(source):
-                by_run[match[1]].append(text)
-            elif match := _MODEL_SOURCE.match(source):
-                by_model[match[1]].append(text)
-            else:
-                try:
-                    by_path[blob_path(source)].append(text)
-                except LocationError:
-                    continue  # another store: nothing of ours
+        source = version.source or ""
+        if not model_id and _VERSION_SOURCE.match(source) and not _MODEL_SOURCE.match(source):
+            source = _copied_from(client, version)
+        if match := _RUNS_SOURCE.match(source):
+            by_run[match[1]].append(text)
+        elif match := _MODEL_SOURCE.match(source):
+            by_model[match[1]].append(text)
+        elif source:
+            try:
+                by_path[blob_path(source)].append(text)
+            except LocationError:
+                for segment in filter(None, _SEGMENTS.split(source)):
+                    by_run[segment].append(text)
+                    by_model[segment].append(text)
     return RegistryIndex(
         *(
             {key: tuple(dict.fromkeys(texts)) for key, texts in index.items()}
             for index in (by_run, by_model, by_path)
         )
     )
+
+
+def _copied_from(client: MlflowClient, version: ModelVersion) -> str:
+    """Return where the files of a copied version lie, "" where nobody knows any more."""
+    try:
+        with asking("read the model registry"):
+            return client.get_model_version_download_uri(version.name, version.version) or ""
+    except NotFoundError:
+        return ""
 
 
 def _aliases(client: MlflowClient, names: Iterable[str]) -> dict[tuple[str, str], tuple[str, ...]]:

@@ -83,7 +83,7 @@ class RunsView:
         self._blob_path = blob_path
         self._lock = threading.Lock()
         self._makers: dict[str, _Maker | None] = {}
-        self._sizes: dict[str, tuple[Size, Size]] = {}
+        self._sizes: dict[str, tuple[Size, Size, int]] = {}
         self._registry: RegistryIndex | None = None
 
     def forget_size(self, run_id: str) -> None:
@@ -244,7 +244,9 @@ class RunsView:
         registered: Sequence[str],
     ) -> RowFacts:
         run_id, tags = run.info.run_id, run.data.tags
-        size, _ = self._sizes.get(run_id, (None, None))
+        size, _, measured = self._sizes.get(run_id, (None, None, 0))
+        if any(record.touched > measured for record in read_records(run_id, tags)):
+            size = None  # something was deleted since
         state = model_state(
             run_id,
             tags,
@@ -279,7 +281,7 @@ class RunsView:
         columns = ["run_id", "run_name", "experiment_id", "experiment_name", "model"]
         columns += ["files", "bytes"]
         usage = table[columns].copy()
-        others = [self._sizes.get(run_id, (None, None))[1] for run_id in usage["run_id"]]
+        others = [self._sizes.get(run_id, (None, None, 0))[1] for run_id in usage["run_id"]]
         usage["other_files"] = pd.array(
             [None if other is None else other.files for other in others], dtype="Int64"
         )
@@ -331,7 +333,7 @@ class RunsView:
                     paths = list(own.marked() or [""])
                 inside = own.below(paths)
             with self._lock:
-                self._sizes[run_id] = (size.plus(inside), own.size.minus(inside))
+                self._sizes[run_id] = (size.plus(inside), own.size.minus(inside), scan.began)
 
     def _is_elsewhere(self, run: Run, made: Sequence[tuple[str, _Maker | None]]) -> bool:
         """Whether none of the places where this run's model may lie is in our container."""

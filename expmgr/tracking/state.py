@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from expmgr.tracking.journal import deletion_was_begun, now_ms, read_records
+from expmgr.tracking.journal import latest_records, now_ms, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,39 +47,27 @@ def model_state(  # noqa: PLR0911 - one line a state reads as the table it is
     elsewhere
         Whether the run's artifacts lie in another container, account or kind of store.
     files
-        Model files found by a storage scan; None where nothing was measured.
+        Model files found by a storage scan since the last deletion; None where nothing was
+        measured.
     at
         Now, in milliseconds since 1970.
     """
     at = now_ms() if at is None else at
-    records = read_records(run_id, tags)
-    if any(record.is_live(at) for record in records):
+    if any(record.is_live(at) for record in read_records(run_id, tags)):
         return "deleting"
-    gone = {
-        location.path
-        for record in records
-        if record.state == "deleted"
-        for location in record.locations
-    }
-    unfinished = {
-        location.path
-        for record in records
-        if record.is_unfinished()
-        for location in record.locations
-    } - gone
-    if unfinished:
+    latest = latest_records(run_id, tags)
+    if any(record.is_unfinished() for record in latest.values()):
         return "interrupted"
+    gone = {path for path, record in latest.items() if record.state == "deleted"}
     if elsewhere:
         return "elsewhere"
     left = set(paths) - gone
     if files == 0 and not (gone and not left):
         return "none"
-    if recorded and left:
-        return "stored"
-    if gone:
+    if recorded and (left or (gone and files)):
+        return "stored"  # what a scan has seen since is there, whatever the journal says
+    if gone and not files:
         return "deleted"
     if recorded:
         return "unknown"  # recorded, but MLflow does not tell where
-    if deletion_was_begun(run_id, tags):
-        return "deleted" if not files else "artifacts"
     return "artifacts" if files else "unknown"
