@@ -6,6 +6,7 @@ documentation says.
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
@@ -190,7 +191,8 @@ def test_soft_deleted_blobs_are_undeleted_one_by_one():
 
 
 @pytest.mark.parametrize("way", [KEY, SAS])
-def test_of_a_versioned_account_the_newest_version_is_copied_back(way):
+def test_of_a_versioned_account_the_newest_version_is_copied_back(way, caplog):
+    caplog.set_level(logging.DEBUG)
     name = f"{PLACE.prefix}a"
     old, new = "2026-11-20T00:00:00.0000000Z", "2026-11-22T00:00:00.0000000Z"
     account = Account(listing=version(name, old) + version(name, new))
@@ -206,6 +208,7 @@ def test_of_a_versioned_account_the_newest_version_is_copied_back(way):
     query = parse_qs(source.query)
     assert query["versionid"] == [new]
     assert ("sig" in query) is (way is SAS)
+    assert "SECRET" not in caplog.text
 
 
 def test_versions_that_were_soft_deleted_are_undeleted_first():

@@ -107,7 +107,8 @@ def test_a_location_holds_exactly_what_the_oracle_says(place, tree, below):
 @examples(1_500)
 @given(place=places(), foreign=st.lists(names, max_size=4), below=st.none() | names)
 def test_a_foreign_root_within_refuses_and_others_do_not(place, foreign, below):
-    roots = ["/".join(part for part in parts if part) for parts in foreign]
+    near = [(*place.segments[:-1], place.segments[-1] + end) for end in ("0", "-", ".")]
+    roots = ["/".join(part for part in parts if part) for parts in [*foreign, *near]]
     if below is not None:
         roots.append("/".join((*place.segments, *[part for part in below if part])))
     inside = any(place.owns(root) or root.split("/") == list(place.segments) for root in roots)
@@ -169,7 +170,27 @@ def uris(draw):
     return Uri(text, tuple(meant), ours)
 
 
-@examples(3_000)
+placed = st.sampled_from([*IDS, "xrun1", "artifacts", "artifacts", "artifacts0", "xartifacts"])
+
+
+@examples(1_000)
+@given(segments=st.lists(placed, min_size=1, max_size=5), owner=ids, model=placed)
+def test_the_id_stands_as_a_whole_segment_in_its_place_or_nothing_is_made(segments, owner, model):
+    uri = "wasbs://models@account.blob.core.windows.net/" + "/".join(segments)
+    in_place = len(segments) > 1 and segments[-2] == owner and segments[-1] == "artifacts"
+    for make in (
+        lambda: logged_model_location(uri, owner, STORE),
+        lambda: run_artifacts_location(uri, owner, STORE),
+        lambda: run_model_location(uri, owner, model, STORE),
+    ):
+        try:
+            made = make()
+        except LocationError:
+            made = None
+        assert (made is not None) == in_place
+
+
+@examples(2_000)
 @given(uri=uris())
 def test_a_uri_is_taken_exactly_where_every_part_is_right(uri):
     try:
