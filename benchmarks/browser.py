@@ -114,10 +114,10 @@ def kernel_side(count):
     sort = time.perf_counter() - sort
     browser.close()
     print(
-        f"browser {count:>7,} runs: {made:4} models, {sent / 1e3:8,.0f} KB sent, first row "
-        f"{first * 1e3:5.0f} ms, all {everything * 1e3:6.0f} ms, flip "
-        f"{statistics.median(flips) * 1e3:4.0f} ms ({messages:.0f} messages), callback at most {max(callbacks) * 1e3:.1f} ms, "
-        f"sort by name {sort * 1e3:.0f} ms"
+        f"browser {count:>7,} runs: {made:4} models, {sent / 1e3:8,.0f} KB sent, "
+        f"first row {first * 1e3:5.0f} ms, all {everything * 1e3:6.0f} ms, "
+        f"flip {statistics.median(flips) * 1e3:4.0f} ms ({messages:.0f} messages), "
+        f"callback at most {max(callbacks) * 1e3:.1f} ms, sort by name {sort * 1e3:.0f} ms"
     )
 
 

@@ -229,6 +229,55 @@ def test_stop_reaches_the_deletion(browse):
     assert row.status == "Cancelled after 3 files."
 
 
+def test_what_is_gone_already_is_said_before_asking(browse):
+    manager = ScriptedManager(run_table(3), files=0, size=0)
+    browser = browse(manager)
+    row = browser.rows[0]
+    row.delete_button.click()
+    browser.wait(10)
+    assert row.status == "Nothing to delete: no model files are left in storage."
+    assert browser.table["model"][0] == "none"
+    assert row.delete_button.layout.visibility == "hidden"
+    assert manager.calls["delete_model"] == 0
+
+
+def test_an_interrupted_deletion_without_files_can_be_finished(browse):
+    table = run_table(3)
+    table.loc[0, "model"] = "interrupted"
+    manager = ScriptedManager(table, files=0, size=0)
+    browser = browse(manager)
+    row = browser.rows[0]
+    row.delete_button.click()
+    browser.wait(10)
+    assert row.status.endswith("Finish the interrupted deletion?")
+    row.confirm_button.click()
+    browser.wait(10)
+    assert manager.calls["delete_model"] == 1
+
+
+def test_what_the_manager_says_of_a_deletion_is_what_the_row_says(browse):
+    manager = ScriptedManager(run_table(3))
+    browser = browse(manager)
+    row = browser.rows[0]
+    words = "Deleted 12 files, 34.1 MB in 0.8 s; the account keeps deleted blobs for a while"
+    manager.results[row.run_id] = DeletionResult(row.run_id, "deleted", 12, 1, 1, 0.8, words)
+    row.delete_button.click()
+    browser.wait(10)
+    row.confirm_button.click()
+    browser.wait(10)
+    assert row.status == words
+
+
+def test_a_refresh_that_finds_a_new_best_reads_everything(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    everything = manager.calls["filter: "]
+    manager.table.loc[3, "is_best"] = True
+    browser.refresh()
+    assert browser.wait(10)
+    assert manager.calls["filter: "] == everything + 1
+
+
 def test_several_deletions_run_side_by_side(browse):
     manager = ScriptedManager(run_table(8))
     browser = browse(manager)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from azure.storage.blob import BlobServiceClient
 from mlflow import MlflowClient
@@ -83,6 +85,63 @@ def test_raw_artifacts_are_said_in_words_and_the_hostile_name_is_text(manager):
         assert browser.wait(60)
         assert "MLflow recorded no model for this run" in row.status
         assert "<img" not in row_of(browser, HOSTILE_NAME).cells.value
+
+
+@pytest.mark.timeout(120)
+def test_a_filter_that_the_server_refuses_is_told_in_its_words(manager):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        browser.toolbar.filter_box.value = "metrics.accuracy >"
+        browser.toolbar.apply_button.click()
+        assert browser.wait(60)
+        assert "metrics.accuracy &gt;" in browser.toolbar.filter_error.value
+        assert len(browser.rows) == 5
+        browser.toolbar.filter_box.value = "metrics.accuracy < 0.9"
+        browser.toolbar.apply_button.click()
+        assert browser.wait(60)
+        assert browser.toolbar.filter_error.value == ""
+        assert (browser.table["metrics.accuracy"] < 0.9).all()
+
+
+@pytest.mark.timeout(120)
+def test_no_secret_is_in_any_trait_or_text(manager, azurite, credentials):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        browser.rows[0].details_button.click()
+        browser.rows[1].delete_button.click()
+        assert browser.wait(60)
+        state = repr([widget.get_state() for widget in browser._kit._made])
+        shown = state + repr(browser._repr_mimebundle_())
+        assert "poor tree" in shown
+        assert azurite.account_key not in shown
+        assert "AccountKey" not in shown
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_died_is_told_from_one_that_is_at_work(
+    manager, sqlite_uri, plugin_name, artifact_root
+):
+    client = MlflowClient(sqlite_uri)
+    experiment = client.create_experiment(f"{plugin_name} / dead", f"{artifact_root}/dead")
+    now = int(time.time() * 1000)
+    nine_days_ago = now - 9 * 86_400_000
+    dead = client.create_run(experiment, start_time=nine_days_ago, run_name="dead").info.run_id
+    client.log_metric(dead, "accuracy", 0.5, timestamp=nine_days_ago + 1000)
+    alive = client.create_run(experiment, start_time=nine_days_ago, run_name="alive").info.run_id
+    client.log_metric(alive, "accuracy", 0.5, timestamp=now)
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        assert "STALE" in row_of(browser, "dead").cells.value
+        assert "STALE" not in row_of(browser, "alive").cells.value
+        row = row_of(browser, "dead")
+        assert row.delete_button.description == "Mark killed"
+        row.delete_button.click()
+        browser.wait(60)
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith("Marked as killed after 9 days")
+    assert client.get_run(dead).info.status == "KILLED"
+    assert client.get_run(alive).info.status == "RUNNING"
 
 
 class Override(ExperimentsManagerWithAzureBlobBackend):

@@ -29,7 +29,7 @@ from expmgr.widgets.shown import ShownRuns
 from expmgr.widgets.stale import candidates
 from expmgr.widgets.static import page_html, page_text
 from expmgr.widgets.text import escape, plain, redact
-from expmgr.widgets.view import Query, but_the_best, haystack, matching, merge, totals
+from expmgr.widgets.view import Query, but_the_best, has_new_best, haystack, matching, merge, totals
 
 CONTEXT = Context(
     now=NOON, tracking_uri="http://me:pw@mlflow.example/base/", main_metric="accuracy"
@@ -251,6 +251,11 @@ def test_a_refresh_replaces_rows_and_puts_new_ones_first(frame):
     assert len(merged) == 61
     assert merged["run_id"][0] == "new"
     assert merged.set_index("run_id").loc[frame["run_id"][5], "run_name"] == "changed"
+
+
+def test_a_new_best_run_is_noticed(frame):
+    assert not has_new_best(frame, frame.head(2))
+    assert has_new_best(frame, frame.tail(2).assign(is_best=True))
 
 
 def test_what_changed_after_a_query_was_sent_is_newer_than_its_answer(frame):

@@ -229,6 +229,9 @@ class Deletions:
             self._refuse(deletion, "failed", entry.problem)
         elif entry.reasons:
             self._refuse(deletion, "protected", "Protected: " + "; ".join(entry.reasons))
+        elif not entry.files and entry.model != "interrupted":
+            message = "Nothing to delete: no model files are left in storage."
+            self._end(deletion, DeletionResult(deletion.run_id, "not_found", message=message))
         else:
             deletion.plan = plan
             deletion.files, deletion.bytes = entry.files, entry.bytes
@@ -244,8 +247,8 @@ class Deletions:
         deletion.phase = "armed"
         amount = f"{format_count(deletion.files or 0, 'file')}, {format_bytes(deletion.bytes)}"
         if not deletion.files:
-            deletion.message = "No files are left in storage. Record the model as gone?"
-            deletion.confirm_text = "Record as gone"
+            deletion.message = "No files are left in storage. Finish the interrupted deletion?"
+            deletion.confirm_text = "Finish"
         elif raw:
             deletion.message = (
                 f"Delete {amount}? MLflow recorded no model for this run: "
@@ -338,7 +341,9 @@ class Deletions:
         deletion.failed = result.outcome == "failed"
         deletion.log = tuple(plain(redact(line), 1000) for line in result.log)
         amount = f"{format_count(result.files, 'file')}, {format_bytes(result.bytes)}"
-        if result.outcome == "deleted":
+        if result.message:
+            deletion.message = plain(redact(result.message), 600)
+        elif result.outcome == "deleted":
             deletion.message = f"Deleted {amount} in {format_seconds(result.seconds)}"
             if result.attempts > 1:
                 deletion.message += f" ({result.attempts} attempts)"
@@ -349,11 +354,11 @@ class Deletions:
         elif result.outcome == "not_found":
             deletion.message = "Nothing was there any more: the model had been deleted before."
         elif result.outcome == "protected":
-            deletion.message = plain(redact(result.message), 600) or "The model is protected."
+            deletion.message = "The model is protected."
         else:
-            deletion.message = plain(redact(result.message), 600) or "The deletion failed."
-            if not deletion.log and result.error is not None:
-                deletion.log = tuple(plain(redact(line), 1000) for line in _chain(result.error))
+            deletion.message = "The deletion failed."
+        if deletion.failed and not deletion.log and result.error is not None:
+            deletion.log = tuple(plain(redact(line), 1000) for line in _chain(result.error))
         self._finished(result)
         self._changed(deletion.run_id)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from expmgr.widgets.notice import Notice
 
 from expmgr.widgets.deletion import describe_failure
-from expmgr.widgets.view import merge
+from expmgr.widgets.view import has_new_best, merge
 
 __all__ = ["Loader"]
 
@@ -107,7 +107,7 @@ class Loader:
                 news = merge(news, part)
             return news
 
-        self._send(changed, lambda frame, sent: self._take(merge(self.frame, frame), True, sent))
+        self._send(changed, self._changes)
 
     def cancel(self) -> None:
         """Stop waiting for the answer; what is shown stays."""
@@ -171,6 +171,12 @@ class Loader:
         if not complete:
             self._ask(None, self._everything)
         self._take(frame, complete, sent)
+
+    def _changes(self, news: pd.DataFrame, sent: float) -> None:
+        if has_new_best(self.frame, news):
+            self._ask(None, self._everything)
+        else:
+            self._take(merge(self.frame, news), True, sent)
 
     def _everything(self, frame: pd.DataFrame, sent: float) -> None:
         self._take(frame, True, sent)

@@ -126,8 +126,9 @@ class ShownRuns:
 
     def ended(self, result: DeletionResult) -> None:
         """Write down what a deletion changed."""
-        if result.outcome in ("deleted", "not_found"):
-            self.change(result.run_id, {"model": "deleted", "files": 0, "bytes": 0})
+        state = {"deleted": "deleted", "not_found": "none"}.get(result.outcome)
+        if state is not None:
+            self.change(result.run_id, {"model": state, "files": 0, "bytes": 0})
             self.selected.discard(result.run_id)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Totals",
     "but_the_best",
     "deletable_mask",
+    "has_new_best",
     "haystack",
     "matching",
     "merge",
@@ -245,6 +246,14 @@ def but_the_best(
     rank = ranked.groupby("experiment_id", sort=False).cumcount().to_numpy()
     worse = ranked.loc[(rank >= keep) & deletable_mask(ranked), "run_id"]
     return [str(run_id) for run_id in worse]
+
+
+def has_new_best(old: pd.DataFrame, new: pd.DataFrame) -> bool:
+    """Tell whether the new rows hold a best run that was not, so that others may no longer be."""
+    if "is_best" not in new or "is_best" not in old:
+        return False
+    best = set(old.loc[old["is_best"].astype(bool), "run_id"])
+    return not best.issuperset(new.loc[new["is_best"].astype(bool), "run_id"])
 
 
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
