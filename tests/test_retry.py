@@ -194,11 +194,13 @@ def test_retry_after_is_the_least_wait():
         ("nan", 0, 0),
         ("inf", 0, 0),
         ("", 0, 0),
-        (format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True), 3500, 3601),
+        ("in an hour", 3500, 3601),
         ("Mon, 23 Nov 2020 04:32:55 GMT", 0, 0),
     ],
 )
 def test_retry_after_in_all_its_forms(text, low, high):
+    if text == "in an hour":  # made now: collecting all tests may have been long ago
+        text = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
     assert low <= retry_after(http_error(503, **{"Retry-After": text})) <= high
 
 
