@@ -17,9 +17,13 @@ import math
 from collections import deque
 from dataclasses import dataclass
 from numbers import Real
+from typing import TYPE_CHECKING
 
 from expmgr.errors import InvalidInputError
 from expmgr.training.names import MAX_KEY_LENGTH, check_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["MetricValue", "MetricsAccumulator"]
 
@@ -177,6 +181,18 @@ class MetricsAccumulator:
             self.calc_max,
             self.window_size,
         )
+
+    def remember(self) -> Callable[[], None]:
+        """Return a function that takes the accumulator back to where it is now."""
+        state = dict(vars(self))
+        window = tuple(self._window)
+
+        def go_back() -> None:
+            vars(self).update(state)
+            self._window.clear()
+            self._window.extend(window)
+
+        return go_back
 
     def accumulate(self, metric: MetricValue) -> list[MetricValue]:
         """Take one value and return the aggregates to log with it.

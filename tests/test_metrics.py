@@ -148,6 +148,17 @@ def test_clearing_forgets_and_a_fresh_one_shares_nothing():
     assert fresh.count == 0
 
 
+def test_an_accumulator_can_be_taken_back_to_where_it_was():
+    accumulator = everything(window_size=2)
+    for value in (1, 2, 3):
+        accumulator.accumulate(MetricValue("loss", value))
+    go_back = accumulator.remember()
+    first = accumulator.accumulate(MetricValue("loss", 100))
+    go_back()
+    assert accumulator.count == 3
+    assert accumulator.accumulate(MetricValue("loss", 100)) == first
+
+
 def test_an_accumulator_refuses_the_values_of_another_metric():
     with pytest.raises(InvalidInputError, match=r"'loss'.*'accuracy'"):
         everything().accumulate(MetricValue("accuracy", 1))

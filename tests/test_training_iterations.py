@@ -218,6 +218,20 @@ def test_a_name_that_lies_in_the_trash_is_free_again(manager):
     assert old.name == f"{manager.plugin_name} / one (archived {first})"
 
 
+def test_a_destination_means_a_proxy_only_where_there_is_a_server(
+    sqlite_uri, credentials, plugin_name
+):
+    manager = make_manager(
+        sqlite_uri,
+        credentials,
+        plugin_name,
+        artifacts_destination=f"wasbs://{credentials.container_name}@devstoreaccount1.blob"
+        ".core.windows.net/served",
+    )
+    experiment = manager.client.get_experiment(manager.set_iteration("one"))
+    assert experiment.artifact_location.startswith("wasbs://")
+
+
 def test_a_manager_without_azure_leaves_the_location_to_mlflow(sqlite_uri, plugin_name):
     manager = make_manager(sqlite_uri, None, plugin_name, kind=ExperimentsManager)
     manager.set_iteration("one")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from pathlib import Path
 
@@ -95,6 +96,26 @@ def test_a_stored_model_is_ready_linked_and_shows_params_and_quality(manager):
     history = manager.client.get_metric_history(run_id, "accuracy")
     assert [(metric.step, metric.value) for metric in history] == [(0, 0.5)], "not logged twice"
     assert str(saved).startswith(f"Saved models:/{saved.model_id}: 5 files, ")
+
+
+def test_saving_and_loading_leave_mlflow_and_the_environment_as_they_were(manager):
+    import mlflow
+
+    def state():
+        return (
+            mlflow.get_tracking_uri(),
+            mlflow.get_registry_uri(),
+            mlflow.active_run(),
+            mlflow.get_active_model_id(),
+            dict(os.environ),
+        )
+
+    before = state()
+    manager.upload_initial_model(classifier(1))
+    run_id, _ = train(manager, 0.5)
+    manager.set_run({"under": "way"})
+    manager.download_model(run_id)
+    assert state() == before
 
 
 def test_the_state_of_the_run_under_way_tells_of_its_model(manager):

@@ -13,6 +13,7 @@ from expmgr import (
     MetricsAccumulator,
     MetricValue,
     NotFoundError,
+    TrackingError,
     TrackingUnreachableError,
 )
 
@@ -224,6 +225,23 @@ def test_a_value_and_its_aggregates_are_one_request(manager):
     assert history(manager, run_id, "sliding_loss") == [(0, 4), (1, 3), (2, 4)]
     assert history(manager, run_id, "min_loss") == [(0, 4), (1, 2), (2, 2)]
     assert history(manager, run_id, "max_loss") == [(0, 4), (1, 4), (2, 6)]
+
+
+def test_a_value_that_could_not_be_logged_can_be_logged_again(manager, monkeypatch):
+    manager.set_run({"a": 1})
+    run_id = manager.current_run_id
+    manager.save_metric(MetricValue("loss", 4))
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manager.client, "log_batch", refuse)
+        with pytest.raises(TrackingError, match=f"could not log metrics of run {run_id}"):
+            manager.save_metric(MetricValue("loss", 2))
+    manager.save_metric(MetricValue("loss", 2))
+    assert history(manager, run_id, "loss") == [(0, 4), (1, 2)]
+    assert history(manager, run_id, "mean_loss") == [(0, 4), (1, 3)]
 
 
 def test_several_values_of_one_step_are_one_request(manager):

@@ -127,8 +127,8 @@ class TrainingBase:
         from expmgr.training.experiments import is_proxied
 
         if self._training.proxied is None:
-            self._training.proxied = self.artifacts_destination is not None or is_proxied(
-                self.client, self.tracking_uri
+            self._training.proxied = is_proxied(
+                self.client, self.tracking_uri, self.artifacts_destination
             )
         return self._training.proxied
 

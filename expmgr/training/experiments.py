@@ -39,14 +39,19 @@ _MAX_SLUG = 60
 _PROXIED = "mlflow-artifacts"
 
 
-def is_proxied(client: MlflowClient, tracking_uri: str) -> bool:
+def is_proxied(
+    client: MlflowClient, tracking_uri: str, artifacts_destination: str | None = None
+) -> bool:
     """Whether the tracking server keeps artifacts itself (``mlflow-artifacts:``).
 
     MLflow has no question for that; where its default experiment lies tells. Experiments are then
-    made without a location, since the server decides.
+    made without a location, since the server decides. Who names an ``artifacts_destination`` has
+    said so already.
     """
     if urlsplit(tracking_uri).scheme not in {"http", "https"}:
         return False
+    if artifacts_destination is not None:
+        return True
     try:
         with asking("read the default experiment"):
             default = client.get_experiment("0")

@@ -99,6 +99,8 @@ def log_metrics(
 ) -> None:
     """Log values with their aggregates, all in one request.
 
+    Where the request fails nothing has changed: the same values can be logged again.
+
     Parameters
     ----------
     step
@@ -108,14 +110,26 @@ def log_metrics(
 
     at = now_ms()
     entries: list[Metric] = []
+    steps = dict(run.steps)
+    undo = [
+        accumulators[name].remember()
+        for name in dict.fromkeys(value.name for value in values)
+        if name in accumulators
+    ]
     for value in values:
-        own_step = run.steps.get(value.name, 0) if step is None else step
+        own_step = steps.get(value.name, 0) if step is None else step
         aggregates = (
             accumulators[value.name].accumulate(value) if value.name in accumulators else []
         )
         entries.append(Metric(value.name, value.loggable, at, own_step))
         entries.extend(Metric(entry.name, entry.value, at, own_step) for entry in aggregates)
-        run.steps[value.name] = own_step + 1
-    with asking(f"log metrics of run {run.run_id}", run_id=run.run_id):
-        client.log_batch(run.run_id, metrics=entries)
+        steps[value.name] = own_step + 1
+    try:
+        with asking(f"log metrics of run {run.run_id}", run_id=run.run_id):
+            client.log_batch(run.run_id, metrics=entries)
+    except BaseException:
+        for go_back in undo:
+            go_back()
+        raise
+    run.steps.update(steps)
     run.last.update((entry.key, entry) for entry in entries)
