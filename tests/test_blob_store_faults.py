@@ -21,6 +21,7 @@ from storage_wire import (
     batch_parts,
     closing_store,
     failure,
+    listing_answer,
     reset,
 )
 
@@ -294,6 +295,43 @@ def test_batches_go_out_while_the_listing_goes_on():
 
     with closing_store(Wire(service, fault), CREDENTIALS, config(1)) as store:
         assert store.delete([PLACE]).files == 600
+
+
+def test_cancelled_between_two_pages_is_cancelled_even_if_all_that_was_seen_is_gone():
+    names = [f"{PLACE.prefix}{number:05}" for number in range(300)]
+    service = MemoryService(names, page=256)
+    batch_done = threading.Event()
+    cancel = threading.Event()
+
+    def fault(seen, forward):
+        if seen.kind == "batch":
+            response = forward()
+            batch_done.set()
+            return response
+        if "marker=" in seen.url:
+            assert batch_done.wait(30)
+            cancel.set()
+            return listing_answer("", marker=names[256])  # Azure may answer with an empty page
+        return None
+
+    with closing_store(Wire(service, fault), CREDENTIALS, config(1)) as store:
+        with pytest.raises(DeletionCancelledError) as caught:
+            store.delete([PLACE], cancel=cancel)
+        assert (caught.value.files, len(below(service))) == (256, 44)
+
+
+def test_what_is_not_found_is_looked_for_again():
+    names = [f"{PLACE.prefix}{number}" for number in range(5)]
+    service = MemoryService(names)
+    wire = Wire(service, lambda seen, forward: Fault("says gone")(service, seen, forward))
+
+    with (
+        closing_store(wire, CREDENTIALS, config(3)) as store,
+        pytest.raises(DeletionError, match="still there") as caught,
+    ):
+        store.delete([PLACE])
+    assert caught.value.left == tuple(names)
+    assert wire.counts == {"list": 2, "batch": 1}
 
 
 def test_the_pool_is_bounded():

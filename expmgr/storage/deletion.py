@@ -114,6 +114,8 @@ class Deletion:
         error = self.books.verdict(self._is_transient)
         if error is not None:
             raise error
+        if self.books.left or not self.books.listed_all:  # never said to be gone without proof
+            raise StorageError("the deletion ended with blobs left and no error that says why")
 
     def _delete_all(self) -> None:
         """Delete the files, then the stubs of directories, then the markers."""
@@ -227,7 +229,8 @@ class Deletion:
 
     def _submit(self, blobs: Sequence[Blob]) -> None:
         """Send one batch, or single deletes, as soon as there is room."""
-        conditional = self._bounds.etags is not None
+        # What is listed may be written again before the request arrives.
+        conditional = self._bounds != Bounds()
         if len(blobs) > 1 and self._support.served is not False:
             # A server error may pass; a second one, where no batch ever worked, may not.
             patient = self.passes == 1 or self._support.served is True
