@@ -57,7 +57,9 @@ MODEL_WORDS = {
     "none": "this run stored no model",
 }
 
-Kind = Literal["name", "text", "status", "when", "duration", "metric", "model", "count", "size"]
+Kind = Literal[
+    "name", "experiment", "text", "status", "when", "duration", "metric", "model", "count", "size"
+]
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class Context:
         Links to the MLflow UI are made where it is http(s).
     main_metric
         Its best value carries a star.
+    prefix
+        What experiment names begin with, which says nothing new in each row.
     stale
         Run ids of runs that seem dead, each with the days they have been still.
     """
@@ -112,6 +116,7 @@ class Context:
     now: datetime
     tracking_uri: str = ""
     main_metric: str = ""
+    prefix: str = ""
     stale: Mapping[str, float] | None = None
 
 
@@ -119,7 +124,7 @@ def default_columns(main_metric: str) -> tuple[Column, ...]:
     """Return the columns that a browser opens with."""
     return (
         Column("run_name", "Run", "name", 126, 3, 96),
-        Column("experiment_name", "Experiment", "text", 92, 2, 60),
+        Column("experiment_name", "Experiment", "experiment", 92, 2, 78),
         Column("status", "Status", "status", 92, 0, 92),
         Column("start_time", "Started", "when", 84, 0, 82),
         Column("duration", "Duration", "duration", 76, 0, 0),
@@ -127,7 +132,7 @@ def default_columns(main_metric: str) -> tuple[Column, ...]:
         Column("model", "Model", "model", 92, 0, 84),
         Column("files", "Files", "count", 48, 0, 0),
         Column("bytes", "Size", "size", 68, 0, 62),
-        Column("protected_by", "Protected by", "text", 96, 2, 64),
+        Column("protected_by", "Protected", "text", 96, 2, 72),
     )
 
 
@@ -248,6 +253,10 @@ def _when(value: Any, context: Context) -> tuple[str, str]:
 
 _VALUES: dict[str, Callable[[Any, Context], tuple[str, str]]] = {
     "when": _when,
+    "experiment": lambda value, context: (
+        str(value).removeprefix(context.prefix) or str(value),
+        str(value),
+    ),
     "metric": lambda value, _: (_metric(float(value)), repr(float(value))),
     "size": lambda value, _: (format_bytes(int(value)), f"{int(value):,} bytes"),
     "count": lambda value, _: (f"{int(value):,}",) * 2,

@@ -145,7 +145,7 @@ class Kit:
         many = self._keep(
             widgets.SelectMultiple(
                 options=list(options),
-                rows=8,
+                rows=max(3, min(8, len(options))),
                 layout=self.shown,
                 style=self._style(widgets.widgets.widget_description.DescriptionStyle),
                 _dom_classes=("xm-many",),

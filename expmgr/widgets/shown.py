@@ -82,7 +82,7 @@ class ShownRuns:
             elif complete:
                 del self._changes[run_id]
         if complete:
-            self.selected &= set(self._place)
+            self.selected &= self.deletable()
         self._texts = None
         self.recompute()
 
@@ -151,6 +151,7 @@ class ShownRuns:
             }
             if run_id in self._place and values:
                 self.change(run_id, values)
+        self.selected &= self.deletable()
 
     def value(self, run_id: str, column: str) -> Any:
         """Return one value of a run, None where there is none."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["page_html", "page_text"]
 
 _CELL = "padding:2px 8px;border-bottom:1px solid #8884;white-space:nowrap;"
-_WIDTHS = {"name": 30, "text": 24}
+_WIDTHS = {"name": 30, "experiment": 24, "text": 24}
 
 
 def _shown(column: Column, record: dict[str, Any], context: Context) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from expmgr.widgets.columns import cell
+from expmgr.widgets.columns import cell, is_deletable
 from expmgr.widgets.row import Row
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ class RunTable:
             self._rows.children = children
         self._empty.value = empty if not records else ""
         self._empty.layout = self._kit.gone if records else self._kit.shown
-        ids = {str(record["run_id"]) for record in records}
+        able = {str(record["run_id"]) for record in records if is_deletable(record)}
         self._binding = True
         try:
-            self.tick_all.value = bool(ids & selected)
+            self.tick_all.value = bool(able) and able <= selected
         finally:
             self._binding = False
 

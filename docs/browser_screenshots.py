@@ -1,0 +1,125 @@
+"""Takes the pictures of the run browser anew: ``python docs/browser_screenshots.py``.
+
+On fresh sample runs of the demo, in JupyterLab in a headless Chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+
+from jupyter_driver import chromium_browser, open_notebook, write_notebook  # noqa: E402
+
+from expmgr.demo.data import DemoData  # noqa: E402
+
+if TYPE_CHECKING:
+    from jupyter_driver import NotebookPage
+    from playwright.sync_api import Locator
+
+DOCS = REPOSITORY / "docs"
+CELL = """
+import os
+from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
+
+manager = ExperimentsManagerWithAzureBlobBackend(
+    tracking_uri=os.environ["MLFLOW_TRACKING_URI"],
+    azure_blob_credentials=AzureBlobCredentials.from_env(os.environ["EXPMGR_CONTAINER"]),
+    main_metric="accuracy",
+    plugin_name=os.environ["EXPMGR_PLUGIN"],
+)
+manager.browse(page_size=10)
+"""
+THEMES = "lab-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
+
+
+def _ready(opened: NotebookPage) -> None:
+    opened.run_all()
+    opened.page.locator(".xm-totals").filter(has_text="sizes of").wait_for()
+
+
+def _row(opened: NotebookPage, place: int) -> Locator:
+    return opened.page.locator(".xm-row:visible").nth(place)
+
+
+def _delete(row: Locator) -> None:
+    row.locator(".xm-delete").click()
+    row.locator(".xm-confirm").click()
+    row.get_by_role("status").filter(has_text="Deleted").wait_for()
+
+
+def _shoot(opened: NotebookPage, name: str) -> None:
+    opened.page.mouse.move(2, 2)
+    opened.page.wait_for_timeout(300)  # the pointer's hover fades
+    opened.screenshot(DOCS / name, within=".xm-root")
+
+
+def row_by_row(opened: NotebookPage) -> None:
+    """Take one deleted, one asked for, the details of a third."""
+    opened.button("Size").filter(has_not_text="Measure").click()
+    opened.button("Size ▼").wait_for()
+    _delete(_row(opened, 1))
+    _row(opened, 4).locator(".xm-open").click()
+    _row(opened, 4).locator(".xm-scroll td.xm-right").first.wait_for()
+    _row(opened, 3).locator(".xm-delete").click()
+    _row(opened, 3).locator(".xm-confirm").wait_for()
+    _shoot(opened, "browser.png")
+
+
+def many(opened: NotebookPage) -> None:
+    """Take all but the best of each experiment, about to go."""
+    opened.page.locator("select").filter(has_text="All but the best").select_option(
+        "All but the best 3 of each experiment"
+    )
+    opened.button("selected").filter(has_text="Delete").click()
+    opened.page.locator(".xm-bulk .xm-confirm").wait_for()
+    _shoot(opened, "browser-many.png")
+
+
+def pictures(opened: NotebookPage) -> None:
+    """Take the three pictures of the table."""
+    opened.button("Pictures").click()
+    opened.page.locator(".xm-pictures svg").nth(2).wait_for()
+    _shoot(opened, "browser-pictures.png")
+
+
+def main() -> None:
+    """Write docs/browser*.png."""
+    npm_dir = REPOSITORY / ".expmgr-demo" / "azurite"
+    npm_dir.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="expmgr-screenshots-"))
+    (folder / "azurite").symlink_to(npm_dir, target_is_directory=True)
+    data = DemoData(folder)
+    with data.azurite() as azurite, chromium_browser() as chromium:
+        data.create(azurite)
+        for take, theme, width in (
+            (pictures, "Light", 1400),
+            (many, "Dark", 1400),
+            (row_by_row, "Light", 1400),
+        ):
+            place = folder / take.__name__
+            settings = place / "state" / THEMES
+            settings.parent.mkdir(parents=True)
+            settings.write_text(json.dumps({"theme": f"JupyterLab {theme}"}), encoding="utf-8")
+            notebook = write_notebook(place / "nb" / "runs.ipynb", [CELL])
+            with open_notebook(
+                chromium,
+                notebook,
+                place / "state",
+                env=data.environment(azurite),
+                width=width,
+                height=1300,
+            ) as opened:
+                _ready(opened)
+                take(opened)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
