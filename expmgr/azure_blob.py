@@ -208,7 +208,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         model_ids
             Only these LoggedModels of the run; None for all.
         force
-            Pass the protection. The journal records what was overridden.
+            Pass the protection, with a ``plan`` only what that plan shows of it. The journal
+            records what was overridden.
         plan
             An earlier plan: only what it shows goes, and protection is asked again.
         on_progress
@@ -241,6 +242,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 plans = plan if isinstance(plan, DeletionPlan) else DeletionPlan((plan,))
                 given = plans.of(run_id).only(model_ids)
                 (run_plan,) = self._planner().check_again([given])
+                force = force and given.shows(run_plan.reasons)
             result = self._deleter().delete(
                 run_plan, force=force, on_progress=on_progress, cancel=cancel
             )
@@ -267,7 +269,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         run_ids_or_plan
             Run ids, or a plan of `plan_deletion`, of which then only what it shows goes.
         force
-            Pass the protection.
+            Pass the protection, with a plan only what that plan shows of it.
         progress
             Show a progress bar (in a notebook a widget, in a terminal text).
         on_progress
@@ -278,16 +280,15 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.bulk import delete_all
         from expmgr.cleanup.plan import DeletionPlan
 
-        if isinstance(run_ids_or_plan, DeletionPlan):
-            plan = run_ids_or_plan
-        else:
-            plan = self.plan_deletion(run_ids_or_plan, cancel=cancel)
+        shown = run_ids_or_plan if isinstance(run_ids_or_plan, DeletionPlan) else None
+        plan = self.plan_deletion(run_ids_or_plan, cancel=cancel) if shown is None else shown
         deleter = self._deleter()
 
         def delete_run(
             run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
         ) -> DeletionResult:
-            result = deleter.delete(run, force=force, on_progress=report, cancel=event)
+            passes = force and (shown is None or shown.of(run.run_id).shows(run.reasons))
+            result = deleter.delete(run, force=passes, on_progress=report, cancel=event)
             self._view.forget_size(run.run_id)
             return result
 

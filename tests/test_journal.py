@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from hypothesis import given
@@ -78,8 +79,8 @@ def test_a_tag_that_cannot_be_read_still_says_that_a_deletion_was_begun(garbage)
 
 def test_a_value_that_mlflow_would_cut_is_refused():
     places = [
-        Location("a", "c", f"root/models/m-{number:032}/artifacts", "logged_model", "m")
-        for number in range(400)
+        Location("a", "c", f"root/models/m-{uuid.uuid4().hex}/artifacts", "logged_model", "m")
+        for _ in range(400)
     ]
     with pytest.raises(JournalError, match="model_ids"):
         record(places).to_tag()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -20,7 +21,9 @@ from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import InvalidInputError, JournalError, TrackingUnreachableError
-from expmgr.tracking.journal import read_records, write_record
+from expmgr.storage import deletion
+from expmgr.storage.location import Location
+from expmgr.tracking.journal import begin, read_records, write_record
 from expmgr.training.best_only import passable
 
 
@@ -404,3 +407,73 @@ def test_the_journal_does_not_wait_minutes_for_a_server_that_went_away(lab, monk
     with pytest.raises(JournalError):
         write_record(MlflowClient("http://127.0.0.1:9"), record)
     assert time.monotonic() - began < 8
+
+
+def test_a_file_that_is_written_again_while_a_resume_deletes_it_stays(lab, put_blob, monkeypatch):
+    lab.best()
+    run_id = lab.run(0.1)
+    model_id = lab.logged_model(run_id)
+    manager = lab.manager()
+
+    class Failing(ExperimentsManagerWithAzureBlobBackend):
+        def _delete_model(self, run_id, experiment_id=None):
+            raise OSError("disk on fire")
+
+    assert not lab.manager(Failing).delete_model(run_id)
+    (weights,) = [name for name in below(lab, model_id) if name.endswith("weights.bin")]
+    send = deletion.delete_batch
+
+    def written_before(*args, **options):
+        put_blob(weights, b"of a training that goes on")
+        return send(*args, **options)
+
+    monkeypatch.setattr(deletion, "delete_batch", written_before)
+    (result,) = manager.resume_deletions()
+    assert result.outcome == "failed"
+    assert below(lab, model_id) == [weights]
+
+
+def test_force_with_a_plan_passes_what_the_plan_shows_and_nothing_that_came_since(lab):
+    run_id = lab.best()
+    manager = lab.manager()
+    plan = manager.plan_deletion([run_id])
+    assert plan[run_id].reasons
+    lab.client.set_tag(run_id, "expmgr.keep", "1")
+    before = lab.blob_names()
+    result = manager.delete_model(run_id, force=True, plan=plan)
+    assert result.outcome == "protected"
+    assert "pinned" in result.message
+    assert lab.blob_names() == before
+    assert manager.delete_model(run_id, force=True, plan=manager.plan_deletion([run_id]))
+
+
+def test_the_journal_holds_hundreds_of_locations():
+    run_id = "ab" * 16
+    root = f"7/{run_id}/artifacts/checkpoints"
+    steps = [
+        Location("acct", "cont", f"{root}/step-{number:06}", "run_model", run_id, marker_last=True)
+        for number in range(600)
+    ]
+    ids = [f"m-{uuid.uuid4().hex}" for _ in range(150)]
+    models = [Location("acct", "cont", f"7/models/{i}/artifacts", "logged_model", i) for i in ids]
+    record = begin(run_id, [*steps, *models], record_id="1", planned_at=1)
+    key, value = record.to_tag()
+    assert len(value) < 8_000
+    assert read_records(run_id, {key: value}) == (record,)
+
+
+@pytest.mark.parametrize("uri", ["nonsense://x", "sqlite:////proc/no/such/folder/x.db"])
+def test_a_tracking_server_that_cannot_be_opened_is_a_result(lab, uri, monkeypatch):
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    result = lab.manager(tracking_uri=uri).delete_model("0" * 32)
+    assert result.outcome == "failed"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_plan_of_a_pinned_run_that_has_no_files_ends_as_not_found(lab, force):
+    run_id = lab.run(0.1, tags={"expmgr.keep": "1"})
+    manager = lab.manager()
+    plan = manager.plan_deletion([run_id])
+    assert manager.delete_model(run_id, force=force, plan=plan).outcome == "not_found"
+    (result,) = manager.delete_models(plan, force=force, progress=False)
+    assert result.outcome == "not_found"

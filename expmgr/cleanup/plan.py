@@ -11,7 +11,7 @@ from expmgr.formatting import format_bytes, format_count
 from expmgr.tracking.state import DELETABLE_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     import pandas as pd
@@ -132,6 +132,11 @@ class RunPlan:
                 if planned.location.kind == "logged_model" and planned.location.owner_id in wanted
             ),
         )
+
+    def shows(self, reasons: Iterable[str]) -> bool:
+        """Whether the plan shows protections of all these kinds (registered, pinned, ...)."""
+        kinds = {reason.partition(":")[0] for reason in self.reasons}
+        return all(reason.partition(":")[0] in kinds for reason in reasons)
 
     @property
     def summary(self) -> str:

@@ -133,6 +133,8 @@ class Planner:
                     f"run {plan.run_id} did not make {', '.join(foreign)}: nothing was deleted."
                 )
                 return _Draft(replace(plan, problem=problem))
+            if not plan.files:
+                return _Draft(plan)  # as in _draft: nothing is there that could be protected
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
         return _Draft(plan, _subject(run, models, plan), run.data.metrics)

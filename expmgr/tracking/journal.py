@@ -9,12 +9,14 @@ is refused before anything is deleted. Encoding, decoding and the state are pure
 
 from __future__ import annotations
 
+import base64
 import getpass
 import json
 import os
 import posixpath
 import socket
 import time
+import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -123,8 +125,10 @@ class DeletionRecord:
             The value would be longer than MLflow keeps whole.
         """
         value = self._json(self.note[:_MAX_NOTE])
+        if len(value) > _MAX_CHARACTERS:
+            value = self._json(self.note[:_MAX_NOTE], packed=True)
         if len(value) > _MAX_CHARACTERS:  # the words may go, the locations may not
-            value = self._json("")
+            value = self._json("", packed=True)
         if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
             message = (
                 f"the deletion of run {self.run_id} has {len(self.locations)} locations, more than "
@@ -134,21 +138,22 @@ class DeletionRecord:
             raise JournalError(message, run_id=self.run_id)
         return RECORD_TAG_PREFIX + self.record_id, value
 
-    def _json(self, note: str) -> str:
+    def _json(self, note: str, *, packed: bool = False) -> str:
         first = self.locations[0]
         root = posixpath.commonpath([location.path for location in self.locations])
+        locations = [
+            _KIND_TO_CODE[location.kind]
+            + ("!" if location.marker_last else ":")
+            + location.path[len(root) :].lstrip("/")
+            for location in self.locations
+        ]
         return json.dumps(
             {
                 "v": _VERSION,
                 "run": self.run_id,
                 "state": self.state,
                 "at": [first.account, first.container, root],
-                "locations": [
-                    _KIND_TO_CODE[location.kind]
-                    + ("!" if location.marker_last else ":")
-                    + location.path[len(root) :].lstrip("/")
-                    for location in self.locations
-                ],
+                "locations": _pack(locations) if packed else locations,
                 "owner": self.owner,
                 "began": self.began,
                 "deadline": self.deadline,
@@ -242,6 +247,18 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
         raise JournalError(message, run_id=record.run_id) from error
 
 
+def _pack(entries: Sequence[str]) -> str:
+    """Return many locations as one short text; it holds a few hundred models in a tag."""
+    return base64.b85encode(zlib.compress("\n".join(entries).encode(), 9)).decode("ascii")
+
+
+def _unpack(text: str) -> list[str]:
+    try:
+        return zlib.decompress(base64.b85decode(text)).decode().split("\n")
+    except zlib.error as error:
+        raise ValueError(text) from error
+
+
 def _decode(key: str, value: str, run_id: str) -> DeletionRecord | None:
     try:
         data = json.loads(value)
@@ -249,7 +266,8 @@ def _decode(key: str, value: str, run_id: str) -> DeletionRecord | None:
             return None
         account, container, root = data["at"]
         locations = []
-        for entry in data["locations"]:
+        entries = data["locations"]
+        for entry in _unpack(entries) if isinstance(entries, str) else entries:
             kind = _CODE_TO_KIND[entry[0]]
             path = posixpath.join(root, entry[2:]) if entry[2:] else root
             owner = path.split("/")[-2] if kind == "logged_model" else run_id

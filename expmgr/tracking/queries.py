@@ -64,11 +64,17 @@ def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
 
     A client made without a registry URI follows whatever ``mlflow.set_registry_uri`` says later,
     which would blind the protection of registered models; so it is resolved here, once.
+
+    Raises
+    ------
+    TrackingError
+        Nothing answers, or MLflow cannot use one of the URIs.
     """
     from mlflow import MlflowClient
 
     ensure_reachable(tracking_uri)
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+    with asking("open the tracking server"):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
 
 
 def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:
