@@ -370,7 +370,7 @@ def test_saving_asks_for_what_it_needs_and_no_run_but_the_best(manager):
 def test_wherever_the_process_is_killed_a_model_at_least_as_good_is_left(
     sqlite_uri, credentials, plugin_name, tmp_path, monkeypatch, stored
 ):
-    """One better model is saved over another; the kill comes before every second outside effect in turn."""
+    """A better model is saved over another; killed before every second outside effect in turn."""
     monkeypatch.setattr("expmgr.tracking.journal.LEASE_SECONDS", 0.0)
     empty = Path(sqlite_uri.removeprefix("sqlite:///")).read_bytes()
     send, die_at = AzureFolder.send, 0
