@@ -12,6 +12,7 @@ from expmgr.retry import RetryConfig, is_retryable_error
 from expmgr.tracking.protection import Goal
 from expmgr.tracking.runs_view import RunsView
 from expmgr.training.mixin import TrainingMixin
+from expmgr.training.tags import LOSS_TAG, METRIC_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from expmgr.widgets.browser import RunBrowser
 
 __all__ = ["ExperimentsManager"]
-
-METRIC_TAG = "expmgr.main_metric"
-LOSS_TAG = "expmgr.is_loss"
 
 
 def _resolved_registry_uri(registry_uri: str | None, tracking_uri: str) -> str:
@@ -65,7 +63,7 @@ class ExperimentsManager(TrainingMixin):
     n_top_runs
         How many of the best runs `get_top_params` returns.
     requirements
-        pip requirements that saved models declare; None lets the flavour infer them.
+        pip requirements that saved models declare; None takes the flavour's own defaults.
     retry_config
         How often and how long Azure calls are tried, by operation.
     registry_uri

@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -58,6 +58,17 @@ def test_the_script_code_does_what_its_comments_say(manager, blob_names, capsys)
     assert names["result"].outcome == "deleted"
     assert len(blob_names()) == 8 - 4 - 1
     assert "deleted 1 " in capsys.readouterr().out
+
+
+def test_the_training_code_keeps_one_model(manager, capsys):
+    names = {"manager": manager}
+
+    exec(TRAINING, names)
+
+    assert names["best"].get_depth() == 3
+    runs = manager.runs("example_plugin / batch 1")
+    assert sorted(runs["model"]) == ["deleted", "deleted", "stored"]
+    assert manager.get_top_params(3)[0] == {"depth": 3}
 
 
 def test_the_credentials_are_accepted(azurite, monkeypatch):

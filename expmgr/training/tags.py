@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from expmgr.tracking.journal import MODEL_TAG
+from expmgr.tracking.protection import INITIAL_TAG
+
 __all__ = [
     "BEST_ONLY_TAG",
     "INITIAL_TAG",
@@ -21,14 +24,8 @@ LOSS_TAG = "expmgr.is_loss"
 ITERATION_TAG = "expmgr.iteration"
 """On an experiment: ``open``, ``finished``, or ``deleting`` while it is being deleted."""
 
-INITIAL_TAG = "expmgr.initial_model"
-"""On a run and its experiment: "true" for the initial model."""
-
 PARAMS_TAG = "expmgr.params"
 """On a run: what identifies its parameter set (`expmgr.training.params.fingerprint`)."""
-
-MODEL_TAG = "expmgr.model"
-"""On a run and a LoggedModel: how far its deletion is (`expmgr.tracking.journal`)."""
 
 BEST_ONLY_TAG = "expmgr.best_only"
 """On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
