@@ -280,8 +280,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.bulk import delete_all
         from expmgr.cleanup.plan import DeletionPlan
 
-        shown = run_ids_or_plan if isinstance(run_ids_or_plan, DeletionPlan) else None
-        plan = self.plan_deletion(run_ids_or_plan, cancel=cancel) if shown is None else shown
+        shown: DeletionPlan | None = None
+        if isinstance(run_ids_or_plan, DeletionPlan):
+            plan = shown = run_ids_or_plan
+        else:
+            plan = self.plan_deletion(run_ids_or_plan, cancel=cancel)
         deleter = self._deleter()
 
         def delete_run(
