@@ -31,7 +31,7 @@ def main() -> None:
     data = DemoData(folder)
     with data.azurite() as azurite, chromium_browser() as chromium:
         data.create(azurite)
-        data.place_notebook()
+        data.place_notebooks()
         with open_notebook(
             chromium,
             data.notebook,

@@ -146,14 +146,14 @@ def test_a_second_demo_in_the_same_folder_is_refused(tmp_path):
 
 def test_the_notebooks_copy_keeps_a_persons_changes_until_ours_changes(tmp_path):
     data = DemoData(tmp_path)
-    data.place_notebook()
+    data.place_notebooks()
     shipped = data.notebook.read_bytes()
     data.notebook.write_bytes(shipped + b"\n")
-    data.place_notebook()
+    data.place_notebooks()
     assert data.notebook.read_bytes() == shipped + b"\n"
 
     (data.notebook.parent / ".browse.sha256").write_text("another version's")
-    data.place_notebook()
+    data.place_notebooks()
     assert data.notebook.read_bytes() == shipped
 
 

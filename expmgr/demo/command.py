@@ -71,7 +71,7 @@ def _run(data: DemoData, *, check: bool, fresh: bool, port: int, browser: bool) 
         if not complete:
             print("Training the sample models (once) ...")
             data.create(azurite, _show_run)
-        data.place_notebook()
+        data.place_notebooks()
         if check:
             from expmgr.demo.check import check_demo
 

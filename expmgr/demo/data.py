@@ -21,10 +21,13 @@ from expmgr.demo.recipes import PLUGIN_NAME, RECIPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["CONTAINER", "DemoData", "notebook_source"]
+__all__ = ["CONTAINER", "NOTEBOOKS", "DemoData", "notebook_source"]
 
 CONTAINER = "models"
 _ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
+
+NOTEBOOKS = ("browse.ipynb", "track.ipynb")
+"""What the demo's JupyterLab shows: the run browser first, then a search that fills it."""
 
 
 @dataclass(frozen=True)
@@ -128,29 +131,27 @@ class DemoData:
         made = {"fingerprint": _fingerprint(), "runs": run_ids}
         (self.folder / "demo.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
 
-    def place_notebook(self) -> None:
-        """Put a working copy of the notebook in place; one that was edited since stays."""
-        source = notebook_source()
-        shipped = source.read_bytes()
-        stamp = self.notebook.with_name(".browse.sha256")
-        digest = hashlib.sha256(shipped).hexdigest()
-        known = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
-        if known != digest or not self.notebook.is_file():
-            self.notebook.parent.mkdir(parents=True, exist_ok=True)
-            self.notebook.write_bytes(shipped)
-            stamp.write_text(digest, encoding="utf-8")
+    def place_notebooks(self) -> None:
+        """Put working copies of the notebooks in place; one that was edited since stays."""
+        for name in NOTEBOOKS:
+            copy = self.notebook.with_name(name)
+            shipped = notebook_source(name).read_bytes()
+            stamp = copy.with_name(f".{copy.stem}.sha256")
+            digest = hashlib.sha256(shipped).hexdigest()
+            known = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
+            if known != digest or not copy.is_file():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(shipped)
+                stamp.write_text(digest, encoding="utf-8")
 
 
-def notebook_source() -> Path:
-    """Return the notebook: beside this module when installed, else the repository's."""
+def notebook_source(name: str = "browse.ipynb") -> Path:
+    """Return a notebook: beside this module when installed, else the repository's."""
     here = Path(__file__).resolve()
-    for candidate in (
-        here.with_name("browse.ipynb"),
-        here.parents[2] / "notebooks" / "browse.ipynb",
-    ):
+    for candidate in (here.with_name(name), here.parents[2] / "notebooks" / name):
         if candidate.is_file():
             return candidate
-    message = "the notebook browse.ipynb is missing from this installation of expmgr"
+    message = f"the notebook {name} is missing from this installation of expmgr"
     raise DemoError(message)
 
 
