@@ -676,6 +676,19 @@ def test_columns_can_be_added(browse):
     assert "green" in browser.rows[0].cells.value
 
 
+def test_more_columns_than_fit_are_told(browse):
+    table = run_table(5)
+    for at in range(9):
+        table[f"params.p{at}"] = str(at)
+    browser = browse(ScriptedManager(table))
+    browser.toolbar.columns_button.click()
+    browser.toolbar.chooser.value = tuple(f"params.p{at}" for at in range(9))
+    assert browser.wait(10)
+    assert len(browser._table._grid.children) == 16
+    assert browser.rows[0].cells.value.count('class="xm-cell') == 16
+    assert "first 6 of the 9" in browser.toolbar._hint.value
+
+
 class DeadRuns(ScriptedManager):
     """One run that has been RUNNING without a sign of life for nine days."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -142,6 +143,35 @@ def test_a_run_that_died_is_told_from_one_that_is_at_work(
         assert row.status.startswith("Marked as killed after 9 days")
     assert client.get_run(dead).info.status == "KILLED"
     assert client.get_run(alive).info.status == "RUNNING"
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_is_not_there_is_one_line_within_seconds_and_can_be_tried_again(
+    free_port, credentials
+):
+    manager = ExperimentsManagerWithAzureBlobBackend(
+        tracking_uri=f"http://me:hunter2@127.0.0.1:{free_port}",
+        azure_blob_credentials=credentials,
+        main_metric="accuracy",
+        plugin_name="nobody",
+    )
+    with manager.browse() as browser:
+        began = time.monotonic()
+        while not browser.notice.text.startswith(("Waiting", "The runs could not")):
+            assert time.monotonic() - began < 5
+            browser.wait(0.05)
+        assert browser.wait(30)
+        assert browser.notice.text.startswith("The runs could not be loaded")
+        assert browser.notice.retry_button.layout.display is None
+        assert browser.rows == []
+        assert "hunter2" not in repr(browser._repr_mimebundle_()) + browser.notice.text
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Override(ExperimentsManagerWithAzureBlobBackend):

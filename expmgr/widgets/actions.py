@@ -11,6 +11,7 @@ from expmgr.widgets.columns import Context, column_of, default_columns
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
+from expmgr.widgets.table import MOST_COLUMNS
 from expmgr.widgets.text import escape
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.view import but_the_best, deletable_mask
@@ -150,7 +151,10 @@ class BrowserActions:
             self._draw()
 
     def _choose_columns(self, keys: Sequence[str]) -> None:
-        self._columns = (*default_columns(self._main_metric), *(column_of(key) for key in keys))
+        usual = default_columns(self._main_metric)
+        room = MOST_COLUMNS - len(usual)
+        self._columns = (*usual, *(column_of(key) for key in keys[:room]))
+        self.toolbar.say_room(room, len(keys))
         self._style.value = style_sheet(self._scope, self._columns)
         self._draw_header()
         self._draw()

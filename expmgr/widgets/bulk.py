@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["BulkDeletion", "plan_html", "summary_text"]
 
 MOST_LISTED = 100
+FEW = 10
+"""So many models are listed by name without being asked."""
 
 
 class BulkDeletion:
@@ -259,7 +261,8 @@ def plan_html(plan: Any) -> str:
             "model: everything they logged as artifacts goes.</div>"
         )
     if going:
-        parts.append(_folded(f"{format_count(len(going), 'model')} to delete", going))
+        title = f"{format_count(len(going), 'model')} to delete"
+        parts.append(_folded(title, going, opened=len(going) <= FEW))
     if stays:
         names = f"{format_count(len(stays), 'run')} left out, because protected or not deletable"
         parts.append(_folded(names, stays, opened=True))

@@ -123,7 +123,7 @@ class Context:
 def default_columns(main_metric: str) -> tuple[Column, ...]:
     """Return the columns that a browser opens with."""
     return (
-        Column("run_name", "Run", "name", 126, 3, 96),
+        Column("run_name", "Run", "name", 126, 3, 90),
         Column("experiment_name", "Experiment", "experiment", 92, 2, 78),
         Column("status", "Status", "status", 92, 0, 92),
         Column("start_time", "Started", "when", 84, 0, 82),

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYetError  # its own class before Python 3.11
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -141,7 +142,7 @@ class Loop:
         while True:
             try:
                 return answer.result(timeout=1.0)
-            except TimeoutError:
+            except NotYetError:
                 if answer.done() or self._closed:
                     raise
 

@@ -23,6 +23,7 @@ __all__ = ["MOST_COLUMNS", "MOST_ROWS", "RunTable"]
 MOST_ROWS = 30
 """Rows on a page: with nine widgets a row the browser stays under 400 widget models."""
 MOST_COLUMNS = 16
+"""Columns at once, the usual ones included: each has a header button."""
 
 
 class RunTable:
@@ -68,7 +69,7 @@ class RunTable:
 
     def show_columns(self, columns: Sequence[Column], sort_by: str, *, ascending: bool) -> None:
         """Write the header."""
-        self.columns = tuple(columns[:MOST_COLUMNS])
+        self.columns = tuple(columns)
         while len(self.headers) < len(self.columns):
             place = len(self.headers)
             self.headers.append(self._kit.button("", partial(self._sort, place)))

@@ -83,12 +83,12 @@ padding-left:6px}
 .xm-root .xm-tick input{margin:1px 0 0 2px}
 .xm-root .xm-open{width:22px;padding:0;border:none;background:none;text-align:center}
 .xm-root .xm-spring{flex:1 1 0}
-.xm-root .xm-delete{width:80px;padding:0;text-align:center}
+.xm-root .xm-delete{width:76px;padding:0;text-align:center}
 .xm-root .xm-delete:hover:enabled,.xm-root .xm-confirm{border-color:var(--xm-bad)}
 .xm-root .xm-delete:hover:enabled{color:var(--xm-bad)}
 .xm-root .xm-confirm{background:var(--xm-bad);color:var(--jp-ui-inverse-font-color0,#fff);
 font-weight:600}
-.xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:80px;flex:none}
+.xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:76px;flex:none}
 .xm-root .xm-strip{flex:1 1 100%;display:flex;flex-flow:row wrap;gap:6px;align-items:center;
 padding:2px 0 3px 52px;box-sizing:border-box}
 .xm-root .xm-row>.xm-strip,.xm-root .xm-row>.xm-details{flex:0 0 auto;
@@ -158,8 +158,8 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
     columns
         What is shown: one rule gives header and rows the same tracks.
     """
-    least = _least([column.least for column in columns])
-    slim = _least([column.narrow for column in columns if column.narrow])
+    least = _least([column.least for column in columns], gap=8)
+    slim = _least([column.narrow for column in columns if column.narrow], gap=6)
     root = f".xm-root.{scope}"
     hidden = ",".join(
         f"{root} .xm-grid>:nth-child({place})"
@@ -180,6 +180,6 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
     )
 
 
-def _least(widths: Sequence[int]) -> int:
+def _least(widths: Sequence[int], *, gap: int) -> int:
     """Return the width below which the table scrolls: its columns, gaps and controls."""
-    return sum(widths) + 8 * (len(widths) - 1) + 140
+    return sum(widths) + gap * (len(widths) - 1) + 146

@@ -118,6 +118,7 @@ class Toolbar:
         self._filter_line = kit.box((self.filter_box, self.apply_button), "xm-bar-line")
         self._filter_line.layout = kit.shown if filter_string else kit.gone
         self.chooser: Any = None
+        self._hint: Any = None
         best = [
             (f"All but the best {count} of each experiment", f"best {count}")
             for count in sorted({1, 3, 5, keep})
@@ -168,12 +169,18 @@ class Toolbar:
             self.chooser = self._kit.many(
                 [(plain(key, 80), key) for key in self._column_keys], self._choose
             )
-            hint = self._kit.html(
-                '<span class="xm-dim">Columns to add to the table; Ctrl or Shift for several.'
-                "</span>"
-            )
-            self._choosing.children = (hint, self.chooser)
+            self._hint = self._kit.html()
+            self.say_room(0, 0)
+            self._choosing.children = (self._hint, self.chooser)
         self._choosing.layout = self._kit.shown
+
+    def say_room(self, room: int, chosen: int) -> None:
+        """Say above the chooser how it works, or that not all that was chosen fits."""
+        words = "Columns to add to the table; Ctrl or Shift for several."
+        if chosen > room:
+            words = f"The first {room} of the {chosen} chosen columns are shown; more do not fit."
+        if self._hint is not None:
+            self._hint.value = f'<span class="xm-dim" role="status">{words}</span>'
 
     def _choose(self, keys: tuple[str, ...]) -> None:
         if self._loud():
