@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from expmgr.errors import NotFoundError
+from expmgr.errors import NotFoundError, StorageError
 from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records, write_record
 from expmgr.tracking.queries import asking, run_or_none
 
@@ -45,9 +45,19 @@ def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
         location for record in records for location in record.locations
     )
     restored = planner.blob_store.undelete(locations)
+    if not restored.files and not restored.present:
+        message = (
+            f"the account keeps nothing of the model of run {run_id}: soft delete is off, or its "
+            "retention has ended. Nothing was changed."
+        )
+        raise StorageError(message, run_id=run_id)
+    # Part of a model is no model: the run then reads as interrupted, and can be deleted again.
+    whole = not restored.failed
+    note = "" if whole else f"restored in part: {len(restored.failed)} blobs are missing"
     for record in records:
-        write_record(planner.client, replace(record, state="restored", ended=now_ms()))
-    for location in locations:
+        ended = replace(record, state="restored" if whole else "failed", ended=now_ms(), note=note)
+        write_record(planner.client, ended)
+    for location in locations if whole else ():
         if location.kind == "logged_model":
             _untag(planner, location.owner_id)
     return restored
