@@ -97,6 +97,11 @@ class BrowserActions:
             self._measure_first = False
             self._measure()
 
+    def _refresh(self) -> None:
+        self._deletions.forget_ended()
+        self._draw()
+        self._loader.refresh()
+
     def _offer(self) -> None:
         frame = self._runs.frame
         names = (

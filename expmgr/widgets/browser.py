@@ -248,8 +248,8 @@ class RunBrowser(BrowserCallbacks):
         self._loop.call(lambda: self.bulk.ask(self._selected_in_order(), confirmed=confirmed))
 
     def refresh(self) -> None:
-        """Fetch what changed, in the background."""
-        self._loop.call(self._loader.refresh)
+        """Fetch what changed, in the background; rows forget what they said of ended deletions."""
+        self._loop.call(self._refresh)
 
     def measure_sizes(self) -> None:
         """Ask the storage account for all sizes, in the background."""

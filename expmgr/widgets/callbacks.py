@@ -51,7 +51,7 @@ class BrowserCallbacks(BrowserActions):
 
     def refresh_soon(self) -> None:
         """Fetch what changed."""
-        self._loop.post(self._loader.refresh)
+        self._loop.post(self._refresh)
 
     def filter_soon(self, filter_string: str) -> None:
         """Ask the server with another filter."""

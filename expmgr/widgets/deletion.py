@@ -368,6 +368,14 @@ class Deletions:
         self._by_run[result.run_id] = deletion
         self._end(deletion, result)
 
+    def forget_ended(self) -> None:
+        """Drop what ended well and what was only said; failures stay, with their log and Retry."""
+        self._by_run = {
+            run_id: deletion
+            for run_id, deletion in self._by_run.items()
+            if deletion.phase != "ended" or deletion.failed
+        }
+
     def cancel_all(self) -> None:
         """Tell everything under way to stop. Safe from any thread."""
         for deletion in list(self._by_run.values()):

@@ -203,7 +203,7 @@ def _files_html(facts: Facts | None, waiting: str) -> str:
         parts.append(f'<div class="xm-scroll" tabindex="0"><table>{"".join(rows)}</table></div>')
         if len(lines) > MOST_LINES:
             parts.append(f'<p class="xm-dim">and {len(lines) - MOST_LINES:,} more lines</p>')
-    elif not facts.problems:
+    elif not facts.problems and not facts.plan:
         parts.append('<p class="xm-dim">no files</p>')
     return "".join(parts)
 
