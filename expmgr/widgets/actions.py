@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -18,7 +19,6 @@ from expmgr.widgets.view import but_the_best, deletable_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     import ipywidgets as widgets
 
@@ -69,7 +69,7 @@ class BrowserActions:
     _measure_first: bool
 
     def _now(self) -> datetime:
-        raise NotImplementedError
+        return datetime.now(timezone.utc)
 
     def _context(self) -> Context:
         plugin = getattr(self.manager, "plugin_name", "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import InvalidInputError
@@ -316,9 +315,6 @@ class RunBrowser(BrowserCallbacks):
             problem=self._loader.failure,
         )
         return text
-
-    def _now(self) -> datetime:
-        return datetime.now(timezone.utc)
 
 
 def _read_only_here(asked: bool | None) -> bool:
