@@ -16,6 +16,7 @@ sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
 
 from jupyter_driver import chromium_browser, open_notebook  # noqa: E402
 
+from expmgr.demo.app import write_app_notebook  # noqa: E402
 from expmgr.demo.data import DemoData  # noqa: E402
 
 DOCS = REPOSITORY / "docs"
@@ -23,7 +24,7 @@ DOOMED = "forest, 150 trees"
 
 
 def main() -> None:
-    """Write docs/demo.png: the demo's notebook after a deletion."""
+    """Write demo.png (the notebook after a deletion) and app.png (its page)."""
     npm_dir = REPOSITORY / ".expmgr-demo" / "azurite"
     npm_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="expmgr-screenshots-"))
@@ -46,8 +47,7 @@ def main() -> None:
             notebook.button("Delete", row).first.click()
             row.locator(".xm-confirm").filter(has_text="Delete 5 files").click()
             row.get_by_role("status").filter(has_text="Deleted").wait_for()
-            notebook.button("Measure sizes").click()
-            notebook.row("perceptron 64").get_by_text("KB").wait_for()
+            notebook.row("perceptron 256").get_by_text("KB").wait_for()
             page.get_by_text("Measuring sizes").wait_for(state="hidden")
             # Show the cell of the browser from its first line.
             page.locator(".jp-CodeCell").nth(1).evaluate(
@@ -55,6 +55,18 @@ def main() -> None:
             )
             page.mouse.move(5, 400)
             notebook.screenshot(DOCS / "demo.png")
+        with open_notebook(
+            chromium,
+            write_app_notebook(folder / "app"),
+            folder / "jupyter",
+            app="voila",
+            env={**data.environment(azurite), "EXPMGR_READ_ONLY": "1"},
+            width=1280,
+            height=560,
+        ) as notebook:
+            notebook.row("perceptron 256").get_by_text("KB").wait_for()
+            notebook.page.get_by_text("Measuring sizes").wait_for(state="hidden")
+            notebook.screenshot(DOCS / "app.png")
     shutil.rmtree(folder, ignore_errors=True)
 
 
