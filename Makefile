@@ -43,6 +43,7 @@ format: $(VENV)/.check
 
 screenshots: $(VENV)/.test
 	$(PY) docs/screenshots.py
+	$(PY) docs/browser_screenshots.py
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
