@@ -152,10 +152,13 @@ class NotebookPage:
         address = f"{parts.scheme}://{parts.netloc}/api/kernels"
         deadline = time.monotonic() + patience
         while True:
-            kernels = self.page.request.get(address).json()
+            answer = self.page.request.get(address)
+            # While a kernel starts the server may answer with an error; that is "not yet".
+            kernels = answer.json() if answer.ok else []
             if any(one["connections"] and one["execution_state"] == "idle" for one in kernels):
                 return
-            assert time.monotonic() < deadline, f"no idle kernel with a connection: {kernels}"
+            said = answer.text()
+            assert time.monotonic() < deadline, f"no idle kernel with a connection: {said}"
             self.page.wait_for_timeout(100)
 
 
