@@ -12,6 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.quality import Goal
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.models import input_model_ids, output_model_ids
 from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
@@ -49,31 +50,6 @@ _SAMPLE = 50
 def is_pin(value: str | None) -> bool:
     """Whether a value of the tag ``expmgr.keep`` pins; only "false", "no" and "0" take it back."""
     return value is not None and value.strip().lower() not in {"false", "no", "0"}
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What "best" means in an experiment.
-
-    Attributes
-    ----------
-    metric
-        Name of the main metric.
-    is_loss
-        True where the smaller value is the better one.
-    """
-
-    metric: str
-    is_loss: bool
-
-    def value_of(self, metrics: Mapping[str, float]) -> float | None:
-        """Return the main metric, None where it is missing, NaN or infinite."""
-        value = metrics.get(self.metric)
-        return value if value is not None and math.isfinite(value) else None
-
-    def is_better(self, left: float, right: float) -> bool:
-        """Whether ``left`` beats ``right``; equal values do not."""
-        return left < right if self.is_loss else left > right
 
 
 @dataclass(frozen=True)
