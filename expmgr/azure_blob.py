@@ -6,18 +6,20 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from expmgr.cleanup.handover import HandOvers
 from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
-from expmgr.tracking.runs_view import RunsView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
+    from mlflow.entities import Experiment
 
     from expmgr.cleanup.deletion import Deleter
+    from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.cleanup.planner import Planner
     from expmgr.metrics import MetricsAccumulator
@@ -75,6 +77,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         self.credentials = azure_blob_credentials
         self._blob_store: BlobStore | None = None
         self._store_lock = threading.Lock()
+        self._hand_overs = HandOvers()
         super().__init__(
             tracking_uri,
             main_metric,
@@ -87,6 +90,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             registry_uri,
             artifacts_destination,
         )
+        self._survey.storage = lambda: self.blob_store
 
     @property
     def blob_store(self) -> BlobStore:
@@ -100,9 +104,6 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 )
             return self._blob_store
 
-    def _make_view(self) -> RunsView:
-        return RunsView(self.experiment_prefix, self.goal_of, self._blob_path)
-
     def _blob_path(self, uri: str) -> str:
         from expmgr.storage.location import Store, parse_artifact_uri
 
@@ -112,15 +113,18 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             artifacts_destination=self.artifacts_destination,
         )
 
+    def _finder(self, experiments: Iterable[Experiment]) -> Finder:
+        return self._planner().finder(experiments)
+
     def _planner(self) -> Planner:
         from expmgr.cleanup.planner import Planner
 
-        return Planner(self.client, self.blob_store, self.artifacts_destination, self.goal_of)
+        return Planner(self.client, self.blob_store, self.artifacts_destination, self.goals_of)
 
     def _deleter(self) -> Deleter:
         from expmgr.cleanup.deletion import Deleter
 
-        return Deleter(self.client, self.blob_store, self._delete_model)
+        return Deleter(self.client, self.blob_store, self._delete_model, self._hand_overs)
 
     def _delete_model(self, run_id: str, experiment_id: str | None = None) -> bool:
         """Delete a run's model files from Azure, with retries and without asking protection.
@@ -150,16 +154,30 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         TrackingError
             MLflow could not be asked where the model lies.
         """
-        from expmgr.cleanup.primitive import delete_alone, delete_current
+        from expmgr.cleanup.handover import DoubtfulCallError
+        from expmgr.cleanup.primitive import delete_alone, delete_resolved
 
         del experiment_id
-        (run_id,) = _as_run_ids(run_id)
-        deleted = delete_current(self.blob_store, run_id)
-        return delete_alone(self._planner(), run_id) if deleted is None else deleted
+        (owner_id,) = _as_ids(run_id)
+        own = ExperimentsManagerWithAzureBlobBackend._delete_model
+        overridden = getattr(self._delete_model, "__func__", None) is not own
+        try:
+            with self._hand_overs.taken(owner_id, overridden=overridden) as current:
+                if current is not None:
+                    return delete_resolved(self.blob_store, current)
+        except DoubtfulCallError:
+            logger.error(  # noqa: TRY400 - what happened is said, and there is nothing to trace
+                "nothing was deleted for %s: another deletion of it is under way, and nothing "
+                "tells whose this call is; call again after it",
+                owner_id,
+            )
+            return False
+        return delete_alone(self._planner(), owner_id)
 
     def plan_deletion(
         self,
-        run_ids: str | Iterable[str],
+        ids: str | Iterable[str],
+        part: str = "model",
         *,
         model_ids: Sequence[str] | None = None,
         cancel: threading.Event | None = None,
@@ -170,8 +188,12 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         Parameters
         ----------
-        run_ids
-            A run id or several.
+        ids
+            A run id, the id of a model (``m-...``), or several of either. A run is all or nothing:
+            where one of its models is protected, name the others by their own ids.
+        part
+            ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model, also
+            where it is in doubt whether they are one.
         model_ids
             Only these LoggedModels of the run.
         cancel
@@ -180,11 +202,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            No or malformed run ids, or a model that the run did not make.
+            Malformed ids, no such part, or a model that the run did not make.
         TrackingError
             MLflow could not be asked.
         """
-        return self._planner().plan(_as_run_ids(run_ids), model_ids=model_ids, cancel=cancel)
+        return self._planner().plan(_as_ids(ids), model_ids=model_ids, part=part, cancel=cancel)
 
     def delete_model(
         self,
@@ -197,12 +219,12 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionResult:
-        """Delete one run's model; its params, metrics and other artifacts stay.
+        """Delete one run's model, or one model; params, metrics and other artifacts stay.
 
         Parameters
         ----------
         run_id
-            The run.
+            The run, or the id of a model (``m-...``).
         experiment_id
             Accepted and reserved.
         model_ids
@@ -232,30 +254,28 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.errors import ExpmgrError
 
         del experiment_id
-        (run_id,) = _as_run_ids(run_id)
+        (run_id,) = _as_ids(run_id)
         try:
             if plan is None:
-                run_plan = self._planner().plan([run_id], model_ids=model_ids, cancel=cancel)[
-                    run_id
-                ]
+                (now,) = self._planner().plan([run_id], model_ids=model_ids, cancel=cancel)
             else:
                 plans = plan if isinstance(plan, DeletionPlan) else DeletionPlan((plan,))
                 given = plans.of(run_id).only(model_ids)
-                (run_plan,) = self._planner().check_again([given])
-                force = force and given.shows(run_plan.reasons)
+                (now,) = self._planner().check_again([given])
+                force = force and given.shows(now.reasons)
             result = self._deleter().delete(
-                run_plan, force=force, on_progress=on_progress, cancel=cancel
+                now, force=force, on_progress=on_progress, cancel=cancel
             )
         except InvalidInputError:
             raise
         except ExpmgrError as error:
-            result = failure(run_id, error)
-        self._view.forget_size(run_id)
+            return failure(run_id, error)
+        self._survey.forget([now.run_id, *now.model_ids])
         return result
 
     def delete_models(
         self,
-        run_ids_or_plan: str | Iterable[str] | DeletionPlan,
+        ids_or_plan: str | Iterable[str] | DeletionPlan,
         force: bool = False,
         progress: bool = True,
         *,
@@ -266,8 +286,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         Parameters
         ----------
-        run_ids_or_plan
-            Run ids, or a plan of `plan_deletion`, of which then only what it shows goes.
+        ids_or_plan
+            Run and model ids, or a plan of `plan_deletion`, of which then only what it shows goes.
         force
             Pass the protection, with a plan only what that plan shows of it.
         progress
@@ -281,18 +301,18 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.plan import DeletionPlan
 
         shown: DeletionPlan | None = None
-        if isinstance(run_ids_or_plan, DeletionPlan):
-            plan = shown = run_ids_or_plan
+        if isinstance(ids_or_plan, DeletionPlan):
+            plan = shown = ids_or_plan
         else:
-            plan = self.plan_deletion(run_ids_or_plan, cancel=cancel)
+            plan = self.plan_deletion(ids_or_plan, cancel=cancel)
         deleter = self._deleter()
 
         def delete_run(
             run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
         ) -> DeletionResult:
-            passes = force and (shown is None or shown.of(run.run_id).shows(run.reasons))
+            passes = force and (shown is None or shown.of(run.id).shows(run.reasons))
             result = deleter.delete(run, force=passes, on_progress=report, cancel=event)
-            self._view.forget_size(run.run_id)
+            self._survey.forget([run.run_id, *run.model_ids])
             return result
 
         return delete_all(
@@ -342,9 +362,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         """
         from expmgr.cleanup.restore import restore_run
 
-        (run_id,) = _as_run_ids(run_id)
-        restored = restore_run(self._planner(), run_id)
-        self._view.forget_size(run_id)
+        (run_id,) = _as_ids(run_id)
+        planner = self._planner()
+        restored, locations = restore_run(planner, run_id)
+        self._survey.forget([run_id, *(location.owner_id for location in locations)])
         return restored
 
     def storage_usage(
@@ -354,12 +375,13 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> pd.DataFrame:
-        """Measure what each run keeps in the container; one listing an experiment.
+        """Measure what everything costs, to the byte.
 
         Parameters
         ----------
         experiments
-            As in `runs`.
+            None for this plugin's experiments and all else that the container holds, by what it
+            is; or those that `runs` takes, whose roots alone are listed then.
         on_progress
             Called now and then with the files and bytes seen so far.
         cancel
@@ -368,22 +390,30 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Returns
         -------
         pandas.DataFrame
-            One row a run, largest model first: ``run_id``, ``run_name``, ``experiment_id``,
-            ``experiment_name``, ``model``, ``files`` and ``bytes`` of its model, ``other_files``
-            and ``other_bytes`` of its other artifacts.
+            Largest model first: ``kind``, ``run_id`` (a model's id where that has no run),
+            ``run_name``, ``experiment_id``, ``experiment_name``, ``model`` (the state), ``files``
+            and ``bytes`` of the model, ``other_files`` and ``other_bytes`` of what else there is.
+            Kinds are ``run``; ``model``, one without a run; ``experiment``, one that was not
+            chosen; ``traces``; ``trash``, of runs, models and experiments that are deleted;
+            ``journal``; and ``unknown``. With ``experiments=None`` all of ``bytes`` and
+            ``other_bytes`` is what the container holds.
         """
-        from expmgr.cleanup.usage import scan_experiments
+        from expmgr.cleanup.tables import loading
+        from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
+        from expmgr.tracking.queries import iter_experiments, select_experiments
 
         client = self.client
-        scan = scan_experiments(
-            self._planner().finder(),
-            client,
-            experiments,
-            prefix=self.experiment_prefix,
-            on_progress=on_progress,
-            cancel=cancel,
-        )
-        return self._view.usage(self._view.load(client, experiments, "", scan=scan))
+        every = list(iter_experiments(client, deleted=True))
+        finder = self._finder(every)
+        chosen = select_experiments(every, experiments, prefix=self.experiment_prefix)
+        if experiments is None:
+            scan = scan_container(finder, every, on_progress=on_progress, cancel=cancel)
+        else:
+            scan = scan_roots(finder, every, chosen, on_progress=on_progress, cancel=cancel)
+        self._survey.remember(scan)
+        with loading():
+            surveyed = self._survey.read(client, finder, every, experiments)
+        return usage_table(client, finder, every, surveyed, scan)
 
     def check(self) -> pd.DataFrame:
         """Say what is reachable and permitted, and what to do about what is not.
@@ -403,10 +433,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         ).run()
 
 
-def _as_run_ids(run_ids: str | Iterable[str]) -> list[str]:
-    ids = [run_ids] if isinstance(run_ids, str) else list(run_ids)
-    for run_id in ids:
-        if not isinstance(run_id, str) or not run_id.strip():
-            message = f"a run id must be a non-empty string, not {run_id!r}."
+def _as_ids(ids: str | Iterable[str]) -> list[str]:
+    found = [ids] if isinstance(ids, str) else list(ids)
+    for id_ in found:
+        if not isinstance(id_, str) or not id_.strip():
+            message = f"a run id or model id must be a non-empty string, not {id_!r}."
             raise InvalidInputError(message)
-    return [run_id.strip() for run_id in ids]
+    return [id_.strip() for id_ in found]

@@ -7,12 +7,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.quality import Goal
+from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
 from expmgr.retry import RetryConfig, is_retryable_error
-from expmgr.tracking.protection import Goal
-from expmgr.tracking.runs_view import RunsView
 from expmgr.training.mixin import TrainingMixin
-from expmgr.training.tags import LOSS_TAG, METRIC_TAG
+from expmgr.training.tags import LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.cleanup.locate import Finder
+    from expmgr.cleanup.survey import Surveyed
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.metrics import MetricsAccumulator
     from expmgr.storage.blob_store import BlobStore
@@ -117,7 +119,7 @@ class ExperimentsManager(TrainingMixin):
         self.artifacts_destination = artifacts_destination
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
-        self._view = self._make_view()
+        self._survey = Survey(self.experiment_prefix, self.goals_of)
         self._init_training()
 
     def __repr__(self) -> str:
@@ -154,9 +156,6 @@ class ExperimentsManager(TrainingMixin):
         )
         raise InvalidInputError(message)
 
-    def _make_view(self) -> RunsView:
-        return RunsView(self.experiment_prefix, self.goal_of)
-
     @property
     def experiment_prefix(self) -> str:
         """What the names of this manager's experiments begin with."""
@@ -166,19 +165,28 @@ class ExperimentsManager(TrainingMixin):
         """Whether Azure answered with a server error (HttpResponseError, status 500..599)."""
         return is_retryable_error(error)
 
-    def goal_of(self, experiment: Experiment) -> Goal | None:
-        """Return what "best" means in an experiment, None where that is not known.
+    def goals_of(self, experiment: Experiment) -> tuple[Goal, ...]:
+        """Return what "best" means in an experiment, the manager's own goal first.
 
-        For this manager's own experiments its main metric and direction; for others what their
-        tags ``expmgr.main_metric`` and ``expmgr.is_loss`` say.
+        For this manager's own experiments its main metric and direction, and for any experiment
+        what its tags ``expmgr.main_metric`` and ``expmgr.is_loss`` record: where the two differ,
+        the best by either stays. Empty where nothing is called best.
         """
-        if experiment.name.startswith(self.experiment_prefix):
-            return Goal(self.main_metric, self.is_loss)
+        goals = []
+        if self._is_own(experiment):
+            goals.append(Goal(self.main_metric, self.is_loss))
         metric = experiment.tags.get(METRIC_TAG)
         is_loss = experiment.tags.get(LOSS_TAG, "").lower()
         if metric and is_loss in {"true", "false"}:
-            return Goal(metric, is_loss == "true")
-        return None
+            goals.append(Goal(metric, is_loss == "true"))
+        return tuple(dict.fromkeys(goals))
+
+    def _is_own(self, experiment: Experiment) -> bool:
+        """Whether an experiment is this plugin's: by its tag, else by its name."""
+        plugin = experiment.tags.get(PLUGIN_TAG)
+        if plugin is not None:
+            return bool(plugin == self.plugin_name)
+        return str(experiment.name).startswith(self.experiment_prefix)
 
     def runs(
         self,
@@ -205,8 +213,9 @@ class ExperimentsManager(TrainingMixin):
         Returns
         -------
         pandas.DataFrame
-            One row a run: MLflow's columns and ``run_name``, ``experiment_name``, ``model``,
-            ``files``, ``bytes`` (missing until measured), ``is_best``, ``protected_by``.
+            One row a run: MLflow's columns and ``run_name``, ``experiment_name``,
+            ``parent_run_id``, ``model``, ``files``, ``bytes`` (missing until measured),
+            ``is_best``, ``protected_by``.
 
         Raises
         ------
@@ -217,9 +226,65 @@ class ExperimentsManager(TrainingMixin):
         TrackingError
             The server could not be asked.
         """
-        return self._view.load(
-            self.client, experiments, filter_string, models_only=models_only, limit=limit
-        )
+        from expmgr.catalog.states import MODEL_STATES
+        from expmgr.cleanup.tables import loading, runs_table
+
+        with loading():
+            table = runs_table(self._read(experiments, filter_string, limit=limit))
+        if models_only:
+            table = table[table["model"].isin(MODEL_STATES)].reset_index(drop=True)
+        return table
+
+    def models(
+        self, experiments: str | Iterable[str] | None = None, filter_string: str = ""
+    ) -> pd.DataFrame:
+        """Return models as a table, newest first: those of runs, and those that have no run.
+
+        Parameters
+        ----------
+        experiments, filter_string
+            As in `runs`; with a filter only the models of runs that match it.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a model: ``model_id`` (``m-...``, ``<run_id>/<path>`` or ``<run_id>``),
+            ``name``, ``kind`` (``logged``, ``directory``, ``raw``), ``run_id`` and ``run_name`` of
+            the run that made it, ``experiment_id``, ``experiment_name``, ``status`` (READY,
+            PENDING, FAILED), ``step``, ``created``, ``quality`` (its own value of the main metric,
+            else its run's), ``model`` (the state), ``files``, ``bytes`` (missing until measured),
+            ``is_best``, ``protected_by``, and ``metrics.*``, its newest own values.
+
+        Raises
+        ------
+        NotFoundError, FilterError, TrackingError
+            As in `runs`.
+        """
+        from expmgr.cleanup.tables import loading, models_table
+
+        with loading():
+            return models_table(self._read(experiments, filter_string), filter_string)
+
+    def _read(
+        self,
+        experiments: str | Iterable[str] | None,
+        filter_string: str,
+        *,
+        limit: int | None = None,
+    ) -> Surveyed:
+        from expmgr.tracking.queries import iter_experiments
+
+        client = self.client
+        every = list(iter_experiments(client, deleted=True))
+        finder = self._finder(every)
+        return self._survey.read(client, finder, every, experiments, filter_string, limit=limit)
+
+    def _finder(self, experiments: Iterable[Experiment]) -> Finder:
+        """Return what tells where models lie: nowhere, for a manager without a container."""
+        from expmgr.cleanup.locate import nowhere
+
+        del experiments
+        return nowhere()
 
     def browse(
         self,

@@ -14,7 +14,6 @@ from lab import MODEL_FILES, Lab
 from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
-from expmgr.cleanup.deletion import current_deletion
 from expmgr.errors import DeletionError
 from expmgr.tracking.journal import read_records, write_record
 
@@ -36,7 +35,8 @@ def dying_after(count: int | None):
     class Dying(ExperimentsManagerWithAzureBlobBackend):
         def _delete_model(self, run_id, experiment_id=None):
             container = self.blob_store.container_client()
-            current = current_deletion.get()
+            with self._hand_overs.taken(run_id, overridden=True) as current:
+                pass
             names = [
                 blob.name
                 for location in current.locations

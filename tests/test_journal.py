@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expmgr.catalog.model import Model, Size, Stored
+from expmgr.catalog.states import model_state
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import (
@@ -16,10 +19,14 @@ from expmgr.tracking.journal import (
     DeletionRecord,
     begin,
     deletion_was_begun,
+    journal_of,
+    latest_records,
     next_record_id,
+    now_ms,
+    planned_among,
     read_records,
+    seen_digest,
 )
-from expmgr.tracking.state import model_state
 
 RUN = "0123456789abcdef0123456789abcdef"
 segments = st.text(
@@ -94,6 +101,11 @@ def test_records_are_numbered_on():
 PLACE = Location("acct", "box", f"r/{RUN}/artifacts/model", "run_model", RUN)
 
 
+def seen(files, *, path=PLACE.path, kind="directory"):
+    stored = None if files is None else Stored(Size(files, files), marked=True)
+    return Model("x", kind, "1", run_id=RUN, path=path, stored=stored)
+
+
 @pytest.mark.parametrize(
     ("state", "deadline", "files", "expected"),
     [
@@ -107,23 +119,94 @@ PLACE = Location("acct", "box", f"r/{RUN}/artifacts/model", "run_model", RUN)
     ],
 )
 def test_the_state_of_a_recorded_model(state, deadline, files, expected):
-    tags = {} if state is None else dict([record([PLACE], state=state, deadline=deadline).to_tag()])
-    paths = [PLACE.path]
-    assert (
-        model_state(RUN, tags, paths=paths, recorded=True, elsewhere=False, files=files, at=50)
-        == expected
-    )
+    tags = {}
+    if state is not None:
+        tags = {
+            "expmgr.model": state,
+            **dict([record([PLACE], state=state, deadline=deadline).to_tag()]),
+        }
+    journal = journal_of(PLACE.path, 50, (RUN, tags))
+    assert model_state(replace(seen(files), journal=journal)) == expected
 
 
 @pytest.mark.parametrize(
-    ("elsewhere", "files", "expected"),
+    ("path", "files", "expected"),
     [
-        (False, None, "unknown"),
-        (False, 0, "none"),
-        (False, 2, "artifacts"),
-        (True, None, "elsewhere"),
+        (PLACE.path, None, "unknown"),
+        (PLACE.path, 0, "none"),
+        (PLACE.path, 2, "artifacts"),
+        (None, None, "elsewhere"),
     ],
 )
-def test_the_state_where_mlflow_recorded_nothing(elsewhere, files, expected):
-    state = model_state(RUN, {}, paths=[], recorded=False, elsewhere=elsewhere, files=files, at=0)
-    assert state == expected
+def test_the_state_where_mlflow_recorded_nothing(path, files, expected):
+    assert model_state(seen(files, path=path, kind="raw")) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"status": "PENDING"}, "uploading"),
+        ({"status": "FAILED"}, "broken"),
+        ({"external": True}, "external"),
+        ({"stored": Stored(Size(3, 3), marked=False)}, "broken"),
+        ({"stored": Stored(Size(0, 0), marked=False), "status": "PENDING"}, "none"),
+    ],
+)
+def test_a_model_that_is_not_whole_says_how(changes, expected):
+    assert model_state(replace(seen(3, kind="logged"), **changes)) == expected
+
+
+# ------------------------------------------------------------------------- what nobody should write
+
+
+def test_a_deadline_that_a_wrong_clock_wrote_is_not_believed():
+    day = 24 * 3_600_000
+    assert record([PLACE], deadline=now_ms() + 60_000).is_live(now_ms())
+    assert not record([PLACE], deadline=now_ms() + 400 * day).is_live(now_ms())
+
+
+def test_a_later_deletion_counts_even_where_an_earlier_ones_clock_was_ahead():
+    ahead = replace(record([PLACE], state="deleted"), began=now_ms() + 3_600_000)
+    later = replace(record([PLACE], state="failed"), record_id="2", began=now_ms())
+    tags = dict([ahead.to_tag(), later.to_tag()])
+    assert latest_records(RUN, tags)[PLACE.path].state == "failed"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        f'{{"v":1,"run":"{RUN}","began":Infinity}}',
+        "[" * 100_000,
+        (
+            f'{{"v":1,"run":"{RUN}","state":"deleting","at":["a","c","r"],"locations":[],"owner":"o",'
+            '"began":1,"deadline":2,"planned_at":1e18,"ended":null,"files":0,"bytes":0,"forced":[],'
+            '"note":""}'
+        ),
+    ],
+)
+def test_a_bad_tag_is_one_runs_problem(bad):
+    tags = {f"{RECORD_TAG_PREFIX}1": bad}
+    assert read_records(RUN, tags) == ()
+    assert deletion_was_begun(RUN, tags)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=9), max_size=50))
+def test_what_a_plan_saw_is_told_from_what_came_later(etags):
+    written = record([PLACE], seen=seen_digest(etags))
+    (read,) = read_records(RUN, dict([written.to_tag()]))
+    later = {f"{name} later": etag for name, etag in etags.items()} | {"x": "y"}
+    changed = {name: f"{etag} changed" for name, etag in etags.items()}
+    if etags:
+        assert planned_among(read, etags) == etags
+        assert planned_among(read, changed) == {}
+        found = planned_among(read, {**later, **etags})
+        assert found is not None
+        assert found.items() <= etags.items()
+
+
+def test_the_digests_of_a_thousand_files_fit_a_tag_and_more_are_left_to_their_time():
+    etags = {f"r/{RUN}/artifacts/model/{n}": f"0x{n}" for n in range(1000)}
+    _, value = record([PLACE], seen=seen_digest(etags)).to_tag()
+    assert len(value) < 8000
+    assert seen_digest({**etags, "more": "0x"}) == ""
+    assert planned_among(record([PLACE]), etags) is None

@@ -17,6 +17,7 @@ from expmgr import (
     ExperimentsManager,
     ExperimentsManagerWithAzureBlobBackend,
 )
+from expmgr.cleanup.tables import BASE_COLUMNS
 from expmgr.errors import (
     FilterError,
     InvalidInputError,
@@ -24,7 +25,6 @@ from expmgr.errors import (
     NotFoundError,
     TrackingUnreachableError,
 )
-from expmgr.tracking.runs_table import BASE_COLUMNS
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_the_columns_and_what_they_hold(lab):
     assert row["tags.owner"] == "me"
     assert row["model"] == "stored"
     assert row["is_best"]
-    assert row["protected_by"] == "best"
+    assert row["protected_by"].startswith("best: accuracy = 0.5")
     assert table["start_time"].dt.tz is not None
     assert table["bytes"].isna().all()
 

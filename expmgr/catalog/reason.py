@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "covered"]
+__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "covered", "distinct"]
 
 ReasonKind = Literal["best", "registered", "pinned", "initial", "active", "used", "unknown"]
 REASON_KINDS: tuple[str, ...] = get_args(ReasonKind)
@@ -56,3 +56,8 @@ def covered(reasons: Iterable[Reason], shown: Iterable[Reason]) -> bool:
     """Whether each reason is one of those shown before: of the same kind and subject. Pure."""
     known = {reason.key for reason in shown}
     return all(reason.key in known for reason in reasons)
+
+
+def distinct(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return the reasons in order, each once; the same words about two subjects are two. Pure."""
+    return tuple({(reason, reason.subject): reason for reason in reasons}.values())

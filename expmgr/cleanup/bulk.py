@@ -96,7 +96,7 @@ def delete_all(
     def work(run: RunPlan) -> DeletionResult | None:
         if event.is_set():
             return None
-        return delete_run(run, lambda seen: totals.report(run.run_id, seen), event)
+        return delete_run(run, lambda seen: totals.report(run.id, seen), event)
 
     bar = tqdm(
         total=len(plan), desc="deleting models", unit="run", disable=not progress, leave=False
@@ -110,14 +110,14 @@ def delete_all(
             try:
                 some = check_again(runs)
             except ExpmgrError as error:  # what is done is reported all the same
-                results.update((run.run_id, failure(run.run_id, error)) for run in runs)
+                results.update((run.id, failure(run.id, error)) for run in runs)
                 bar.update(len(runs))
                 continue
-            futures = {run.run_id: pool.submit(work, run) for run in some}
-            for run_id, future in futures.items():
+            futures = {run.id: pool.submit(work, run) for run in some}
+            for id_, future in futures.items():
                 result = future.result()
                 if result is not None:
-                    results[run_id] = result
+                    results[id_] = result
                 bar.update()
     except BaseException:
         event.set()

@@ -1,19 +1,18 @@
-"""Carrying out one run's plan: journal, storage step, journal, result.
+"""Carrying out one run's or model's plan: journal, storage step, journal, result.
 
 The storage step is the manager's ``_delete_model``, found by name on the manager, so that a
-subclass which overrides it changes what every caller (and the button) does. What the plan resolved
-reaches it through a context variable, since its signature is fixed.
+subclass which overrides it changes what every caller (and the button) does.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from expmgr.cleanup.handover import CurrentDeletion
 from expmgr.errors import (
     DeletionCancelledError,
     DeletionError,
@@ -29,56 +28,29 @@ from expmgr.tracking.journal import (
     DeletionRecord,
     begin,
     now_ms,
+    owner_of,
+    planned_among,
     renewed,
+    seen_digest,
     write_record,
 )
 from expmgr.tracking.queries import ensure_reachable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.reason import Reason
+    from expmgr.cleanup.handover import HandOvers
     from expmgr.cleanup.plan import RunPlan
-    from expmgr.storage.blob_store import BlobStore, StorageDeletion
-    from expmgr.storage.location import Location
+    from expmgr.storage.blob_store import BlobStore
     from expmgr.tracking.journal import RecordState
 
-__all__ = ["CurrentDeletion", "Deleter", "current_deletion", "failure", "find_current"]
+__all__ = ["Deleter", "failure"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class CurrentDeletion:
-    """What ``delete_model`` resolved for the ``_delete_model`` that it calls on this thread."""
-
-    run_id: str
-    locations: tuple[Location, ...]
-    etags: Mapping[str, str] | None = None
-    not_after: datetime | None = None
-    total_files: int | None = None
-    total_bytes: int | None = None
-    on_progress: Callable[[DeletionProgress], None] | None = None
-    cancel: threading.Event | None = None
-    done: StorageDeletion | None = None
-
-
-current_deletion: ContextVar[CurrentDeletion | None] = ContextVar(
-    "expmgr_current_deletion", default=None
-)
-
-_under_way: dict[tuple[int, str], CurrentDeletion] = {}
-"""By store and run id, for a ``_delete_model`` that works on a thread of its own."""
-
-
-def find_current(blob_store: BlobStore, run_id: str) -> CurrentDeletion | None:
-    """Return what ``delete_model`` resolved for a run, also where another thread does the work."""
-    current = current_deletion.get()
-    if current is not None and current.run_id == run_id:
-        return current
-    return _under_way.get((id(blob_store), run_id))
 
 
 @dataclass
@@ -97,7 +69,8 @@ class _Lease:
         try:
             write_record(self.client, self.record)
         except JournalError as error:
-            logger.warning("run %s: the journal was not renewed: %s", self.record.run_id, error)
+            owner = owner_of(self.record.owner_id)
+            logger.warning("%s: the journal was not renewed: %s", owner, error)
 
 
 @dataclass(frozen=True)
@@ -107,12 +80,15 @@ class Deleter:
     Attributes
     ----------
     delete_step
-        The manager's ``_delete_model(run_id, experiment_id) -> bool``.
+        The manager's ``_delete_model(owner_id, experiment_id) -> bool``.
+    hand_overs
+        Through which it learns what was resolved.
     """
 
     client: MlflowClient
     blob_store: BlobStore
     delete_step: Callable[[str, str | None], bool]
+    hand_overs: HandOvers
 
     def delete(
         self,
@@ -123,7 +99,7 @@ class Deleter:
         cancel: threading.Event | None = None,
         resumes: DeletionRecord | None = None,
     ) -> DeletionResult:
-        """Carry out one run's plan; every way it can end is a result, none an exception.
+        """Carry out one plan; every way it can end is a result, none an exception.
 
         Parameters
         ----------
@@ -137,14 +113,18 @@ class Deleter:
         if refused is not None:
             return refused
         planned_at = None if plan.planned_at is None else int(plan.planned_at.timestamp() * 1000)
+        planned_etags = {
+            name: tag for planned in plan.locations for name, tag in planned.etags.items()
+        }
         record = begin(
-            plan.run_id,
+            plan.journal_id,
             [planned.location for planned in plan.locations],
             record_id=plan.record_id,
             planned_at=planned_at,
             files=plan.files,
             bytes=plan.bytes,
             forced=plan.reasons if force else (),
+            seen=seen_digest(planned_etags),
         )
         if resumes is not None:
             record = replace(
@@ -154,6 +134,7 @@ class Deleter:
                 planned_at=resumes.planned_at,
                 locations=resumes.locations,
                 forced=tuple(dict.fromkeys([*resumes.forced, *record.forced])),
+                seen=resumes.seen,
             )
         lease = _Lease(self.client, record)
 
@@ -162,17 +143,16 @@ class Deleter:
             if on_progress is not None:
                 on_progress(progress)
 
-        etags: dict[str, str] | None = {
-            name: tag for planned in plan.locations for name, tag in planned.etags.items()
-        }
+        etags: dict[str, str] | None = planned_etags
         not_after = None
         if resumes is not None:
-            # The plan to keep to is the interrupted one, of which only the time is known.
-            etags = None
+            # The plan to keep to is the interrupted one: the files that its digests tell, or, of
+            # records without any, those written before its second; what is in doubt is left.
+            etags = planned_among(resumes, planned_etags)
             since = resumes.began if resumes.planned_at is None else resumes.planned_at
-            not_after = datetime.fromtimestamp(since / 1000, tz=timezone.utc)
+            not_after = datetime.fromtimestamp(since // 1000 - (etags is None), tz=timezone.utc)
         current = CurrentDeletion(
-            plan.run_id,
+            plan.journal_id,
             record.locations,
             etags=etags,
             not_after=not_after,
@@ -183,11 +163,12 @@ class Deleter:
         )
         try:
             write_record(self.client, record)
-            deleted = self._step(current, plan.experiment_id)
+            with self.hand_overs.given(current):
+                deleted = self.delete_step(plan.journal_id, plan.experiment_id)
         except Exception as error:  # noqa: BLE001 - every end is recorded and returned
-            result = failure(plan.run_id, error, time.monotonic() - began, plan.reasons)
+            result = failure(plan.id, error, time.monotonic() - began, plan.reasons)
         except (KeyboardInterrupt, SystemExit):
-            result = failure(plan.run_id, DeletionError("it was interrupted", run_id=plan.run_id))
+            result = failure(plan.id, DeletionError("it was interrupted", run_id=plan.id))
             self._close(lease.record, plan, result, forced=record.forced)
             raise
         else:
@@ -195,16 +176,6 @@ class Deleter:
         if isinstance(result.error, JournalError):
             return result
         return self._close(lease.record, plan, result, forced=record.forced)
-
-    def _step(self, current: CurrentDeletion, experiment_id: str) -> bool:
-        token = current_deletion.set(current)
-        key = (id(self.blob_store), current.run_id)
-        _under_way[key] = current
-        try:
-            return self.delete_step(current.run_id, experiment_id)
-        finally:
-            _under_way.pop(key, None)
-            current_deletion.reset(token)
 
     def _success(
         self, plan: RunPlan, current: CurrentDeletion, seconds: float, *, deleted: bool
@@ -219,37 +190,37 @@ class Deleter:
                     if self.blob_store.exists(location.prefix)
                 ]
             except ExpmgrError as error:
-                return failure(plan.run_id, error, seconds, plan.reasons)
+                return failure(plan.id, error, seconds, plan.reasons)
             if left:
                 message = (
-                    f"_delete_model returned {deleted} for run {plan.run_id}, but files are still "
-                    f"there under {', '.join(left)}."
+                    f"_delete_model returned {deleted} for {owner_of(plan.id)}, but files are "
+                    f"still there under {', '.join(left)}."
                 )
-                remains = DeletionError(message, run_id=plan.run_id, left=left)
-                return failure(plan.run_id, remains, seconds, plan.reasons)
+                remains = DeletionError(message, run_id=plan.id, left=left)
+                return failure(plan.id, remains, seconds, plan.reasons)
             files, size, attempts = plan.files, plan.bytes, 1
         else:
             files, size, attempts, log = done.files, done.bytes, done.attempts, done.log
             if done.kept:
                 message = (
-                    f"{format_count(len(done.kept), 'file')} of run {plan.run_id} came or changed "
-                    f"after the plan and stayed ({_first(done.kept)}); the "
+                    f"{format_count(len(done.kept), 'file')} of {owner_of(plan.id)} came or "
+                    f"changed after the plan and stayed ({_first(done.kept)}); the "
                     f"{format_count(files, 'planned file')} went. Plan again to delete the rest."
                 )
                 newer = DeletionError(
                     message,
-                    run_id=plan.run_id,
+                    run_id=plan.id,
                     files=files,
                     bytes=size,
                     attempts=attempts,
                     left=done.kept,
                     log=log,
                 )
-                return failure(plan.run_id, newer, seconds, plan.reasons)
+                return failure(plan.id, newer, seconds, plan.reasons)
         if done is not None and not deleted and plan.model != "interrupted":
-            message = f"Nothing to delete: the files of run {plan.run_id} were gone already"
+            message = f"Nothing to delete: the files of {owner_of(plan.id)} were gone already"
             return DeletionResult(
-                plan.run_id,
+                plan.id,
                 "not_found",
                 attempts=attempts,
                 seconds=seconds,
@@ -265,7 +236,7 @@ class Deleter:
         if plan.note:
             message += f"; {plan.note}"
         return DeletionResult(
-            plan.run_id,
+            plan.id,
             "deleted",
             files=files,
             bytes=size,
@@ -301,9 +272,9 @@ class Deleter:
                     self._tag_model(model_id)
             write_record(self.client, ended)
         except ExpmgrError as error:
-            logger.warning("run %s: the journal was not closed: %s", plan.run_id, error)
+            logger.warning("%s: the journal was not closed: %s", owner_of(plan.id), error)
             note = (
-                f"{result.message}. The run could not record that ({error}); until "
+                f"{result.message}. The journal could not record that ({error}); until "
                 "resume_deletions() does, it reads as interrupted."
             )
             return replace(result, message=note)
@@ -326,45 +297,43 @@ def _end_state(result: DeletionResult) -> RecordState:
 
 
 def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
-    run_id = plan.run_id
+    id_ = plan.id
     if plan.problem:
         error = plan.problem_error
         nothing = plan.model == "none"
         if nothing:
             logger.error("nothing to delete: %s", plan.problem)
         return DeletionResult(
-            run_id,
+            id_,
             "not_found" if nothing else "failed",
             message=plan.problem,
-            error=None if nothing else error or DeletionError(plan.problem, run_id=run_id),
+            error=None if nothing else error or DeletionError(plan.problem, run_id=id_),
         )
     if plan.reasons and not force:
         message = f"Protected, nothing was deleted: {'; '.join(plan.reasons)}"
-        error = ProtectedModelError(message, run_id=run_id, reasons=plan.reasons)
-        return DeletionResult(
-            run_id, "protected", message=message, error=error, reasons=plan.reasons
-        )
+        error = ProtectedModelError(message, run_id=id_, reasons=plan.reasons)
+        return DeletionResult(id_, "protected", message=message, error=error, reasons=plan.reasons)
     if not plan.files and not plan.locations:
-        message = f"Nothing to delete: no model is recorded or stored for run {run_id}"
+        message = f"Nothing to delete: no model is recorded or stored for {owner_of(id_)}"
         logger.error("%s", message)
-        return DeletionResult(run_id, "not_found", message=message)
+        return DeletionResult(id_, "not_found", message=message)
     if not plan.files and plan.model != "interrupted":
-        message = f"Nothing to delete: run {run_id} has no model files left in the container"
+        message = f"Nothing to delete: {owner_of(id_)} has no model files left in the container"
         logger.error("%s", message)
-        return DeletionResult(run_id, "not_found", message=message)
+        return DeletionResult(id_, "not_found", message=message)
     return None
 
 
 def failure(
-    run_id: str, error: Exception, seconds: float = 0.0, reasons: Sequence[str] = ()
+    run_id: str, error: Exception, seconds: float = 0.0, reasons: Sequence[Reason] = ()
 ) -> DeletionResult:
     """Return the result of a deletion that ended with an error, and log it."""
     known = error if isinstance(error, DeletionError) else DeletionError("")
     message = str(error) or type(error).__name__
     if isinstance(error, DeletionCancelledError):
-        logger.warning("run %s: %s", run_id, message)
+        logger.warning("%s: %s", owner_of(run_id), message)
     else:
-        logger.error("the model of run %s was not deleted: %s", run_id, message)
+        logger.error("the model of %s was not deleted: %s", owner_of(run_id), message)
     return DeletionResult(
         run_id,
         "failed",

@@ -1,8 +1,9 @@
-"""From what MLflow recorded to the blob prefixes of a run's model.
+"""From what MLflow recorded to the models of a run and the blob prefixes of their files.
 
 The three rules, in order, are those of the README's "What is a run's model": LoggedModels and
 MLflow 2's history tag; directories with an ``MLmodel`` file; everything under the run's artifacts
-where MLflow never recorded a model and no deletion of one was ever begun.
+where MLflow never recorded a model, no deletion of one was ever begun, and the artifacts may be
+one: results of an evaluation are not.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.files import is_report, marked_directories, outermost
+from expmgr.catalog.model import Model
 from expmgr.errors import InvalidInputError, LocationError
 from expmgr.storage.location import (
+    Store,
     check_location,
     logged_model_location,
     parse_artifact_uri,
@@ -19,39 +23,56 @@ from expmgr.storage.location import (
     run_model_location,
 )
 from expmgr.tracking.journal import deletion_was_begun, read_records
+from expmgr.tracking.models import input_model_ids, model_of
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.storage.blob_store import Blob
-    from expmgr.storage.location import Location, Store
+    from expmgr.storage.location import Location
     from expmgr.tracking.models import RunModels
 
     ListBlobs = Callable[..., Iterator[Blob]]
 
-__all__ = ["Finder", "Found", "experiment_roots", "outermost"]
+__all__ = [
+    "Finder",
+    "Found",
+    "Located",
+    "experiment_roots",
+    "nowhere",
+    "parent_of",
+    "run_model",
+]
 
-_MARKER = "/MLmodel"
+
+@dataclass(frozen=True)
+class Located:
+    """A model and where its files lie; the location has passed the guard."""
+
+    model: Model
+    location: Location
 
 
 @dataclass(frozen=True)
 class Found:
-    """The locations of a run's model, every one of which has passed the guard.
+    """The models of a run.
 
     Attributes
     ----------
-    model_ids
-        The LoggedModels among them.
     note
         What could not be located and why, or "".
     """
 
-    locations: tuple[Location, ...] = ()
-    model_ids: tuple[str, ...] = ()
+    models: tuple[Located, ...] = ()
     note: str = ""
+
+    @property
+    def locations(self) -> tuple[Location, ...]:
+        """Where they lie."""
+        return tuple(found.location for found in self.models)
 
 
 def experiment_roots(
@@ -78,15 +99,6 @@ def experiment_roots(
     return tuple(sorted(roots))
 
 
-def outermost(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths that lie within no other of them, sorted. Pure."""
-    kept: list[str] = []
-    for path in sorted(set(paths), key=lambda path: path.split("/")):
-        if not kept or not (path + "/").startswith(kept[-1] + "/"):
-            kept.append(path)
-    return tuple(kept)
-
-
 @dataclass(frozen=True)
 class Finder:
     """Finds locations in one store.
@@ -108,17 +120,37 @@ class Finder:
         """Return the blob path of an artifact URI; LocationError where it is not in our store."""
         return parse_artifact_uri(uri, self.store, artifacts_destination=self.artifacts_destination)
 
-    def checked(self, locations: Iterable[Location]) -> tuple[Location, ...]:
-        """Pass every location through the guard and drop those within another."""
-        by_path = {location.path: location for location in locations}
-        for location in by_path.values():
-            check_location(location, store=self.store, foreign_roots=self.roots)
-        return tuple(by_path[path] for path in outermost(by_path))
+    def path_or_none(self, uri: str) -> str | None:
+        """Return the blob path of an artifact URI, None where it is not in our store."""
+        try:
+            return self.blob_path(uri)
+        except LocationError:
+            return None
+
+    def check(self, location: Location) -> Location:
+        """Pass a location through the guard."""
+        return check_location(location, store=self.store, foreign_roots=self.roots)
+
+    def logged(self, model: LoggedModel, *, in_trash: bool = False) -> Located:
+        """Return a LoggedModel with its location.
+
+        Raises
+        ------
+        LocationError
+            It is in another store or not where a model may be deleted.
+        """
+        location = logged_model_location(
+            model.artifact_location,
+            model.model_id,
+            self.store,
+            artifacts_destination=self.artifacts_destination,
+        )
+        return Located(model_of(model, location.path, in_trash=in_trash), self.check(location))
 
     def recorded(
         self, run: Run, models: RunModels, model_ids: Sequence[str] | None = None
     ) -> Found:
-        """Return the locations that MLflow itself tells (rule 1 and the history tag of rule 2).
+        """Return the models that MLflow itself tells (rule 1 and the history tag of rule 2).
 
         Raises
         ------
@@ -129,43 +161,40 @@ class Finder:
         """
         run_id = run.info.run_id
         wanted = _wanted(run_id, models, model_ids)
-        locations = [
-            logged_model_location(
-                model.artifact_location,
-                model.model_id,
-                self.store,
-                artifacts_destination=self.artifacts_destination,
-            )
+        found = [
+            self.logged(model, in_trash=model.model_id in models.trashed)
             for model in models.made
             if wanted is None or model.model_id in wanted
         ]
         untold = [model_id for model_id in models.untold if wanted is None or model_id in wanted]
         # A model that MLflow no longer tells may stand in the journal, which was written when it
         # still did.
+        root = parent_of(self.blob_path(run.info.artifact_uri)) if untold else ""
         journal = {
             location.owner_id: location
             for record in read_records(run_id, run.data.tags)
             for location in record.locations
-            if location.kind == "logged_model"
+            if location.kind == "logged_model" and location.path == _usual(root, location.owner_id)
         }
-        locations.extend(journal[model_id] for model_id in untold if model_id in journal)
+        for model_id in untold:
+            if model_id in journal:
+                location = self.check(journal[model_id])
+                gone = Model(
+                    model_id,
+                    "logged",
+                    run.info.experiment_id,
+                    run_id=run_id,
+                    path=location.path,
+                    in_trash=True,
+                )
+                found.append(Located(gone, location))
         lost = [model_id for model_id in untold if model_id not in journal]
         if wanted is None:
-            locations.extend(
-                run_model_location(
-                    run.info.artifact_uri,
-                    run_id,
-                    path,
-                    self.store,
-                    artifacts_destination=self.artifacts_destination,
-                )
-                for path in models.history
-            )
+            found.extend(self.directories(run, models.history, marker_last=False))
         note = ""
         if lost:
             note = f"MLflow does not tell where {', '.join(lost)} lies, and it is not guessed"
-        ids = tuple(location.owner_id for location in locations if location.kind == "logged_model")
-        return Found(self.checked(locations), ids, note)
+        return Found(_without_inner(found), note)
 
     def find(
         self,
@@ -173,9 +202,15 @@ class Finder:
         models: RunModels,
         model_ids: Sequence[str] | None = None,
         *,
+        raw: bool = False,
         cancel: threading.Event | None = None,
     ) -> Found:
-        """Return all locations of a run's model; lists the run's artifacts where it must.
+        """Return all models of a run; lists the run's artifacts where it must.
+
+        Parameters
+        ----------
+        raw
+            Take all the artifacts of a run without a recorded model, whatever they look like.
 
         Raises
         ------
@@ -188,44 +223,168 @@ class Finder:
         if model_ids is not None or models.recorded:
             return found
         run_id = run.info.run_id
-        if models.linked:
+        if models.linked and not raw:
             note = f"the run only links to models that other runs made ({', '.join(models.linked)})"
             return Found(note=note)
-        if deletion_was_begun(run_id, run.data.tags):
+        if deletion_was_begun(run_id, run.data.tags) and not raw:
             # Never widened: what was taken for the model then is all that may ever go.
             begun = {
-                location
+                location.path: location
                 for record in read_records(run_id, run.data.tags)
                 for location in record.locations
             }
-            return Found(self.checked(begun))
-        artifacts = run_artifacts_location(
+            return Found(
+                _without_inner(
+                    [
+                        Located(run_model(run, location), self.check(location))
+                        for location in begun.values()
+                    ]
+                )
+            )
+        return self._by_files(run, raw=raw, cancel=cancel)
+
+    def _by_files(self, run: Run, *, raw: bool, cancel: threading.Event | None) -> Found:
+        """Tell by the files of a run of which MLflow recorded nothing (rules 2 and 3)."""
+        artifacts = self.artifacts(run)
+        names = [
+            blob.name
+            for blob in self.list_blobs(artifacts.prefix, cancel=cancel)
+            if not blob.is_directory
+        ]
+        directories = marked_directories(names)
+        if directories and artifacts.path not in directories and not raw:
+            below = [path[len(artifacts.prefix) :] for path in directories]
+            return Found(tuple(self.directories(run, below, marker_last=True)))
+        if not raw and names and artifacts.path not in directories:
+            if input_model_ids(run):
+                return Found(note="its artifacts are results of an evaluation, not a model")
+            if all(map(is_report, names)):
+                return Found(note="its artifacts are plots, tables and reports, not a model")
+        return Found((Located(run_model(run, artifacts), self.check(artifacts)),))
+
+    def verify(self, run: Run | None, models: RunModels, location: Location) -> None:
+        """Check that a location belongs to its owner by what MLflow and the container say now.
+
+        A plan is a value that anybody can change, and the journal is text that anybody can edit.
+
+        Parameters
+        ----------
+        run
+            The run that the deletion is of, None for a model without one, which is then all that
+            ``models`` holds.
+
+        Raises
+        ------
+        LocationError
+            It does not.
+        """
+        self.check(location)
+        if location.kind == "logged_model":
+            expected = [
+                self.blob_path(model.artifact_location)
+                for model in models.made
+                if model.model_id == location.owner_id
+            ]
+            if run is not None and location.owner_id in models.untold:
+                root = parent_of(self.blob_path(run.info.artifact_uri))
+                expected.append(_usual(root, location.owner_id))
+            if location.path not in expected:
+                raise _foreign(location)
+            return
+        if run is None or location.owner_id != run.info.run_id:
+            raise _foreign(location)
+        artifacts = self.artifacts(run)
+        if location.kind == "run_model" and models.recorded:
+            below = location.path[len(artifacts.prefix) :]
+            if not location.path.startswith(artifacts.prefix) or below not in models.history:
+                raise _foreign(location)
+            return
+        if models.recorded:
+            raise _foreign(location)
+        names = [blob.name for blob in self.list_blobs(artifacts.prefix) if not blob.is_directory]
+        directories = marked_directories(names)
+        if not any(location.holds(name) for name in names):
+            return  # nothing is left there that could belong to somebody else
+        whole = not directories or artifacts.path in directories
+        if location.path not in ([artifacts.path] if whole else directories):
+            raise _foreign(location)
+
+    def artifacts(self, run: Run) -> Location:
+        """Return where a run's artifacts lie; LocationError where that is not ours to touch."""
+        return run_artifacts_location(
             run.info.artifact_uri,
-            run_id,
+            run.info.run_id,
             self.store,
             artifacts_destination=self.artifacts_destination,
         )
-        markers = [
-            blob.name[: -len(_MARKER)]
-            for blob in self.list_blobs(artifacts.prefix, cancel=cancel)
-            if blob.name.endswith(_MARKER) and not blob.is_directory
-        ]
-        directories = outermost(markers)
-        if directories and artifacts.path not in directories:
-            return Found(
-                self.checked(
-                    run_model_location(
-                        run.info.artifact_uri,
-                        run_id,
-                        path[len(artifacts.prefix) :],
-                        self.store,
-                        artifacts_destination=self.artifacts_destination,
-                        marker_last=True,
-                    )
-                    for path in directories
-                )
+
+    def directories(
+        self, run: Run, paths: Iterable[str], *, marker_last: bool = False
+    ) -> Iterator[Located]:
+        """Yield models that lie at paths below a run's artifacts; each passes the guard."""
+        for path in paths:
+            location = run_model_location(
+                run.info.artifact_uri,
+                run.info.run_id,
+                path,
+                self.store,
+                artifacts_destination=self.artifacts_destination,
+                marker_last=marker_last,
             )
-        return Found(self.checked([artifacts]))
+            yield Located(run_model(run, location), self.check(location))
+
+
+def nowhere() -> Finder:
+    """Return a finder to which every place is somebody else's, for a manager without storage."""
+    return Finder(Store("", "", ""), lambda *_, **__: iter(()))
+
+
+def parent_of(artifacts: str) -> str:
+    """Return the root that a run's artifacts (``<root>/<run_id>/artifacts``) lie under. Pure."""
+    return "/".join(artifacts.split("/")[:-2])
+
+
+def _usual(root: str, model_id: str) -> str:
+    """Return where MLflow keeps a LoggedModel's files below an experiment's root."""
+    return f"{root}/models/{model_id}/artifacts" if root else f"models/{model_id}/artifacts"
+
+
+def run_model(run: Run, location: Location) -> Model:
+    """Return the model that lies in a location of a run, as far as the location tells."""
+    run_id = run.info.run_id
+    if location.kind == "logged_model":
+        return Model(
+            location.owner_id,
+            "logged",
+            run.info.experiment_id,
+            run_id=run_id,
+            path=location.path,
+            in_trash=True,
+        )
+    below = location.path.split(f"{run_id}/artifacts", 1)[1].strip("/")
+    return Model(
+        f"{run_id}/{below}" if below else run_id,
+        "directory" if below else "raw",
+        run.info.experiment_id,
+        run_id=run_id,
+        name=below,
+        created=run.info.start_time or 0,
+        path=location.path,
+    )
+
+
+def _without_inner(found: Iterable[Located]) -> tuple[Located, ...]:
+    """Drop models that lie within another one."""
+    by_path = {located.location.path: located for located in found}
+    return tuple(by_path[path] for path in outermost(by_path))
+
+
+def _foreign(location: Location) -> LocationError:
+    message = (
+        f"{location.path!r} is not where MLflow keeps {location.owner_id} now: the plan or the "
+        "journal was changed. Nothing was deleted; plan again."
+    )
+    return LocationError(message)
 
 
 def _wanted(

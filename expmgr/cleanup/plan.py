@@ -6,9 +6,10 @@ import html
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.reason import covered
+from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
-from expmgr.tracking.state import DELETABLE_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from expmgr.catalog.model import Model
+    from expmgr.catalog.reason import Reason
     from expmgr.storage.location import Location
 
 __all__ = ["DeletionPlan", "PlannedLocation", "RunPlan"]
@@ -31,26 +34,34 @@ class PlannedLocation:
         What lies there.
     etags
         Blob name to ETag, by which a file that came or changed later is recognised and left.
+    model
+        The model whose files these are.
     """
 
     location: Location
     files: int
     bytes: int
     etags: Mapping[str, str] = field(repr=False, compare=False)
+    model: Model | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What deleting one run's model would remove.
+    """What deleting one run's models, or one model, would remove.
 
     Attributes
     ----------
+    run_id
+        The run that made what would go; "" for a model without one.
+    asked
+        The model that was asked for by its id, "" where the run was.
     model
-        The model's state, see `expmgr.tracking.state.ModelState`.
+        The model's state, see `expmgr.catalog.states.ModelState`.
     model_ids
         LoggedModels that would go.
     reasons
-        Why the model is protected; empty where it may go.
+        Why the model is protected; empty where it may go. A run is all or nothing: the reasons of
+        all of its models, of which others may go by their own ids.
     problem
         Why nothing can be planned, or "".
     problem_error
@@ -59,10 +70,14 @@ class RunPlan:
         Models that the run merely links to; they stay.
     planned_at
         The storage service's clock at the first listing.
+    owner_id
+        The run or model whose tags record the deletion.
     record_id
         Under which number the journal would record the deletion.
     note
         What could not be located and so would stay, or "".
+    part
+        ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model.
     """
 
     run_id: str
@@ -72,13 +87,26 @@ class RunPlan:
     model: str = "unknown"
     locations: tuple[PlannedLocation, ...] = ()
     model_ids: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     problem: str = ""
     problem_error: Exception | None = field(default=None, compare=False, repr=False)
     linked: tuple[str, ...] = ()
     planned_at: datetime | None = None
     record_id: str = "1"
     note: str = ""
+    asked: str = ""
+    owner_id: str = ""
+    part: str = "model"
+
+    @property
+    def id(self) -> str:
+        """What was asked for: the run, or the model by its own id."""
+        return self.asked or self.run_id
+
+    @property
+    def journal_id(self) -> str:
+        """Whose tags record the deletion, and what ``_delete_model`` is called with."""
+        return self.owner_id or self.run_id
 
     @property
     def files(self) -> int:
@@ -133,10 +161,9 @@ class RunPlan:
             ),
         )
 
-    def shows(self, reasons: Iterable[str]) -> bool:
-        """Whether the plan shows protections of all these kinds (registered, pinned, ...)."""
-        kinds = {reason.partition(":")[0] for reason in self.reasons}
-        return all(reason.partition(":")[0] in kinds for reason in reasons)
+    def shows(self, reasons: Iterable[Reason]) -> bool:
+        """Whether the plan shows each of these protections, of the same kind and subject."""
+        return covered(reasons, self.reasons)
 
     @property
     def summary(self) -> str:
@@ -155,12 +182,17 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class DeletionPlan:
-    """A dry run over some runs.
+    """A dry run over some runs and models, each once.
 
-    ``files`` and ``bytes`` count what would go; protected and impossible runs are listed beside it.
+    ``files`` and ``bytes`` count what would go; protected and impossible ones are listed beside it.
     """
 
     runs: tuple[RunPlan, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Drop what is there twice: deleted by one, it would be "not found" by the other."""
+        once = {run.id: run for run in reversed(self.runs)}
+        object.__setattr__(self, "runs", tuple(reversed(once.values())))
 
     def __len__(self) -> int:
         return len(self.runs)
@@ -168,26 +200,26 @@ class DeletionPlan:
     def __iter__(self) -> Iterator[RunPlan]:
         return iter(self.runs)
 
-    def __getitem__(self, run_id: str) -> RunPlan:
+    def __getitem__(self, id: str) -> RunPlan:  # noqa: A002 - the id of a run or a model
         for run in self.runs:
-            if run.run_id == run_id:
+            if run.id == id:
                 return run
-        raise KeyError(run_id)
+        raise KeyError(id)
 
-    def of(self, run_id: str) -> RunPlan:
-        """Return one run's plan.
+    def of(self, id: str) -> RunPlan:  # noqa: A002 - as above
+        """Return what is planned for one run or model.
 
         Raises
         ------
         InvalidInputError
-            The plan is not about that run.
+            The plan is not about it.
         """
         try:
-            return self[run_id]
+            return self[id]
         except KeyError:
-            about = ", ".join(run.run_id for run in self.runs[:3]) or "no run"
-            message = f"the plan is about {about}, not about run {run_id}: nothing was deleted."
-            raise InvalidInputError(message, run_id=run_id) from None
+            about = ", ".join(run.id for run in self.runs[:3]) or "no run"
+            message = f"the plan is about {about}, not about {id}: nothing was deleted."
+            raise InvalidInputError(message, run_id=id) from None
 
     @property
     def deletable(self) -> tuple[RunPlan, ...]:
@@ -227,7 +259,7 @@ class DeletionPlan:
         ]
         rows = [
             (
-                run.run_id,
+                run.id,
                 run.run_name,
                 run.experiment_name,
                 run.model,
@@ -247,11 +279,11 @@ class DeletionPlan:
             f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
-        return "\n".join([head, *(f"  {run.run_id}  {run.summary}" for run in self.runs)])
+        return "\n".join([head, *(f"  {run.id}  {run.summary}" for run in self.runs)])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(run.run_name or run.run_id)}</td>"
+            f"<tr><td>{html.escape(run.run_name or run.id)}</td>"
             f"<td>{html.escape(run.experiment_name)}</td>"
             f"<td>{html.escape(run.summary)}</td></tr>"
             for run in self.runs

@@ -5,26 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from expmgr.cleanup.locate import Finder, experiment_roots
+from expmgr.catalog.model import Size, Stored, is_model_id
+from expmgr.catalog.protection import reasons_of
+from expmgr.catalog.reason import Reason, distinct
+from expmgr.catalog.states import model_state, run_state
+from expmgr.cleanup.contest import Looks
+from expmgr.cleanup.evidence import Subject, gather_evidence
+from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
-from expmgr.cleanup.stored import StoredModels
+from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
-from expmgr.tracking.journal import MODEL_TAG, next_record_id, now_ms, read_records
-from expmgr.tracking.models import models_of_run
-from expmgr.tracking.protection import (
-    Goal,
-    NamingRun,
-    ProtectionFacts,
-    Subject,
-    best_runs,
-    failing_safe,
-    gather_naming_runs,
-    naming_runs,
-    protections,
+from expmgr.tracking.journal import (
+    MODEL_TAG,
+    journal_of,
+    next_record_id,
+    now_ms,
+    owner_of,
+    read_records,
 )
-from expmgr.tracking.queries import in_parallel, iter_experiments, run_or_none
-from expmgr.tracking.registry import read_registry
-from expmgr.tracking.state import model_state
+from expmgr.tracking.models import RunModels, maker_of, model_of, models_of_runs
+from expmgr.tracking.queries import (
+    in_parallel,
+    iter_experiments,
+    logged_model,
+    run_or_none,
+    runs_by_id,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -33,20 +39,105 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+    from expmgr.catalog.model import Model
+    from expmgr.catalog.quality import Goal
+    from expmgr.cleanup.locate import Located
     from expmgr.storage.blob_store import BlobStore
-    from expmgr.tracking.models import RunModels
-    from expmgr.tracking.protection import BestRuns
+    from expmgr.storage.location import Location
 
-__all__ = ["Planner"]
+__all__ = ["PARTS", "Planner", "Resolved"]
+
+PARTS = ("model", "raw")
+_FEW = 8
+"""So many ids are asked for one by one; more are read by searches of a hundred."""
+
+
+@dataclass
+class _Gathered:
+    """What one call of the planner learns of MLflow, each thing once."""
+
+    client: MlflowClient
+    blob_store: BlobStore
+    experiments: Mapping[str, Experiment]
+    finder: Finder
+    _runs: dict[str, Run] = field(default_factory=dict)
+    _told: dict[str, RunModels] = field(default_factory=dict)
+    _unowned: dict[str, Unowned] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """All experiments, those in the trash included."""
+        return list(self.experiments)
+
+    def prefetch(self, run_ids: Sequence[str]) -> None:
+        """Read many runs and their models at once; what fails is asked for again one by one."""
+        if len(run_ids) <= _FEW:
+            return
+        try:
+            runs = runs_by_id(self.client, self.ids, run_ids)
+            self._told = models_of_runs(self.client, list(runs.values()), self.ids)
+            self._runs = runs
+        except ExpmgrError:
+            return
+
+    def run(self, run_id: str) -> Run | None:
+        """Return a run, None where there is none."""
+        found = self._runs.get(run_id)
+        return found if found is not None else run_or_none(self.client, run_id)
+
+    def whole(self, run: Run) -> Run:
+        """Return a run with its model inputs, which only a question for its id tells."""
+        if run.info.run_id in self._runs:
+            return run_or_none(self.client, run.info.run_id) or run
+        return run
+
+    def told(self, run: Run) -> RunModels:
+        """Return a run's models."""
+        run_id = run.info.run_id
+        if run_id not in self._told:
+            self._told.update(models_of_runs(self.client, [run], self.ids))
+        return self._told[run_id]
+
+    def unowned(self, run: Run) -> Unowned:
+        """Return what no list tells below the root of a run."""
+        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
+        if root not in self._unowned:
+            homes = [
+                experiment.experiment_id
+                for experiment in self.experiments.values()
+                if self.finder.path_or_none(experiment.artifact_location) == root
+            ]
+            self._unowned[root] = read_unowned(self.client, self.blob_store, root, homes)
+        return self._unowned[root]
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """A run's plan before protection, with what the rules look at."""
+    """A plan before protection, with what the rules look at; None where nothing can be judged."""
 
     plan: RunPlan
     subject: Subject | None = None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    doubt: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Where a run's models lie.
+
+    Attributes
+    ----------
+    recorded
+        Whether MLflow recorded them; otherwise only their files tell.
+    tags
+        The run's.
+    note
+        Why there is nothing, or what could not be located.
+    """
+
+    locations: tuple[Location, ...] = ()
+    recorded: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,14 +146,14 @@ class Planner:
 
     Attributes
     ----------
-    goal_of
-        What "best" means in an experiment, None where nothing is called best.
+    goals_of
+        What "best" means in an experiment; empty where nothing is called best.
     """
 
     client: MlflowClient
     blob_store: BlobStore
     artifacts_destination: str | None
-    goal_of: Callable[[Experiment], Goal | None] = field(repr=False)
+    goals_of: Callable[[Experiment], tuple[Goal, ...]] = field(repr=False)
 
     def finder(self, experiments: Iterable[Experiment] | None = None) -> Finder:
         """Return a finder that knows every experiment's root as of now.
@@ -80,12 +171,15 @@ class Planner:
 
     def plan(
         self,
-        run_ids: Sequence[str],
+        ids: Sequence[str],
         *,
         model_ids: Sequence[str] | None = None,
+        part: str = "model",
         cancel: threading.Event | None = None,
     ) -> DeletionPlan:
-        """Return what deleting these runs' models would remove; changes nothing.
+        """Return what deleting these runs' models, or these models, would remove.
+
+        Changes nothing. Where a run and one of its models are both named, the run includes it.
 
         Raises
         ------
@@ -94,61 +188,81 @@ class Planner:
             checked. Look-ups that fail for one run are that run's ``problem``; look-ups that
             protection needs protect.
         InvalidInputError
-            ``model_ids`` names a model that the run did not make.
+            ``model_ids`` names a model that the run did not make, or there is no such part.
         """
-        experiments = list(iter_experiments(self.client, deleted=True))
-        finder = self.finder(experiments)
-        wanted = list(dict.fromkeys(run_ids))
-        drafts = in_parallel(
-            lambda run_id: self._draft(run_id, finder, model_ids, cancel), wanted, cancel=cancel
-        )
-        return DeletionPlan(self._protect(drafts, finder, experiments))
+        if part not in PARTS:
+            raise InvalidInputError(f"part must be one of {', '.join(PARTS)}, not {part!r}.")
+        gathered = self._gathered()
+        wanted = list(dict.fromkeys(ids))
+        named = [id_ for id_ in wanted if not is_model_id(id_)]
+        gathered.prefetch(named)
+
+        def draft(id_: str) -> _Draft | None:
+            if is_model_id(id_):
+                return self._draft_model(id_, gathered, frozenset(named))
+            return self._draft_run(id_, gathered, model_ids, part, cancel)
+
+        drafts = in_parallel(draft, wanted, cancel=cancel)
+        return DeletionPlan(self._protect([one for one in drafts if one is not None], gathered))
+
+    def resolve(self, run_id: str) -> Resolved:
+        """Return where the models of a run lie, without measuring and without protection.
+
+        Raises
+        ------
+        TrackingError, LocationError, StorageError
+            It could not be told.
+        """
+        gathered = self._gathered()
+        run = gathered.run(run_id)
+        if run is None:
+            return Resolved(note="the tracking server has no such run")
+        models = gathered.told(run)
+        doubt: tuple[Reason, ...] = ()
+        if not models.recorded and not models.linked:
+            models, doubt = self._with_unlisted(run, models, gathered, "model")
+        found = gathered.finder.find(run, models)
+        if doubt and any(located.model.kind == "raw" for located in found.models):
+            return Resolved(note=doubt[0].words)
+        note = found.note or "no model is recorded"
+        return Resolved(found.locations, models.recorded, dict(run.data.tags), note)
 
     def check_again(self, plans: Sequence[RunPlan]) -> tuple[RunPlan, ...]:
         """Return the plans with their locations as they were and their protection as it is now.
+
+        Each location is held against its owner again: a plan is a value that anybody can change.
 
         Raises
         ------
         TrackingError
             MLflow could not be asked for the experiments.
         """
-        experiments = list(iter_experiments(self.client, deleted=True))
-        finder = self.finder(experiments)
-        drafts = in_parallel(lambda plan: self._redraft(plan, finder), plans)
-        return self._protect(drafts, finder, experiments)
+        gathered = self._gathered()
+        gathered.prefetch([plan.run_id for plan in plans if plan.run_id])
+        drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
+        return self._protect(drafts, gathered)
 
-    def _redraft(self, plan: RunPlan, finder: Finder) -> _Draft:
-        try:
-            run = run_or_none(self.client, plan.run_id)
-            if run is None:
-                return _Draft(replace(plan, problem=_no_run(plan.run_id)))
-            plan = replace(plan, record_id=next_record_id(run.data.tags))
-            blocked = _blocked(run)
-            if blocked:
-                return _Draft(replace(plan, problem=blocked))
-            finder.checked(planned.location for planned in plan.locations)
-            models = models_of_run(self.client, run, plan.model_ids)
-            if foreign := sorted(set(plan.model_ids).intersection(models.linked)):
-                problem = (
-                    f"run {plan.run_id} did not make {', '.join(foreign)}: nothing was deleted."
-                )
-                return _Draft(replace(plan, problem=problem))
-            if not plan.files:
-                return _Draft(plan)  # as in _draft: nothing is there that could be protected
-        except ExpmgrError as error:
-            return _Draft(replace(plan, problem=str(error), problem_error=error))
-        return _Draft(plan, _subject(run, models, plan), run.data.metrics)
+    def _gathered(self) -> _Gathered:
+        experiments = {
+            experiment.experiment_id: experiment
+            for experiment in iter_experiments(self.client, deleted=True)
+        }
+        finder = self.finder(experiments.values())
+        return _Gathered(self.client, self.blob_store, experiments, finder)
 
-    def _draft(
+    # ------------------------------------------------------------------------------------ drafts
+
+    def _draft_run(
         self,
         run_id: str,
-        finder: Finder,
+        gathered: _Gathered,
         model_ids: Sequence[str] | None,
+        part: str,
         cancel: threading.Event | None,
     ) -> _Draft:
-        plan = RunPlan(run_id)
+        plan = RunPlan(run_id, part=part)
         try:
-            run = run_or_none(self.client, run_id)
+            run = gathered.run(run_id)
             if run is None:
                 return _Draft(replace(plan, model="none", problem=_no_run(run_id)))
             plan = replace(
@@ -157,38 +271,19 @@ class Planner:
                 experiment_id=run.info.experiment_id,
                 record_id=next_record_id(run.data.tags),
             )
-            models = models_of_run(self.client, run)
-            found = finder.find(run, models, model_ids, cancel=cancel)
-            listings = in_parallel(self.blob_store.measure, found.locations)
-            located = tuple(
-                PlannedLocation(location, listing.files, listing.bytes, listing.etags)
-                for location, listing in zip(found.locations, listings, strict=True)
+            models = gathered.told(run)
+            if part == "raw" and models.recorded:
+                problem = f"MLflow recorded a model of run {run_id}: it has no raw artifacts."
+                return _Draft(replace(plan, problem=problem))
+            doubt: tuple[Reason, ...] = ()
+            if model_ids is None and not models.recorded and not models.linked:
+                run = gathered.whole(run)
+                models, doubt = self._with_unlisted(run, models, gathered, part)
+            found = gathered.finder.find(run, models, model_ids, raw=part == "raw", cancel=cancel)
+            plan = replace(plan, linked=models.linked, note=found.note)
+            return self._measured(
+                plan, run, found.models, models, gathered, tags=run.data.tags, doubt=doubt
             )
-            plan = replace(
-                plan,
-                locations=located,
-                model_ids=found.model_ids,
-                linked=models.linked,
-                note=found.note,
-                planned_at=min((listing.listed_at for listing in listings), default=None),
-                model=model_state(
-                    run_id,
-                    run.data.tags,
-                    paths=[location.path for location in found.locations],
-                    recorded=models.recorded,
-                    elsewhere=False,
-                    files=sum(listing.files for listing in listings),
-                ),
-            )
-            plan = _files_decide(plan)
-            blocked = _blocked(run)
-            if not blocked and found.note and not plan.files:
-                blocked = f"run {run_id}: {found.note}."
-            if blocked:
-                return _Draft(replace(plan, problem=blocked))
-            if not plan.files:
-                return _Draft(plan)  # nothing is there that could be protected
-            return _Draft(plan, _subject(run, models, plan), run.data.metrics)
         except InvalidInputError as error:
             if not isinstance(error, LocationError):
                 raise
@@ -197,118 +292,242 @@ class Planner:
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
-    def _protect(
-        self, drafts: Sequence[_Draft], finder: Finder, experiments: Sequence[Experiment]
-    ) -> tuple[RunPlan, ...]:
-        by_id = {experiment.experiment_id: experiment for experiment in experiments}
-        goals = {
-            experiment_id: goal
-            for experiment_id, experiment in by_id.items()
-            if (goal := self.goal_of(experiment)) is not None
-        }
-        subjects = [draft.subject for draft in drafts if draft.subject is not None]
-        facts = self._gather(subjects, experiments, goals, finder)
+    def _draft_model(
+        self, model_id: str, gathered: _Gathered, named: frozenset[str]
+    ) -> _Draft | None:
+        """Return the draft for a model by its own id, None where its run is planned whole."""
+        plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,))
+        try:
+            entity = logged_model(self.client, model_id)
+            if entity is None:
+                problem = f"the tracking server has no model {model_id!r}; check the id."
+                return _Draft(replace(plan, model="none", problem=problem))
+            if entity.source_run_id in named:
+                return None
+            run = gathered.run(entity.source_run_id) if entity.source_run_id else None
+            models = RunModels(made=(entity,)) if run is None else gathered.told(run)
+            plan = replace(
+                plan,
+                run_id="" if run is None else run.info.run_id,
+                run_name=(entity.name if run is None else run.info.run_name) or "",
+                experiment_id=str(entity.experiment_id),
+            )
+            tags: Mapping[str, str] = dict(entity.tags)
+            if run is not None and _takes_tags(run, gathered):
+                plan, tags = replace(plan, owner_id=run.info.run_id), run.data.tags
+            plan = replace(plan, record_id=next_record_id(tags))
+            # Only the trash is told by an id and by no search.
+            in_trash = run is not None and model_id not in {
+                model.model_id for model in models.made if model.model_id not in models.trashed
+            }
+            located = gathered.finder.logged(entity, in_trash=in_trash)
+            return self._measured(plan, run, (located,), models, gathered, tags=tags)
+        except LocationError as error:
+            return _Draft(replace(plan, model="elsewhere", problem=str(error), problem_error=error))
+        except ExpmgrError as error:
+            return _Draft(replace(plan, problem=str(error), problem_error=error))
+
+    def _with_unlisted(
+        self, run: Run, models: RunModels, gathered: _Gathered, part: str
+    ) -> tuple[RunModels, tuple[Reason, ...]]:
+        """Return what MLflow records of a run that seems to have no model, and the doubt about it.
+
+        Raw artifacts may be taken for a model only where no model of the run lies in the trash.
+        """
+        unowned = gathered.unowned(run)
+        run_id = run.info.run_id
+        trashed = unowned.trashed.get(run_id, ())
+        models = replace(
+            models,
+            made=(*models.made, *trashed),
+            trashed=models.trashed | {model.model_id for model in trashed},
+            untold=(*models.untold, *unowned.forgotten.get(run_id, ())),
+        )
+        if not unowned.doubt or part == "raw":
+            return models, ()
+        root = parent_of(gathered.finder.blob_path(run.info.artifact_uri))
+        return models, (Reason("unknown", unowned.doubt, root),)
+
+    def _measured(
+        self,
+        plan: RunPlan,
+        run: Run | None,
+        chosen: Sequence[Located],
+        told: RunModels,
+        gathered: _Gathered,
+        *,
+        tags: Mapping[str, str],
+        doubt: tuple[Reason, ...] = (),
+    ) -> _Draft:
+        """List what would go, and tell the state.
+
+        Parameters
+        ----------
+        tags
+            Of the journal's owner.
+        """
+        listings = in_parallel(self.blob_store.measure, [one.location for one in chosen])
+        located = []
+        for one, listing in zip(chosen, listings, strict=True):
+            stored = Stored(
+                Size(listing.files, listing.bytes), f"{one.location.path}/MLmodel" in listing.etags
+            )
+            owners = ((plan.journal_id, tags), (one.model.id, one.model.tags))
+            journal = journal_of(one.location.path, now_ms(), *owners)
+            model = replace(one.model, stored=stored, journal=journal)
+            located.append(
+                PlannedLocation(one.location, listing.files, listing.bytes, listing.etags, model)
+            )
+        models = tuple(planned.model for planned in located if planned.model is not None)
+        plan = replace(
+            plan,
+            locations=tuple(located),
+            model_ids=tuple(model.id for model in models if model.kind == "logged"),
+            planned_at=min((listing.listed_at for listing in listings), default=None),
+            model=run_state(map(model_state, models)),
+        )
+        if not models and told.recorded:
+            plan = replace(plan, model="unknown")
+        blocked = _blocked(plan, run, tags)
+        if not blocked and plan.note and not plan.files:
+            blocked = f"run {plan.run_id}: {plan.note}."
+        if blocked:
+            return _Draft(replace(plan, problem=blocked))
+        if not plan.files:
+            return _Draft(plan)  # nothing is there that could be protected
+        raw = doubt if any(model.kind == "raw" for model in models) else ()
+        return _Draft(plan, self._subject(run, models, told, gathered), raw)
+
+    def _subject(
+        self,
+        run: Run | None,
+        models: tuple[Model, ...],
+        told: RunModels,
+        gathered: _Gathered,
+    ) -> Subject:
+        ids = {model.id for model in models}
+        siblings = [
+            model_of(model, gathered.finder.path_or_none(model.artifact_location))
+            for model in told.made
+            if model.model_id not in ids and model.model_id not in told.trashed
+        ]
+        return Subject(
+            models,
+            tuple(siblings) if run is not None else (),
+            None if run is None else maker_of(run, whole=True),
+        )
+
+    def _redraft(self, plan: RunPlan, gathered: _Gathered) -> _Draft:
+        try:
+            run = gathered.run(plan.run_id) if plan.run_id else None
+            if plan.run_id and run is None:
+                return _Draft(replace(plan, problem=_no_run(plan.run_id)))
+            tags: Mapping[str, str] = {} if run is None else run.data.tags
+            models = RunModels() if run is None else gathered.told(run)
+            doubt: tuple[Reason, ...] = ()
+            if run is not None and not models.recorded and not models.linked:
+                models, doubt = self._with_unlisted(run, models, gathered, plan.part)
+            if is_model_id(plan.journal_id):
+                entity = logged_model(self.client, plan.journal_id)
+                if entity is None:
+                    problem = f"the tracking server has no model {plan.journal_id!r} any more."
+                    return _Draft(replace(plan, problem=problem))
+                tags = dict(entity.tags)
+                if run is None and entity.source_run_id:
+                    run = gathered.run(entity.source_run_id)
+                models = RunModels(made=(entity,)) if run is None else gathered.told(run)
+            plan = replace(plan, record_id=next_record_id(tags))
+            blocked = _blocked(plan, run, tags)
+            if blocked:
+                return _Draft(replace(plan, problem=blocked))
+            for planned in plan.locations:
+                gathered.finder.verify(run, models, planned.location)
+            if not plan.files:
+                return _Draft(plan)  # as in a first plan: nothing is there that could be protected
+            chosen = tuple(self._seen(planned, run, models, tags) for planned in plan.locations)
+        except ExpmgrError as error:
+            return _Draft(replace(plan, problem=str(error), problem_error=error))
+        raw = doubt if any(model.kind == "raw" for model in chosen) else ()
+        return _Draft(plan, self._subject(run, chosen, models, gathered), raw)
+
+    def _seen(
+        self,
+        planned: PlannedLocation,
+        run: Run | None,
+        models: RunModels,
+        tags: Mapping[str, str],
+    ) -> Model:
+        """Return the model of a planned location with the values that MLflow tells now."""
+        location = planned.location
+        entity = next((m for m in models.made if m.model_id == location.owner_id), None)
+        if entity is not None:
+            in_trash = entity.model_id in models.trashed
+            model = model_of(entity, location.path, in_trash=in_trash)
+        else:
+            assert run is not None
+            model = run_model(run, location)
+        owner = location.owner_id if run is None else run.info.run_id
+        return replace(
+            model,
+            stored=Stored(
+                Size(planned.files, planned.bytes), f"{location.path}/MLmodel" in planned.etags
+            ),
+            journal=journal_of(location.path, now_ms(), (owner, tags)),
+        )
+
+    # -------------------------------------------------------------------------------- protection
+
+    def _protect(self, drafts: Sequence[_Draft], gathered: _Gathered) -> tuple[RunPlan, ...]:
+        evidence = gather_evidence(
+            self.client,
+            Looks(self.blob_store),
+            gathered.finder,
+            gathered.experiments,
+            self.goals_of,
+            [draft.subject for draft in drafts if draft.subject is not None],
+        )
         plans = []
         for draft in drafts:
-            experiment = by_id.get(draft.plan.experiment_id)
+            experiment = gathered.experiments.get(draft.plan.experiment_id)
             plan = replace(
                 draft.plan, experiment_name="" if experiment is None else experiment.name
             )
-            if draft.subject is not None:
-                goal = goals.get(draft.subject.experiment_id)
-                value = None if goal is None else goal.value_of(draft.metrics)
-                plan = replace(
-                    plan, reasons=protections(replace(draft.subject, value=value), facts)
-                )
+            subject = draft.subject
+            if subject is not None:
+                reasons = [
+                    reason
+                    for model in subject.models
+                    for reason in reasons_of(model, subject.maker, evidence)
+                ]
+                plan = replace(plan, reasons=distinct([*reasons, *draft.doubt]))
             plans.append(plan)
         return tuple(plans)
 
-    def _gather(
-        self,
-        subjects: Sequence[Subject],
-        experiments: Sequence[Experiment],
-        goals: Mapping[str, Goal],
-        finder: Finder,
-    ) -> ProtectionFacts:
-        if not subjects:
-            return ProtectionFacts()
-        failures: list[str] = []
-        locations = {
-            experiment.experiment_id: experiment.artifact_location for experiment in experiments
-        }
-        own = {subject.experiment_id for subject in subjects}
-        model_ids = frozenset().union(*(subject.model_ids for subject in subjects))
-        facts = ProtectionFacts()
-        naming: list[NamingRun] = []
-        best: dict[str, BestRuns] = {}
 
-        def ask_registry() -> None:
-            nonlocal facts
-            facts = replace(facts, registry=read_registry(self.client, finder.blob_path))
-
-        def ask_naming() -> None:
-            naming.extend(gather_naming_runs(self.client, list(locations)))
-
-        def ask_best(experiment_id: str) -> None:
-            goal = goals[experiment_id]
-            stored = StoredModels(self.client, self.blob_store, finder, locations[experiment_id])
-            is_stored = stored.holds if experiment_id in own else stored.serves
-            found = best_runs(self.client, experiment_id, goal, is_stored)
-            if experiment_id in own:
-                best[experiment_id] = found
-            if model_ids:
-                why = f"used: best of its experiment by {goal.metric}"
-                runs = (*found.runs, *stored.also_best(goal))
-                naming.extend(naming_runs(self.client, {run.info.run_id: why for run in runs}))
-
-        questions: list[tuple[str, Callable[[], None]]] = [
-            ("the model registry", ask_registry),
-            ("pinned, initial and active runs", ask_naming),
-        ]
-        # Another experiment's best run matters only where it can name one of these models.
-        asked = [eid for eid in goals if eid in own or model_ids]
-        questions.extend(
-            (f"the best run of experiment {eid}", lambda eid=eid: ask_best(eid))  # type: ignore[misc]
-            for eid in asked
-        )
-        in_parallel(lambda pair: failing_safe(pair[0], failures, pair[1]), questions)
-        return replace(facts, best=best, naming=tuple(naming), failures=tuple(failures))
-
-
-def _files_decide(plan: RunPlan) -> RunPlan:
-    """Trust the listing over the journal: files that are there can be deleted."""
-    if plan.files and plan.model in {"deleted", "none", "unknown"}:
-        return replace(plan, model="artifacts" if plan.raw_artifacts else "stored")
-    return plan
-
-
-def _subject(run: Run, models: RunModels, plan: RunPlan) -> Subject:
-    ids = frozenset(plan.model_ids)
-    return Subject(
-        run_id=run.info.run_id,
-        experiment_id=run.info.experiment_id,
-        status=run.info.status,
-        tags=run.data.tags,
-        model_ids=ids,
-        model_tags=tuple(model.tags for model in models.made if model.model_id in ids),
-        blob_paths=tuple(planned.location.path for planned in plan.locations),
+def _takes_tags(run: Run, gathered: _Gathered) -> bool:
+    """Whether a run can record a deletion: neither it nor its experiment is in the trash."""
+    experiment = gathered.experiments.get(run.info.experiment_id)
+    return (
+        run.info.lifecycle_stage == "active"
+        and experiment is not None
+        and experiment.lifecycle_stage == "active"
     )
 
 
-def _blocked(run: Run) -> str:
-    """Return why nothing can be deleted from this run now, or ""."""
-    run_id = run.info.run_id
-    if run.info.lifecycle_stage == "deleted":
+def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
+    """Return why nothing can be deleted now, or ""."""
+    owner = plan.journal_id
+    if run is not None and owner == run.info.run_id and run.info.lifecycle_stage == "deleted":
         return (
-            f"run {run_id} is in MLflow's trash, where it cannot record a deletion. Restore it "
+            f"run {owner} is in MLflow's trash, where it cannot record a deletion. Restore it "
             "first (MlflowClient.restore_run)."
         )
     at = now_ms()
-    for record in read_records(run_id, run.data.tags):
+    for record in read_records(owner, tags):
         if record.is_live(at):
             minutes = max(1, round((record.deadline - at) / 60_000))
             return (
-                f"run {run_id} is being deleted by {record.owner} (tag {MODEL_TAG}); if that "
+                f"{owner_of(owner)} is being deleted by {record.owner} (tag {MODEL_TAG}); if that "
                 f"process died, it can be resumed in {minutes} min."
             )
     return ""

@@ -12,6 +12,7 @@ from expmgr.tracking.queries import asking, run_or_none
 
 if TYPE_CHECKING:
     from expmgr.cleanup.planner import Planner
+    from expmgr.storage.location import Location
     from expmgr.storage.restoration import StorageRestoration
 
 __all__ = ["restore_run"]
@@ -19,7 +20,7 @@ __all__ = ["restore_run"]
 logger = logging.getLogger(__name__)
 
 
-def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
+def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list[Location]]:
     """Undelete what the journal says was deleted from a run, and record that.
 
     Raises
@@ -41,9 +42,13 @@ def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
     if not records:
         message = f"run {run_id} records no deletion of its model, so nothing can be restored."
         raise NotFoundError(message, run_id=run_id)
-    locations = planner.finder().checked(
-        location for record in records for location in record.locations
-    )
+    finder = planner.finder()
+    locations = [
+        finder.check(location)
+        for location in dict.fromkeys(
+            location for record in records for location in record.locations
+        )
+    ]
     restored = planner.blob_store.undelete(locations)
     if not restored.files and not restored.present:
         message = (
@@ -60,7 +65,7 @@ def restore_run(planner: Planner, run_id: str) -> StorageRestoration:
     for location in locations if whole else ():
         if location.kind == "logged_model":
             _untag(planner, location.owner_id)
-    return restored
+    return restored, locations
 
 
 def _untag(planner: Planner, model_id: str) -> None:

@@ -9,12 +9,16 @@ from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.plan import PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.journal import MODEL_TAG, latest_records, now_ms
-from expmgr.tracking.queries import iter_runs, quoted, select_experiments
+from expmgr.tracking.queries import (
+    iter_experiments,
+    iter_runs,
+    quoted,
+    read_logged_models,
+    select_experiments,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from mlflow.entities import Run
 
     from expmgr.cleanup.deletion import Deleter
     from expmgr.cleanup.planner import Planner
@@ -35,25 +39,49 @@ def resume_all(
 
     One that a person cancelled is left to them.
     """
-    chosen = select_experiments(planner.client, experiments, prefix=prefix)
+    chosen = select_experiments(iter_experiments(planner.client), experiments, prefix=prefix)
     ids = [experiment.experiment_id for experiment in chosen]
-    at = now_ms()
     # The tag tells of the last deletion only, and an earlier one may be unfinished.
-    for run in list(iter_runs(planner.client, ids, f"tags.{quoted(MODEL_TAG)} LIKE '%'")):
-        latest = latest_records(run.info.run_id, run.data.tags).values()
+    condition = f"tags.{quoted(MODEL_TAG)} LIKE '%'"
+    owners: list[tuple[RunPlan, dict[str, str]]] = [
+        (
+            RunPlan(
+                run.info.run_id,
+                run_name=run.info.run_name or "",
+                experiment_id=run.info.experiment_id,
+            ),
+            run.data.tags,
+        )
+        for run in list(iter_runs(planner.client, ids, condition))
+    ]
+    owners += [
+        (
+            RunPlan(
+                "",
+                run_name=model.name or "",
+                experiment_id=str(model.experiment_id),
+                asked=model.model_id,
+                owner_id=model.model_id,
+            ),
+            dict(model.tags),
+        )
+        for model in read_logged_models(planner.client, ids, condition)
+    ]
+    at = now_ms()
+    for plan, tags in owners:
+        latest = latest_records(plan.id, tags).values()
         for record in dict.fromkeys(latest):
             if record.state in {"deleting", "failed"} and not record.is_live(at):
-                yield _resume(planner, deleter, run, record)
+                yield _resume(planner, deleter, plan, record)
 
 
-def _resume(planner: Planner, deleter: Deleter, run: Run, record: DeletionRecord) -> DeletionResult:
-    run_id = run.info.run_id
+def _resume(
+    planner: Planner, deleter: Deleter, plan: RunPlan, record: DeletionRecord
+) -> DeletionResult:
     try:
         listings = [planner.blob_store.measure(location) for location in record.locations]
-        plan = RunPlan(
-            run_id,
-            run_name=run.info.run_name or "",
-            experiment_id=run.info.experiment_id,
+        plan = replace(
+            plan,
             model="interrupted",
             locations=tuple(
                 PlannedLocation(location, listing.files, listing.bytes, listing.etags)
@@ -72,4 +100,4 @@ def _resume(planner: Planner, deleter: Deleter, run: Run, record: DeletionRecord
             plan = replace(plan, reasons=())
         return deleter.delete(plan, resumes=record)
     except ExpmgrError as error:
-        return failure(run_id, error)
+        return failure(plan.id, error)

@@ -164,6 +164,29 @@ class BlobStore:
                 f"{because(error)}"
             ) from error
 
+    def read_text(self, name: str, *, limit: int = 1_000_000) -> str:
+        """Return the beginning of a small text blob, up to ``limit`` bytes: one request.
+
+        Raises
+        ------
+        StorageError
+            It is not there or could not be read, after the retries that ``retry.download`` allows.
+        """
+        from azure.core.exceptions import AzureError
+
+        client = self.container_client().get_blob_client(name)
+
+        def read() -> bytes:
+            return client.download_blob(offset=0, length=limit, max_concurrency=1).readall()
+
+        try:
+            content = retrying(self.retry.download, is_retryable=self._is_transient)(read)
+        except AzureError as error:
+            raise StorageError(
+                f"reading {name!r} in {self.store} failed: {because(error)}"
+            ) from error
+        return content.decode("utf-8", errors="replace")
+
     def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
         """Return how much is in a location, and exactly which versions of which blobs."""
         files = 0

@@ -1,8 +1,8 @@
-"""The record of each deletion, kept as tags on the MLflow run itself.
+"""The record of each deletion, kept as tags on the MLflow run, or on a model that has no run.
 
-One tag ``expmgr.deletion.<number>`` a deletion, a small JSON value that names its run, so that tags
-which a tool copied to another run mean nothing there; and ``expmgr.model``, one word for people
-and filters. Tags are shared by the team and survive every process; MLflow cuts a tag value
+One tag ``expmgr.deletion.<number>`` a deletion, a small JSON value that names its owner, so that
+tags which a tool copied to another run mean nothing there; and ``expmgr.model``, one word for
+people and filters. Tags are shared by the team and survive every process; MLflow cuts a tag value
 silently at 8,000 characters (``mlflow.utils.validation.MAX_TAG_VAL_LENGTH``), so a longer record
 is refused before anything is deleted. Encoding, decoding and the state are pure.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import getpass
+import hashlib
 import json
 import os
 import posixpath
@@ -20,6 +21,7 @@ import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.model import is_model_id
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
 from expmgr.tracking.queries import asking, ensure_reachable
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.model import JournalState
     from expmgr.storage.location import LocationKind
 
 __all__ = [
@@ -38,11 +41,16 @@ __all__ = [
     "DeletionRecord",
     "begin",
     "deletion_was_begun",
+    "journal_of",
+    "journal_state",
     "latest_records",
     "next_record_id",
     "now_ms",
+    "owner_of",
+    "planned_among",
     "read_records",
     "renewed",
+    "seen_digest",
     "write_record",
 ]
 
@@ -51,9 +59,15 @@ MODEL_TAG = "expmgr.model"
 LEASE_SECONDS = 900.0
 """How long a record is believed without being renewed; a longer deletion renews it as it goes."""
 
+_MOST_AHEAD_MS = 3_600_000
+"""A deadline further ahead than a lease and this was written by a clock that is wrong."""
+_LAST_MS = 253_402_300_799_000  # the year 9999, where `datetime` ends
+
 _MAX_CHARACTERS = 7_500
 _MAX_CHARACTERS_AT_END = 7_700  # what could be begun can be ended: times and numbers grow
 _MAX_NOTE = 500
+_MAX_SEEN = 1_000
+_DIGEST = 4  # bytes: of a thousand files, a foreign one is taken for a planned one 1 in 4 million
 _VERSION = 1
 _KIND_TO_CODE: dict[LocationKind, str] = {
     "logged_model": "m",
@@ -76,15 +90,20 @@ class DeletionRecord:
 
     Attributes
     ----------
+    owner_id
+        The run, or the model where that has no run, whose tags hold the record.
     planned_at
         The storage service's clock when the plan's listing was made; files written after it are
         not this deletion's. None for a deletion that never had a plan.
     forced
         The protections that ``force=True`` overrode.
+    seen
+        A short digest of each file that the plan saw, see `seen_digest`; "" where they are too
+        many, or there was no plan.
     """
 
     record_id: str
-    run_id: str
+    owner_id: str
     state: RecordState
     locations: tuple[Location, ...]
     owner: str
@@ -96,10 +115,12 @@ class DeletionRecord:
     bytes: int = 0
     forced: tuple[str, ...] = ()
     note: str = ""
+    seen: str = ""
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
-        return self.state == "deleting" and at < self.deadline
+        latest = at + int(LEASE_SECONDS * 1000) + _MOST_AHEAD_MS
+        return self.state == "deleting" and at < self.deadline <= latest
 
     def is_unfinished(self) -> bool:
         """Whether it may have left half a model.
@@ -129,16 +150,18 @@ class DeletionRecord:
             value = self._json(self.note[:_MAX_NOTE], packed=True)
         if len(value) > _MAX_CHARACTERS:  # the words may go, the locations may not
             value = self._json("", packed=True)
+        if len(value) > _MAX_CHARACTERS:  # without digests a resume leaves what is in doubt
+            value = self._json("", packed=True, seen=False)
         if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
             message = (
-                f"the deletion of run {self.run_id} has {len(self.locations)} locations, more than "
-                "one journal tag can hold, so nothing was deleted. Delete the models in parts with "
-                "model_ids=[...]."
+                f"the deletion of {owner_of(self.owner_id)} has {len(self.locations)} locations, "
+                "more than one journal tag can hold, so nothing was deleted. Delete the models in "
+                "parts with model_ids=[...]."
             )
-            raise JournalError(message, run_id=self.run_id)
+            raise JournalError(message, run_id=self.owner_id)
         return RECORD_TAG_PREFIX + self.record_id, value
 
-    def _json(self, note: str, *, packed: bool = False) -> str:
+    def _json(self, note: str, *, packed: bool = False, seen: bool = True) -> str:
         first = self.locations[0]
         root = posixpath.commonpath([location.path for location in self.locations])
         locations = [
@@ -150,7 +173,7 @@ class DeletionRecord:
         return json.dumps(
             {
                 "v": _VERSION,
-                "run": self.run_id,
+                "run": self.owner_id,
                 "state": self.state,
                 "at": [first.account, first.container, root],
                 "locations": _pack(locations) if packed else locations,
@@ -163,6 +186,7 @@ class DeletionRecord:
                 "bytes": self.bytes,
                 "forced": list(self.forced),
                 "note": note,
+                **({"seen": self.seen} if self.seen and seen else {}),
             },
             separators=(",", ":"),
         )
@@ -189,7 +213,7 @@ def next_record_id(tags: Mapping[str, str]) -> str:
 
 
 def begin(
-    run_id: str,
+    owner_id: str,
     locations: Sequence[Location],
     *,
     record_id: str,
@@ -197,12 +221,13 @@ def begin(
     files: int = 0,
     bytes: int = 0,  # noqa: A002 - the word of the field
     forced: Sequence[str] = (),
+    seen: str = "",
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
     return DeletionRecord(
         record_id=record_id,
-        run_id=run_id,
+        owner_id=owner_id,
         state="deleting",
         locations=tuple(locations),
         owner=owner_name(),
@@ -212,7 +237,41 @@ def begin(
         files=files,
         bytes=bytes,
         forced=tuple(forced),
+        seen=seen,
     )
+
+
+def _digest(name: str, etag: str) -> bytes:
+    return hashlib.blake2b(f"{name}\0{etag}".encode(), digest_size=_DIGEST).digest()
+
+
+def seen_digest(etags: Mapping[str, str]) -> str:
+    """Return what tells later which files a plan saw, "" where they are too many for a tag. Pure.
+
+    Azure's times are of a second, so time alone cannot tell a file that the plan saw from one that
+    came within that second.
+    """
+    if len(etags) > _MAX_SEEN:
+        return ""
+    digests = b"".join(sorted(_digest(name, etag) for name, etag in etags.items()))
+    return base64.b85encode(digests).decode("ascii")
+
+
+def planned_among(record: DeletionRecord, etags: Mapping[str, str]) -> dict[str, str] | None:
+    """Return those of some files that the record's plan saw, None where it does not tell. Pure."""
+    if not record.seen:
+        return None
+    try:
+        digests = base64.b85decode(record.seen)
+    except ValueError:
+        return {}
+    known = {digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)}
+    return {name: etag for name, etag in etags.items() if _digest(name, etag) in known}
+
+
+def owner_of(owner_id: str) -> str:
+    """Return how a message calls the owner of a deletion. Pure."""
+    return f"model {owner_id}" if is_model_id(owner_id) else f"run {owner_id}"
 
 
 def renewed(record: DeletionRecord) -> DeletionRecord:
@@ -221,12 +280,12 @@ def renewed(record: DeletionRecord) -> DeletionRecord:
 
 
 def write_record(client: MlflowClient, record: DeletionRecord) -> None:
-    """Write the record and the one-word tag in one request.
+    """Write the record and the one-word tag in one request, to the run or the model that owns it.
 
     Raises
     ------
     JournalError
-        The run cannot take tags (it is in the trash, or its experiment is), the record is too
+        The owner cannot take tags (it is in the trash, or its experiment is), the record is too
         long, or the server did not accept it. No journal, no deletion.
     """
     from mlflow.entities import RunTag
@@ -235,16 +294,20 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
     try:
         # MLflow's own retries against a server that went away go on for four minutes.
         ensure_reachable(client.tracking_uri)
-        with asking("write the journal", run_id=record.run_id):
-            client.log_batch(
-                record.run_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
-            )
+        with asking("write the journal", run_id=record.owner_id):
+            if is_model_id(record.owner_id):
+                tags = {key: value, MODEL_TAG: record.state}
+                client.set_logged_model_tags(record.owner_id, tags)
+            else:
+                client.log_batch(
+                    record.owner_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
+                )
     except Exception as error:
         message = (
-            f"run {record.run_id} could not record its deletion ({error}). A run in the trash, or "
-            "in an experiment in the trash, takes no tags: restore it first."
+            f"{owner_of(record.owner_id)} could not record its deletion ({error}). A run or model "
+            "in the trash, or a run in an experiment in the trash, takes no tags: restore it first."
         )
-        raise JournalError(message, run_id=record.run_id) from error
+        raise JournalError(message, run_id=record.owner_id) from error
 
 
 def _pack(entries: Sequence[str]) -> str:
@@ -259,10 +322,18 @@ def _unpack(text: str) -> list[str]:
         raise ValueError(text) from error
 
 
-def _decode(key: str, value: str, run_id: str) -> DeletionRecord | None:
+def _time(value: object) -> int:
+    """Return a time in milliseconds; ValueError for one that no clock has shown."""
+    number = int(value)  # type: ignore[call-overload]  # a wrong type raises, and tells nothing
+    if not 0 <= number <= _LAST_MS:
+        raise ValueError(value)
+    return int(number)
+
+
+def _decode(key: str, value: str, owner_id: str) -> DeletionRecord | None:
     try:
         data = json.loads(value)
-        if data["v"] != _VERSION or data["run"] != run_id:
+        if data["v"] != _VERSION or data["run"] != owner_id:
             return None
         account, container, root = data["at"]
         locations = []
@@ -270,54 +341,84 @@ def _decode(key: str, value: str, run_id: str) -> DeletionRecord | None:
         for entry in _unpack(entries) if isinstance(entries, str) else entries:
             kind = _CODE_TO_KIND[entry[0]]
             path = posixpath.join(root, entry[2:]) if entry[2:] else root
-            owner = path.split("/")[-2] if kind == "logged_model" else run_id
+            owner = path.split("/")[-2] if kind == "logged_model" else owner_id
             locations.append(Location(account, container, path, kind, owner, entry[1] == "!"))
         return DeletionRecord(
             record_id=key[len(RECORD_TAG_PREFIX) :],
-            run_id=run_id,
+            owner_id=owner_id,
             state=data["state"],
             locations=tuple(locations),
             owner=str(data["owner"]),
-            began=int(data["began"]),
-            deadline=int(data["deadline"]),
-            planned_at=None if data["planned_at"] is None else int(data["planned_at"]),
-            ended=None if data["ended"] is None else int(data["ended"]),
+            began=_time(data["began"]),
+            deadline=_time(data["deadline"]),
+            planned_at=None if data["planned_at"] is None else _time(data["planned_at"]),
+            ended=None if data["ended"] is None else _time(data["ended"]),
             files=int(data["files"]),
             bytes=int(data["bytes"]),
             forced=tuple(map(str, data["forced"])),
             note=str(data["note"]),
+            seen=str(data.get("seen", "")),
         )
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
 
 
-def read_records(run_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
-    """Return the deletions recorded on a run, oldest first; foreign and broken tags are ignored."""
+def _number(record: DeletionRecord) -> tuple[int, str]:
+    """Return a record's place in the order of deletions; several processes' clocks do not agree."""
+    return int(record.record_id) if record.record_id.isdecimal() else 0, record.record_id
+
+
+def read_records(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
+    """Return the deletions recorded on a run or model, oldest first; broken tags are ignored."""
     records = [
         record
         for key, value in tags.items()
-        if key.startswith(RECORD_TAG_PREFIX) and (record := _decode(key, value, run_id)) is not None
+        if key.startswith(RECORD_TAG_PREFIX)
+        and (record := _decode(key, value, owner_id)) is not None
     ]
-    return tuple(sorted(records, key=lambda record: (record.began, record.record_id)))
+    return tuple(sorted(records, key=_number))
 
 
-def latest_records(run_id: str, tags: Mapping[str, str]) -> dict[str, DeletionRecord]:
-    """Return by blob path the deletion that was last at work there; what it says holds. Pure.
+def latest_records(owner_id: str, tags: Mapping[str, str]) -> dict[str, DeletionRecord]:
+    """Return by blob path the last deletion there; what it says holds. Pure.
 
     One that was cancelled before any file went changed nothing and says nothing.
     """
-    records = sorted(
-        (
-            record
-            for record in read_records(run_id, tags)
-            if record.state != "cancelled" or record.files
-        ),
-        key=lambda record: record.touched,
-    )
-    return {location.path: record for record in records for location in record.locations}
+    return {
+        location.path: record
+        for record in read_records(owner_id, tags)
+        if record.state != "cancelled" or record.files
+        for location in record.locations
+    }
 
 
-def deletion_was_begun(run_id: str, tags: Mapping[str, str]) -> bool:
+def journal_state(records: Mapping[str, DeletionRecord], path: str, at: int) -> JournalState:
+    """Return what the latest records say of one location. Pure."""
+    record = records.get(path)
+    if record is None or record.state == "restored":
+        return ""
+    if record.is_live(at):
+        return "deleting"
+    if record.is_unfinished():
+        return "interrupted"
+    return "deleted" if record.state == "deleted" else ""
+
+
+def journal_of(
+    path: str | None,
+    at: int,
+    *owners: tuple[str, Mapping[str, str]],
+) -> JournalState:
+    """Return what the journals of a model's owners, each an id and its tags, say of it. Pure."""
+    for owner_id, tags in owners:
+        if path is not None and MODEL_TAG in tags:
+            found = journal_state(latest_records(owner_id, tags), path, at)
+            if found:
+                return found
+    return ""
+
+
+def deletion_was_begun(owner_id: str, tags: Mapping[str, str]) -> bool:
     """Whether any deletion of this run's model was ever begun, readable or not.
 
     A record that cannot be read (of a later version, cut) still tells that there was one, unless
@@ -328,8 +429,8 @@ def deletion_was_begun(run_id: str, tags: Mapping[str, str]) -> bool:
             continue
         try:
             data = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return True
-        if not isinstance(data, dict) or data.get("run", run_id) == run_id:
+        if not isinstance(data, dict) or data.get("run", owner_id) == owner_id:
             return True
     return False

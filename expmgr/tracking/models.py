@@ -1,4 +1,4 @@
-"""What MLflow recorded as a run's models."""
+"""Which models runs made, linked to or recorded, as MLflow tells it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from expmgr.tracking.journal import latest_records
-from expmgr.tracking.queries import in_parallel, iter_logged_models, logged_model
+from expmgr.catalog.model import Maker, Model
+from expmgr.catalog.quality import Entry
+from expmgr.tracking.queries import in_parallel, logged_model, read_logged_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,28 +18,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HISTORY_TAG",
-    "RecordedModel",
     "RunModels",
-    "has_recorded_model",
     "history_paths",
     "input_model_ids",
-    "models_of_run",
+    "maker_of",
+    "model_of",
+    "models_of_runs",
     "output_model_ids",
 ]
 
 HISTORY_TAG = "mlflow.log-model.history"
 """Set by MLflow 2's ``log_model`` (``mlflow.utils.mlflow_tags.MLFLOW_LOGGED_MODELS``)."""
 
+_EXTERNAL_TAG = "mlflow.model.isExternal"
+"""``mlflow.utils.mlflow_tags.MLFLOW_MODEL_IS_EXTERNAL``"""
 
-@dataclass(frozen=True)
-class RecordedModel:
-    """One LoggedModel that a run made."""
-
-    model_id: str
-    name: str
-    artifact_location: str
-    tags: Mapping[str, str]
-    in_trash: bool
+_RUNS_A_QUESTION = 100
+"""Runs named in one ``source_run_id IN (...)``; their models fit one page then."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +44,11 @@ class RunModels:
     Attributes
     ----------
     made
-        LoggedModels whose source run is this run, the trash included.
-    linked
-        Ids of LoggedModels that the run lists but another run made (or nobody known).
+        LoggedModels whose source run is this run, in any experiment.
+    trashed
+        Ids of those of them that are deleted.
+    links
+        LoggedModels that the run lists but another run made (or nobody known).
     untold
         Ids that the run lists and MLflow does not tell anything about; their location is not
         guessed.
@@ -58,10 +56,16 @@ class RunModels:
         Artifact paths of the MLflow 2 tag, as they stand there.
     """
 
-    made: tuple[RecordedModel, ...] = ()
-    linked: tuple[str, ...] = ()
+    made: tuple[LoggedModel, ...] = ()
+    trashed: frozenset[str] = frozenset()
+    links: tuple[LoggedModel, ...] = ()
     untold: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Ids of the models that the run merely links to."""
+        return tuple(model.model_id for model in self.links)
 
     @property
     def recorded(self) -> bool:
@@ -81,23 +85,20 @@ def history_paths(tags: Mapping[str, str]) -> tuple[str, ...]:
     try:
         entries = json.loads(text)
         paths = [str(entry.get("artifact_path") or "") for entry in entries]
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return ("",)
     return tuple(dict.fromkeys(paths))
 
 
-def _recorded(model: LoggedModel, *, in_trash: bool) -> RecordedModel:
-    return RecordedModel(
-        model.model_id, model.name, model.artifact_location, dict(model.tags), in_trash
-    )
-
-
 def output_model_ids(run: Run) -> tuple[str, ...]:
     """Return the ids of the models that a run lists as outputs."""
+    return tuple(_outputs(run))
+
+
+def _outputs(run: Run) -> dict[str, int]:
     outputs = getattr(run, "outputs", None)
-    if outputs is None or not outputs.model_outputs:
-        return ()
-    return tuple(dict.fromkeys(output.model_id for output in outputs.model_outputs))
+    listed = None if outputs is None else outputs.model_outputs
+    return {output.model_id: output.step for output in listed or ()}
 
 
 def input_model_ids(run: Run) -> tuple[str, ...]:
@@ -107,62 +108,113 @@ def input_model_ids(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.model_id for entry in models or ()))
 
 
-def models_of_run(client: MlflowClient, run: Run, known: Sequence[str] = ()) -> RunModels:
-    """Ask MLflow for the models of a run.
+def maker_of(run: Run, *, whole: bool) -> Maker:
+    """Return a run as the catalog sees it; ``whole`` where it came from ``get_run``."""
+    info = run.info
+    return Maker(
+        info.run_id,
+        info.run_name or "",
+        info.experiment_id,
+        info.status,
+        run.data.tags,
+        run.data.metrics,
+        _outputs(run),
+        input_model_ids(run) if whole else None,
+        info.lifecycle_stage == "deleted",
+    )
 
-    One search for the active models that name the run as their source, and one look-up for each
-    model that the run lists beyond those (links to others' models, and models in the trash).
+
+def model_of(model: LoggedModel, path: str | None, *, in_trash: bool = False) -> Model:
+    """Return a LoggedModel as the catalog sees it.
 
     Parameters
     ----------
-    run
-        The run, from ``get_run`` or ``search_runs``.
+    path
+        Where its files lie in our container, None where they lie elsewhere.
+    """
+    tags = dict(model.tags or {})
+    return Model(
+        model.model_id,
+        "logged",
+        str(model.experiment_id),
+        run_id=model.source_run_id or "",
+        name=model.name or "",
+        status=str(getattr(model.status, "value", model.status)),
+        created=model.creation_timestamp or 0,
+        path=path,
+        tags=tags,
+        entries=tuple(
+            Entry(metric.key, metric.value, metric.timestamp, metric.step, metric.run_id or "")
+            for metric in model.metrics or ()
+        ),
+        in_trash=in_trash,
+        external=str(tags.get(_EXTERNAL_TAG, "")).lower() == "true",
+    )
+
+
+def models_of_runs(
+    client: MlflowClient,
+    runs: Sequence[Run],
+    experiment_ids: Sequence[str],
+    known: Mapping[str, LoggedModel] | None = None,
+) -> dict[str, RunModels]:
+    """Ask MLflow for the models of some runs, by run id.
+
+    A search a hundred runs for the active models that name them as their source, and one look-up
+    for each model that a run lists beyond those (links to others' models, models in the trash).
+
+    Parameters
+    ----------
+    experiment_ids
+        All there are, those in the trash included: a run may make a model for another experiment,
+        and MLflow searches only where it is told to.
     known
-        Model ids from elsewhere (the journal) that may be this run's as well.
+        Active models by id, in place of the search.
 
     Raises
     ------
     TrackingError
         MLflow could not be asked; nothing is concluded from that.
     """
-    run_id = run.info.run_id
-    filter_string = f"source_run_id='{run_id}'"
-    made = {
-        model.model_id: _recorded(model, in_trash=False)
-        for model in iter_logged_models(client, [run.info.experiment_id], filter_string)
-        if model.source_run_id == run_id
-    }
-    others = [
+    made: dict[str, dict[str, LoggedModel]] = {run.info.run_id: {} for run in runs}
+    ids = list(made)
+    if known is None:
+        chunks = [ids[at : at + _RUNS_A_QUESTION] for at in range(0, len(ids), _RUNS_A_QUESTION)]
+        answers = in_parallel(lambda chunk: _made_by(client, chunk, experiment_ids), chunks)
+        known = {model.model_id: model for answer in answers for model in answer}
+    for model in known.values():
+        if model.source_run_id in made:
+            made[model.source_run_id][model.model_id] = model
+    listed = {run.info.run_id: tuple(_outputs(run)) for run in runs}
+    strangers = [
         model_id
-        for model_id in dict.fromkeys([*output_model_ids(run), *known])
-        if model_id not in made
+        for model_id in dict.fromkeys(model_id for ids in listed.values() for model_id in ids)
+        if model_id not in known
     ]
-    linked: list[str] = []
-    untold: list[str] = []
-    looked_up = in_parallel(lambda model_id: logged_model(client, model_id), others)
-    for model_id, model in zip(others, looked_up, strict=True):
-        if model is None:
-            untold.append(model_id)
-        elif model.source_run_id == run_id:
-            # The search lists active models of the run's own experiment; one that it did not
-            # list lies in the trash or was made for another experiment.
-            in_trash = model.experiment_id == run.info.experiment_id
-            made[model_id] = _recorded(model, in_trash=in_trash)
-        else:
-            linked.append(model_id)
-    return RunModels(
-        tuple(made.values()), tuple(linked), tuple(untold), history_paths(run.data.tags)
-    )
+    looked_up = in_parallel(lambda model_id: logged_model(client, model_id), strangers)
+    told = dict(zip(strangers, looked_up, strict=True))
+    found: dict[str, RunModels] = {}
+    for run in runs:
+        run_id = run.info.run_id
+        own = made[run_id]
+        others = {mid: told.get(mid) or known.get(mid) for mid in listed[run_id] if mid not in own}
+        # No search lists what lies in the trash, but the store tells it by its id.
+        trashed = {mid: m for mid, m in others.items() if m and m.source_run_id == run_id}
+        found[run_id] = RunModels(
+            (*own.values(), *trashed.values()),
+            frozenset(trashed),
+            tuple(m for mid, m in others.items() if m is not None and mid not in trashed),
+            tuple(mid for mid, m in others.items() if m is None),
+            history_paths(run.data.tags),
+        )
+    return found
 
 
-def has_recorded_model(run: Run) -> bool:
-    """Whether MLflow records a model for a run that no deletion took, whole or in part. Pure."""
-    latest = latest_records(run.info.run_id, run.data.tags)
-    if any(record.is_unfinished() for record in latest.values()):
-        return False
-    gone = [path for path, record in latest.items() if record.state == "deleted"]
-    ends = [f"/{model_id}/artifacts" for model_id in output_model_ids(run)]
-    ends += [
-        f"/{run.info.run_id}/artifacts/{path.strip('/')}" for path in history_paths(run.data.tags)
-    ]
-    return any(not any(f"/{path}".endswith(end) for path in gone) for end in ends)
+def _made_by(
+    client: MlflowClient, run_ids: Sequence[str], experiment_ids: Sequence[str]
+) -> list[LoggedModel]:
+    if len(run_ids) == 1:
+        condition = f"source_run_id = '{run_ids[0]}'"
+    else:
+        condition = f"source_run_id IN ({', '.join(map(repr, run_ids))})"
+    return read_logged_models(client, experiment_ids, condition)

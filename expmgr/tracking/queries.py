@@ -12,7 +12,8 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from expmgr.errors import (
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 __all__ = [
     "ALL_EXPERIMENTS",
@@ -40,10 +41,14 @@ __all__ = [
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
+    "iter_ranked_models",
+    "iter_registered_models",
     "iter_runs",
     "logged_model",
     "quoted",
+    "read_logged_models",
     "run_or_none",
+    "runs_by_id",
     "select_experiments",
 ]
 
@@ -51,6 +56,12 @@ ALL_EXPERIMENTS = "all"
 
 _PAGE = 1000
 """Rows a page: the client's default for runs (``SEARCH_MAX_RESULTS_DEFAULT``)."""
+
+_READINGS = 4
+"""Readings of a list that does not fit one page, until two agree; what any showed counts."""
+_FIRST_RANKED = 50
+_ONE_BY_ONE = 8
+_IDS_A_QUERY = 100
 
 _CONNECT_TIMEOUT = 4.0
 _WORKERS = 8
@@ -153,28 +164,40 @@ def quoted(name: str) -> str:
     return f"`{name}`"
 
 
-def iter_experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator[Experiment]:
-    """Yield every experiment, newest first; with ``deleted`` those in the trash as well."""
-    from mlflow.entities import ViewType
-
-    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+def _paged(what: str, ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Yield what every page holds; ``ask`` takes a page token (None for the first page)."""
     token: str | None = None
     while True:
-        with asking("list the experiments"):
-            page = client.search_experiments(view_type=view, max_results=_PAGE, page_token=token)
+        with asking(what):
+            page = ask(token)
         yield from page
         token = page.token
         if not token:
             return
 
 
+def iter_experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator[Experiment]:
+    """Yield every experiment, newest first; with ``deleted`` those in the trash as well."""
+    from mlflow.entities import ViewType
+
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+    return _paged(
+        "list the experiments",
+        lambda token: client.search_experiments(
+            view_type=view, max_results=_PAGE, page_token=token
+        ),
+    )
+
+
 def select_experiments(
-    client: MlflowClient, selection: str | Iterable[str] | None, *, prefix: str
+    experiments: Iterable[Experiment], selection: str | Iterable[str] | None, *, prefix: str
 ) -> list[Experiment]:
-    """Return the active experiments that a caller means.
+    """Return the active experiments that a caller means. Pure.
 
     Parameters
     ----------
+    experiments
+        Those there are; what lies in the trash is left out.
     selection
         None: those whose name starts with ``prefix``; ``"all"``: all; else a name, an id, or an
         iterable of either.
@@ -184,12 +207,12 @@ def select_experiments(
     NotFoundError
         A name or id that no active experiment has.
     """
+    known = [experiment for experiment in experiments if experiment.lifecycle_stage == "active"]
     if selection is None:
-        return [e for e in iter_experiments(client) if e.name.startswith(prefix)]
+        return [e for e in known if e.name.startswith(prefix)]
     if selection == ALL_EXPERIMENTS:
-        return list(iter_experiments(client))
+        return known
     wanted = [selection] if isinstance(selection, str) else [str(item) for item in selection]
-    known = list(iter_experiments(client))
     by_name = {experiment.name: experiment for experiment in known}
     by_id = {experiment.experiment_id: experiment for experiment in known}
     chosen: dict[str, Experiment] = {}
@@ -230,53 +253,114 @@ def iter_runs(
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    if not experiment_ids:
-        return
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-    token: str | None = None
-    left = limit
-    while left is None or left > 0:
-        with asking("list the runs"):
-            try:
-                page = client.search_runs(
-                    list(experiment_ids),
-                    filter_string=filter_string,
-                    run_view_type=view,
-                    max_results=_PAGE if left is None else min(_PAGE, left),
-                    page_token=token,
-                )
-            except MlflowException as error:
-                if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
-                    message = f"MLflow refused the filter {filter_string!r}: {error.message}"
-                    raise FilterError(message) from error
-                raise
-        yield from page
-        if left is not None:
-            left -= len(page)
-        token = page.token
-        if not token:
-            return
+    rows = _PAGE if limit is None else min(_PAGE, limit)
+
+    def ask(token: str | None) -> Any:
+        try:
+            return client.search_runs(
+                list(experiment_ids),
+                filter_string=filter_string,
+                run_view_type=view,
+                max_results=rows,
+                page_token=token,
+            )
+        except MlflowException as error:
+            if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
+                message = f"MLflow refused the filter {filter_string!r}: {error.message}"
+                raise FilterError(message) from error
+            raise
+
+    if experiment_ids and rows:
+        yield from islice(_paged("list the runs", ask), limit)
+
+
+def runs_by_id(
+    client: MlflowClient, experiment_ids: Sequence[str], run_ids: Sequence[str]
+) -> dict[str, Run]:
+    """Return some runs by id, those in the trash included; ids that no run has are missing.
+
+    A few are asked for one by one, and come with their model inputs; many by searches of a hundred
+    ids each, which leave the inputs out.
+    """
+    wanted = list(dict.fromkeys(run_ids))
+    if len(wanted) <= _ONE_BY_ONE:
+        found = in_parallel(lambda run_id: run_or_none(client, run_id), wanted)
+    else:
+        chunks = [wanted[at : at + _IDS_A_QUERY] for at in range(0, len(wanted), _IDS_A_QUERY)]
+
+        def search(ids: Sequence[str]) -> list[Run]:
+            condition = f"attributes.run_id IN ({', '.join(map(repr, ids))})"
+            return list(iter_runs(client, experiment_ids, condition, deleted=True))
+
+        found = [run for runs in in_parallel(search, chunks) for run in runs]
+    return {run.info.run_id: run for run in found if run is not None}
+
+
+def read_logged_models(
+    client: MlflowClient, experiment_ids: Sequence[str], filter_string: str | None = None
+) -> list[LoggedModel]:
+    """Return the active LoggedModels of some experiments (those in the trash are not searchable).
+
+    MLflow pages by offset, so a model that is deleted between two pages takes another one's place
+    out of sight. They are read oldest first, so that new ones do not move the others, and where
+    that took more than one page a second time; what either reading showed counts.
+    """
+    if not experiment_ids:
+        return []
+    order = [{"field_name": "creation_timestamp", "ascending": True}]
+    pages = 0
+
+    def ask(token: str | None) -> Any:
+        nonlocal pages
+        pages += 1
+        return client.search_logged_models(
+            list(experiment_ids),
+            filter_string=filter_string,
+            max_results=_PAGE,
+            order_by=order,
+            page_token=token,
+        )
+
+    found: dict[str, LoggedModel] = {}
+    for _ in range(_READINGS):
+        pages = 0
+        before = len(found)
+        reading = {model.model_id: model for model in _paged("list the logged models", ask)}
+        whole = found.keys() <= reading.keys()
+        found.update(reading)
+        if pages == 1 or (before and whole and len(found) == before):
+            break
+    return list(found.values())
 
 
 def iter_logged_models(
     client: MlflowClient, experiment_ids: Sequence[str], filter_string: str | None = None
 ) -> Iterator[LoggedModel]:
-    """Yield the active LoggedModels of some experiments (those in the trash are not searchable)."""
-    if not experiment_ids:
-        return
-    token: str | None = None
-    while True:
-        with asking("list the logged models"):
-            page = client.search_logged_models(
-                list(experiment_ids),
-                filter_string=filter_string,
-                max_results=_PAGE,
-                page_token=token,
-            )
-        yield from page
-        token = page.token
-        if not token:
-            return
+    """Yield what `read_logged_models` returns."""
+    yield from read_logged_models(client, experiment_ids, filter_string)
+
+
+def iter_ranked_models(
+    client: MlflowClient, experiment_id: str, metric: str, *, ascending: bool
+) -> Iterator[LoggedModel]:
+    """Yield an experiment's active LoggedModels by their newest value of a metric.
+
+    The server's order (newest value by time, step and run id; infinite values and NaN, which it
+    keeps as 0, among the others; without any value last), a small page first.
+    """
+    rows = iter((_FIRST_RANKED, _PAGE))
+    order = [{"field_name": f"metrics.{metric}", "ascending": ascending}]
+    size = next(rows)
+
+    def ask(token: str | None) -> Any:
+        nonlocal size
+        size = size if token is None else next(rows, size)
+        return client.search_logged_models(
+            [experiment_id], max_results=size, order_by=order, page_token=token
+        )
+
+    return _paged("rank the logged models", ask)
 
 
 def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
@@ -284,14 +368,18 @@ def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
 
     ``run_id IN (...)`` breaks at about 100 ids over HTTP, so the whole registry is paged through.
     """
-    token: str | None = None
-    while True:
-        with asking("read the model registry"):
-            page = client.search_model_versions(max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    return _paged(
+        "read the model registry",
+        lambda token: client.search_model_versions(max_results=_PAGE, page_token=token),
+    )
+
+
+def iter_registered_models(client: MlflowClient) -> Iterator[RegisteredModel]:
+    """Yield every registered model, with its aliases."""
+    return _paged(
+        "read the model registry",
+        lambda token: client.search_registered_models(max_results=100, page_token=token),
+    )
 
 
 def logged_model(client: MlflowClient, model_id: str) -> LoggedModel | None:

@@ -1,60 +1,41 @@
-"""The model registry, read once and indexed by run, model id and source."""
+"""The model registry, read whole: which versions point at which models, runs and places."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
+from expmgr.catalog.versions import Version, VersionsBuilder
 from expmgr.errors import LocationError, NotFoundError
-from expmgr.tracking.queries import asking, ensure_reachable, iter_model_versions
+from expmgr.tracking.queries import (
+    asking,
+    ensure_reachable,
+    in_parallel,
+    iter_model_versions,
+    iter_registered_models,
+    run_or_none,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-__all__ = ["RegistryIndex", "read_registry"]
+    from expmgr.catalog.versions import Versions
+
+__all__ = ["read_versions"]
 
 _RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
 _MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#@]+)(?:/|$)")
-_VERSION_SOURCE = re.compile(r"^models:/")
+_VERSION_SOURCE = re.compile(r"^models:/+[^/?#@]+(?:/[0-9]+|@[^/?#]+)/?$")
+_MODELS = "models:/"
 _SEGMENTS = re.compile(r"[/?#&=]+")
 
 
-@dataclass(frozen=True)
-class RegistryIndex:
-    """Registered versions by what they point at. Pure once made.
-
-    Attributes
-    ----------
-    by_run, by_model
-        Descriptions such as ``churn v3 (champion)`` by run id and by LoggedModel id.
-    by_path
-        The same by blob path, for versions registered by URI.
-    """
-
-    by_run: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    by_model: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    by_path: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def versions_of(
-        self, run_id: str, model_ids: Iterable[str], blob_paths: Iterable[str] = ()
-    ) -> tuple[str, ...]:
-        """Return the versions that name this run, these models or anything in these paths."""
-        found = list(self.by_run.get(run_id, ()))
-        for model_id in model_ids:
-            found.extend(self.by_model.get(model_id, ()))
-        for path in blob_paths:
-            for source, versions in self.by_path.items():
-                if (source + "/").startswith(path + "/") or (path + "/").startswith(source + "/"):
-                    found.extend(versions)
-        return tuple(dict.fromkeys(found))
-
-
-def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> RegistryIndex:
+def read_versions(client: MlflowClient, blob_path: Callable[[str], str]) -> Versions:
     """Page through all versions of all registered models.
 
     Parameters
@@ -64,48 +45,72 @@ def read_registry(client: MlflowClient, blob_path: Callable[[str], str]) -> Regi
 
     Notes
     -----
-    ``search_model_versions`` leaves aliases out, so each registered model that has versions is
-    asked once. ``run_id`` and ``model_id`` may be missing or wrong, so the source counts too. A
-    copy's source is the version that it was copied from, which may be gone: the registry is asked
-    where the copy lies. A source that is no location of ours, or one that is not understood, still
+    ``search_model_versions`` leaves aliases out, so the registered models are asked, too. A version
+    that names its LoggedModel is of that model alone. ``run_id`` and ``model_id`` may be missing or
+    wrong, so the source counts as well, in every way in which it may be read: percent-encoding
+    undone or not; ``models:/m-x/3`` as the LoggedModel ``m-x`` and as version 3 of a registered
+    model of that name; ``runs:/<id>/name`` as what that run made and what it links to. A copy's
+    source is the version that it was copied from, which may be gone: the registry is asked where
+    the copy lies. A source that is no location of ours, or one that is not understood, still
     protects a run or model whose id stands in it.
     """
-    by_run: dict[str, list[str]] = defaultdict(list)
-    by_model: dict[str, list[str]] = defaultdict(list)
-    by_path: dict[str, list[str]] = defaultdict(list)
     # The client has no public name for its registry; asked first, since MLflow's own retries
     # against a closed port go on for four minutes.
     ensure_reachable(client._registry_uri or "")  # noqa: SLF001
-    versions = list(iter_model_versions(client))
-    aliases = _aliases(client, {version.name for version in versions})
-    for version in versions:
-        names = aliases.get((version.name, str(version.version)), ())
-        text = f"{version.name} v{version.version}" + (f" ({', '.join(names)})" if names else "")
-        if version.run_id:
-            by_run[version.run_id].append(text)
-        model_id = getattr(version, "model_id", None)
+    found = list(iter_model_versions(client))
+    aliases = _aliases(client, any_version=bool(found))
+    builder = VersionsBuilder()
+    linking: dict[str, list[Version]] = defaultdict(list)
+    for entry in found:
+        names = aliases.get((entry.name, str(entry.version)), ())
+        text = f"{entry.name} v{entry.version}" + (f" ({', '.join(names)})" if names else "")
+        version = Version(text, f"{entry.name}/{entry.version}")
+        model_id = getattr(entry, "model_id", None)
         if model_id:
-            by_model[model_id].append(text)
-        source = version.source or ""
-        if not model_id and _VERSION_SOURCE.match(source) and not _MODEL_SOURCE.match(source):
-            source = _copied_from(client, version)
-        if match := _RUNS_SOURCE.match(source):
-            by_run[match[1]].append(text)
-        elif match := _MODEL_SOURCE.match(source):
-            by_model[match[1]].append(text)
-        elif source:
-            try:
-                by_path[blob_path(source)].append(text)
-            except LocationError:
-                for segment in filter(None, _SEGMENTS.split(source)):
-                    by_run[segment].append(text)
-                    by_model[segment].append(text)
-    return RegistryIndex(
-        *(
-            {key: tuple(dict.fromkeys(texts)) for key, texts in index.items()}
-            for index in (by_run, by_model, by_path)
-        )
-    )
+            builder.model(model_id, version)
+        elif entry.run_id:
+            builder.run(entry.run_id, version)
+        for source in _sources(client, entry, known=bool(model_id)):
+            _note_source(builder, source, version, blob_path, linking)
+    runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(linking))
+    for run in runs:
+        outputs = getattr(run, "outputs", None)
+        for output in (outputs.model_outputs if outputs is not None else None) or ():
+            for version in linking[run.info.run_id if run is not None else ""]:
+                builder.model(output.model_id, version)
+    return builder.build()
+
+
+def _sources(client: MlflowClient, entry: ModelVersion, *, known: bool) -> tuple[str, ...]:
+    source = entry.source or ""
+    sources = [source]
+    is_version = _VERSION_SOURCE.match(source) or not _MODEL_SOURCE.match(source)
+    if not known and source.startswith(_MODELS) and is_version:
+        # A version of a registered model, whose name may begin with "m-": where does it lie?
+        sources.append(_copied_from(client, entry))
+    sources += [unquote(source) for source in sources]
+    return tuple(dict.fromkeys(filter(None, sources)))
+
+
+def _note_source(
+    builder: VersionsBuilder,
+    source: str,
+    version: Version,
+    blob_path: Callable[[str], str],
+    linking: dict[str, list[Version]],
+) -> None:
+    if match := _RUNS_SOURCE.match(source):
+        builder.run(match[1], version)
+        linking[match[1]].append(version)
+    elif match := _MODEL_SOURCE.match(source):
+        builder.model(match[1], version)
+    elif not source.startswith(_MODELS):
+        try:
+            builder.path(blob_path(source), version)
+        except LocationError:
+            for segment in filter(None, _SEGMENTS.split(source)):
+                builder.run(segment, version)
+                builder.model(segment, version)
 
 
 def _copied_from(client: MlflowClient, version: ModelVersion) -> str:
@@ -117,17 +122,9 @@ def _copied_from(client: MlflowClient, version: ModelVersion) -> str:
         return ""
 
 
-def _aliases(client: MlflowClient, names: Iterable[str]) -> dict[tuple[str, str], tuple[str, ...]]:
+def _aliases(client: MlflowClient, *, any_version: bool) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    token: str | None = None
-    wanted = set(names)
-    while wanted:
-        with asking("read the model registry"):
-            page = client.search_registered_models(max_results=100, page_token=token)
-        for model in page:
-            for alias, version in (model.aliases or {}).items():
-                found[model.name, str(version)].append(alias)
-        token = page.token
-        if not token:
-            break
-    return {key: tuple(sorted(aliases)) for key, aliases in found.items()}
+    for model in iter_registered_models(client) if any_version else ():
+        for alias, version in sorted((model.aliases or {}).items()):
+            found[model.name, str(version)].append(alias)
+    return found

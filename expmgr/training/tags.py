@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from expmgr.catalog.model import INITIAL_TAG
 from expmgr.tracking.journal import MODEL_TAG
-from expmgr.tracking.protection import INITIAL_TAG
 
 __all__ = [
     "BEST_ONLY_TAG",
@@ -13,6 +13,7 @@ __all__ = [
     "METRIC_TAG",
     "MODEL_TAG",
     "PARAMS_TAG",
+    "PLUGIN_TAG",
 ]
 
 METRIC_TAG = "expmgr.main_metric"
@@ -29,3 +30,6 @@ PARAMS_TAG = "expmgr.params"
 
 BEST_ONLY_TAG = "expmgr.best_only"
 """On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
+
+PLUGIN_TAG = "expmgr.plugin"
+"""On an experiment: whose it is; its name alone does not tell plugin ``x`` of ``x / y``."""

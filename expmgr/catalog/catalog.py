@@ -1,0 +1,97 @@
+"""Every model of some experiments with all that is known of it, joined once. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.protection import candidates, reasons_of
+from expmgr.catalog.quality import star_models
+from expmgr.catalog.reason import Reason, distinct
+from expmgr.catalog.states import MODEL_STATES, ModelState, model_state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from expmgr.catalog.model import Maker, Model
+    from expmgr.catalog.protection import Evidence
+    from expmgr.catalog.quality import Entry, Goal
+
+__all__ = ["Catalog"]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The models of some experiments.
+
+    Attributes
+    ----------
+    models
+        By id.
+    makers
+        Runs by id, those without a model among them.
+    evidence
+        What protects.
+    goals
+        By experiment id, the one that carries the star first.
+    proved
+        See `expmgr.catalog.protection.candidates`.
+    doubts
+        Of raw models, why they may not be one, by id.
+    """
+
+    models: Mapping[str, Model]
+    makers: Mapping[str, Maker]
+    evidence: Evidence
+    goals: Mapping[str, Sequence[Goal]] = field(default_factory=dict)
+    proved: Mapping[Entry, bool | None] = field(default_factory=dict)
+    doubts: Mapping[str, Reason] = field(default_factory=dict)
+
+    def states(self) -> dict[str, ModelState]:
+        """Return the state of each model."""
+        return {model_id: model_state(model) for model_id, model in self.models.items()}
+
+    def reasons(self) -> dict[str, tuple[Reason, ...]]:
+        """Return why each model must stay; of models that are not there, nothing."""
+        found: dict[str, tuple[Reason, ...]] = {}
+        for model_id, model in self.models.items():
+            if model_state(model) not in MODEL_STATES:
+                found[model_id] = ()
+                continue
+            reasons = reasons_of(model, self.makers.get(model.run_id), self.evidence)
+            doubt = self.doubts.get(model_id)
+            found[model_id] = reasons if doubt is None else distinct([*reasons, doubt])
+        return found
+
+    def qualities(self) -> dict[str, float]:
+        """Return the quality of each model by its experiment's first goal, where it has one."""
+        found: dict[str, float] = {}
+        for experiment_id, models in self._by_experiment().items():
+            for goal in self.goals.get(experiment_id, ())[:1]:
+                for candidate in candidates(models, self.makers, goal, self.proved):
+                    if candidate.quality is not None:
+                        found[candidate.id] = candidate.quality
+        return found
+
+    def _by_experiment(self) -> dict[str, list[Model]]:
+        found: dict[str, list[Model]] = defaultdict(list)
+        for model in self.models.values():
+            found[model.experiment_id].append(model)
+        return found
+
+    def stars(self) -> dict[str, float]:
+        """Return the models that are best by quality, with that quality."""
+        found: dict[str, float] = {}
+        for experiment_id, models in self._by_experiment().items():
+            for goal in self.goals.get(experiment_id, ())[:1]:
+                found |= star_models(candidates(models, self.makers, goal, self.proved), goal)
+        return found
+
+    def by_run(self) -> dict[str, list[Model]]:
+        """Return the models of each run."""
+        found: dict[str, list[Model]] = defaultdict(list)
+        for model in self.models.values():
+            if model.run_id:
+                found[model.run_id].append(model)
+        return found

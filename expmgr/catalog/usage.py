@@ -1,0 +1,181 @@
+"""Which run, model or other owner each blob of a listing belongs to. Pure; memory grows by folder.
+
+What MLflow keeps below an experiment's root: ``<id>/artifacts`` of runs, ``models/<id>/artifacts``
+of LoggedModels, ``traces/<id>/artifacts`` of traces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.files import is_report, outermost
+from expmgr.catalog.model import NOTHING, Size, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["JOURNAL_PREFIX", "ArtifactFolder", "RootUsage", "Scan", "attribute"]
+
+JOURNAL_PREFIX = "expmgr-journal"
+"""The folder in the container that holds the journal of what can take no tags."""
+
+_MARKER = "MLmodel"
+
+
+@dataclass
+class ArtifactFolder:
+    """What lies in one ``artifacts`` folder, by directory.
+
+    Attributes
+    ----------
+    directories
+        Path below the folder ("" for itself) to the size of the files directly in it.
+    marked
+        Directories that hold an ``MLmodel`` file.
+    only_reports
+        Whether all files are plots, tables and reports by their endings.
+    """
+
+    directories: dict[str, Size] = field(default_factory=dict)
+    marked: set[str] = field(default_factory=set)
+    only_reports: bool = True
+
+    def add(self, name: str, size: int) -> None:
+        """Count a file, by its name below the folder."""
+        directory, _, file = name.rpartition("/")
+        self.directories[directory] = self.directories.get(directory, NOTHING).plus(Size(1, size))
+        if file == _MARKER:
+            self.marked.add(directory)
+        self.only_reports = self.only_reports and is_report(file)
+
+    @property
+    def size(self) -> Size:
+        """Of everything in it."""
+        return self.below("")
+
+    def below(self, path: str) -> Size:
+        """Return the size of what lies below a path; "" is everything."""
+        total = NOTHING
+        for directory, size in self.directories.items():
+            if not path or directory == path or directory.startswith(f"{path}/"):
+                total = total.plus(size)
+        return total
+
+    def stored(self, path: str = "") -> Stored:
+        """Return what a model at a path has."""
+        return Stored(self.below(path), path in self.marked)
+
+    def models(self) -> tuple[str, ...]:
+        """Return the outermost directories that hold an ``MLmodel`` file, "" for the folder."""
+        return ("",) if "" in self.marked else outermost(self.marked)
+
+
+@dataclass
+class RootUsage:
+    """What lies below one experiment's root.
+
+    Attributes
+    ----------
+    folders
+        Artifacts of runs and LoggedModels, by blob path.
+    traces
+        Of traces.
+    unknown
+        Of what MLflow would not have put there.
+    """
+
+    folders: dict[str, ArtifactFolder] = field(default_factory=dict)
+    traces: Size = NOTHING
+    unknown: Size = NOTHING
+
+    @property
+    def size(self) -> Size:
+        """Of everything."""
+        total = self.traces.plus(self.unknown)
+        for folder in self.folders.values():
+            total = total.plus(folder.size)
+        return total
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What listings found.
+
+    Attributes
+    ----------
+    roots
+        By the blob path of an experiment's root, "" for the container itself.
+    journal
+        Of the journal's blobs.
+    unknown
+        Of what lies below no root.
+    began
+        Milliseconds since 1970 when the first listing began.
+    """
+
+    roots: Mapping[str, RootUsage] = field(default_factory=dict)
+    journal: Size = NOTHING
+    unknown: Size = NOTHING
+    began: int = 0
+
+    def folder(self, path: str) -> ArtifactFolder | None:
+        """Return what lies in an ``artifacts`` folder; None where it was not scanned."""
+        covered = False
+        for root, usage in self.roots.items():
+            if not root or path.startswith(f"{root}/"):
+                covered = True
+                found = usage.folders.get(path)
+                if found is not None:
+                    return found
+        return ArtifactFolder() if covered else None
+
+
+def attribute(
+    blobs: Iterable[tuple[str, int]], roots: Iterable[str]
+) -> tuple[dict[str, RootUsage], Size, Size]:
+    """Sort blobs, given as (name, bytes), by the root and folder that own them.
+
+    A root may lie within another one; the inner one owns what is in it.
+
+    Returns
+    -------
+    tuple
+        Usage by root; the size of the journal; and of what lies below no root.
+    """
+    found: dict[str, RootUsage] = {root: RootUsage() for root in roots}
+    journal = unknown = NOTHING
+    for name, size in blobs:
+        one = Size(1, size)
+        parts = name.split("/")
+        if parts[0] == JOURNAL_PREFIX:
+            journal = journal.plus(one)
+            continue
+        root, depth = _root_of(parts, found)
+        if root is None:
+            unknown = unknown.plus(one)
+            continue
+        usage = found[root]
+        below = parts[depth:]
+        if below[0] == "traces":
+            usage.traces = usage.traces.plus(one)
+            continue
+        at = 3 if below[0] == "models" else 2
+        if len(below) <= at or below[at - 1] != "artifacts":
+            usage.unknown = usage.unknown.plus(one)
+            continue
+        path = "/".join(parts[: depth + at])
+        usage.folders.setdefault(path, ArtifactFolder()).add("/".join(below[at:]), size)
+    return found, journal, unknown
+
+
+def _root_of(parts: list[str], roots: Mapping[str, object]) -> tuple[str | None, int]:
+    """Return the innermost root that a name lies in, and how many segments it has."""
+    found: str | None = "" if "" in roots else None
+    depth = 0
+    path = ""
+    for at, part in enumerate(parts[:-1], 1):
+        path = f"{path}/{part}" if path else part
+        if path in roots:
+            found, depth = path, at
+    return found, depth

@@ -1,0 +1,102 @@
+"""Registered versions by what they point at. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from expmgr.catalog.model import Model
+
+__all__ = ["Version", "Versions", "VersionsBuilder"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes
+    ----------
+    words
+        Such as ``churn v3 (champion)``.
+    subject
+        Such as ``churn/3``.
+    """
+
+    words: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What the registry points at.
+
+    Attributes
+    ----------
+    by_run
+        Versions that name a run and no model of it: all of its models.
+    by_model
+        By LoggedModel id.
+    by_path
+        By blob path, for versions registered by URI.
+    """
+
+    by_run: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    by_model: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    by_path: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    _paths: tuple[str, ...] = ()
+
+    def of(self, model: Model) -> tuple[Version, ...]:
+        """Return the versions that point at a model, at its run, or into or around its files."""
+        found = list(self.by_model.get(model.id, ()))
+        if model.run_id:
+            found += self.by_run.get(model.run_id, ())
+        if model.path is not None and self.by_path:
+            found += self.overlapping(model.path)
+        return tuple(dict.fromkeys(found))
+
+    def overlapping(self, path: str) -> list[Version]:
+        """Return the versions whose source is a path, lies within it or around it."""
+        segments = path.split("/")
+        found: list[Version] = []
+        for count in range(1, len(segments) + 1):
+            found += self.by_path.get("/".join(segments[:count]), ())
+        below = f"{path}/"
+        for source in self._paths[bisect_left(self._paths, below) :]:
+            if not source.startswith(below):
+                break
+            found += self.by_path[source]
+        return found
+
+
+class VersionsBuilder:
+    """Collects versions."""
+
+    def __init__(self) -> None:
+        self._by_run: dict[str, dict[Version, None]] = defaultdict(dict)
+        self._by_model: dict[str, dict[Version, None]] = defaultdict(dict)
+        self._by_path: dict[str, dict[Version, None]] = defaultdict(dict)
+
+    def run(self, run_id: str, version: Version) -> None:
+        """Note a version of whatever a run made."""
+        self._by_run[run_id][version] = None
+
+    def model(self, model_id: str, version: Version) -> None:
+        """Note a version of a LoggedModel."""
+        self._by_model[model_id][version] = None
+
+    def path(self, path: str, version: Version) -> None:
+        """Note a version of what lies at a blob path."""
+        self._by_path[path][version] = None
+
+    def build(self) -> Versions:
+        """Return what was collected."""
+        by_run, by_model, by_path = (
+            {key: tuple(versions) for key, versions in index.items()}
+            for index in (self._by_run, self._by_model, self._by_path)
+        )
+        return Versions(by_run, by_model, by_path, tuple(sorted(by_path)))

@@ -1,0 +1,219 @@
+"""Asks MLflow and Azure for what protects: registry, pins, active runs, and what is best.
+
+Each question that fails is a reason of its own, which protects everything it was asked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
+from expmgr.catalog.protection import Evidence, NamingRun, best_in, best_linking
+from expmgr.catalog.reason import Reason
+from expmgr.cleanup.contest import Contest, prove
+from expmgr.errors import ExpmgrError
+from expmgr.tracking.journal import now_ms
+from expmgr.tracking.models import input_model_ids, output_model_ids
+from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
+from expmgr.tracking.registry import read_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+    from expmgr.catalog.model import Maker, Model
+    from expmgr.catalog.quality import Entry, Goal, Rank
+    from expmgr.catalog.versions import Versions
+    from expmgr.cleanup.contest import Competitors, Looks
+    from expmgr.cleanup.locate import Finder
+
+__all__ = ["Questions", "Subject", "gather_evidence", "naming_runs", "read_naming"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What somebody wants to delete.
+
+    Attributes
+    ----------
+    models
+        Measured.
+    siblings
+        The other models of the same maker: what tells them apart depends on all.
+    maker
+        None for a model without a run.
+    """
+
+    models: tuple[Model, ...]
+    siblings: tuple[Model, ...] = ()
+    maker: Maker | None = None
+
+
+@dataclass
+class Questions:
+    """Asks several things at once and keeps what failed as reasons."""
+
+    unknown: list[Reason] = field(default_factory=list)
+
+    def ask(self, questions: Sequence[tuple[str, Callable[[], None]]]) -> None:
+        """Ask; the names complete "... could not be read"."""
+
+        def one(question: tuple[str, Callable[[], None]]) -> None:
+            what, function = question
+            try:
+                function()
+            except ExpmgrError as error:
+                words = f"{what} could not be read ({error})"
+                self.unknown.append(Reason("unknown", words, what))
+
+        in_parallel(one, questions)
+
+
+def gather_evidence(
+    client: MlflowClient,
+    looks: Looks,
+    finder: Finder,
+    experiments: Mapping[str, Experiment],
+    goals_of: Callable[[Experiment], tuple[Goal, ...]],
+    subjects: Sequence[Subject],
+) -> Evidence:
+    """Return what protects some models, by targeted questions that do not grow with the server.
+
+    Parameters
+    ----------
+    experiments
+        All there are, by id, those in the trash included.
+    goals_of
+        What "best" means in an experiment.
+    """
+    if not subjects:
+        return Evidence(at=now_ms())
+    models = {
+        model.id: model for subject in subjects for model in (*subject.siblings, *subject.models)
+    }
+    makers = {subject.maker.id: subject.maker for subject in subjects if subject.maker is not None}
+    own = {model.experiment_id for model in models.values()}
+    own |= {maker.experiment_id for maker in makers.values()}
+    logged = any(model.kind == "logged" for subject in subjects for model in subject.models)
+    goals = [
+        (experiment_id, goal)
+        for experiment_id, experiment in experiments.items()
+        # Another experiment's best run matters only where it can name one of these models.
+        if (experiment_id in own or logged) and experiment.lifecycle_stage == "active"
+        for goal in goals_of(experiment)
+    ]
+    looks.know(model for subject in subjects for model in subject.models)
+    models.update(
+        {model.id: looks.measured(model) for s in subjects for model in s.siblings}
+        if any(goal for experiment_id, goal in goals if experiment_id in own)
+        else {}
+    )
+    versions: list[Versions] = []
+    naming: list[NamingRun] = []
+    best: dict[str, list[Rank]] = defaultdict(list)
+    questions = Questions()
+
+    def ask_registry() -> None:
+        versions.append(read_versions(client, finder.blob_path))
+
+    def ask_naming() -> None:
+        naming.extend(read_naming(client, list(experiments)))
+
+    def ask_best(experiment_id: str, goal: Goal) -> None:
+        learned: dict[Entry, bool | None] = {}
+        contest = Contest(client, finder, looks, experiment_id, goal, list(experiments), learned)
+        found = contest.run()
+        if experiment_id in own:
+            found.models.update(models)
+            found.makers.update(makers)
+            prove(client, models.values(), [goal], learned)
+        ranks = best_in(experiment_id, list(found.models.values()), found.makers, goal, learned)
+        for model_id, rank in ranks.items():
+            best[model_id].append(rank)
+        if logged:
+            naming.extend(best_naming(client, found, ranks, goal))
+
+    questions.ask(
+        [
+            ("the model registry", ask_registry),
+            ("pinned, initial and active runs", ask_naming),
+            *(
+                (
+                    f"the best model of experiment {experiment_id}",
+                    lambda experiment_id=experiment_id, goal=goal: ask_best(experiment_id, goal),
+                )
+                for experiment_id, goal in goals
+            ),
+        ]
+    )
+    return Evidence(
+        versions=versions[0] if versions else None,
+        naming=tuple(naming),
+        best={model_id: tuple(ranks) for model_id, ranks in best.items()},
+        unknown=tuple(questions.unknown),
+        at=now_ms(),
+    )
+
+
+def best_naming(
+    client: MlflowClient, found: Competitors, ranks: Iterable[str], goal: Goal
+) -> tuple[NamingRun, ...]:
+    """Return what the best runs of an experiment name: the makers of its best models, and others.
+
+    Others are runs whose best claim is a model that somebody else made.
+    """
+    stored = {
+        model.id: model.stored is None or model.stored.size.files > 0
+        for model in found.models.values()
+    }
+    owners = {model.run_id for model in found.models.values() if stored[model.id] and model.run_id}
+    linking = best_linking(found.makers.values(), {**found.linked, **stored}, owners, goal)
+    makers = {found.models[model_id].run_id for model_id in ranks}
+    run_ids = sorted(filter(None, makers | {run.id for run in linking}))
+    return naming_runs(client, dict.fromkeys(run_ids, f"best (by {goal.metric})"))
+
+
+def read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
+    """Ask for every pinned, initial and active run of the experiments, and the models they name.
+
+    Three small searches by filter, then one ``get_run`` for each hit, since ``search_runs`` leaves
+    model inputs out. Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U".
+    """
+    asked: list[tuple[str, str, bool]] = [
+        (f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
+        (f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
+        ("attributes.status LIKE '%U%'", "active", False),
+    ]
+    whys: dict[str, list[str]] = defaultdict(list)
+
+    def search(question: tuple[str, str, bool]) -> list[tuple[str, str]]:
+        filter_string, why, deleted = question
+        return [
+            (run.info.run_id, why)
+            for run in iter_runs(client, experiment_ids, filter_string, deleted=deleted)
+            if (why != "pinned" or is_pin(run.data.tags.get(KEEP_TAG)))
+            and (why != "active" or run.info.status in ACTIVE_STATUSES)
+        ]
+
+    for found in in_parallel(search, asked):
+        for run_id, why in found:
+            whys[run_id].append(why)
+    return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
+
+
+def naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingRun, ...]:
+    """Ask for the models that some runs name, inputs included; a run that vanished names none."""
+    runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(whys))
+    return tuple(
+        NamingRun(
+            run.info.run_id,
+            whys[run.info.run_id],
+            frozenset(output_model_ids(run)) | frozenset(input_model_ids(run)),
+        )
+        for run in runs
+        if run is not None
+    )
