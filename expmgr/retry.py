@@ -28,6 +28,7 @@ __all__ = [
 _TRANSIENT_STATUSES = frozenset({408, 429})
 _SUCCESS = range(200, 300)
 _SERVER_ERRORS = range(500, 600)
+_LONGEST = 86_400.0  # seconds; more than a clock can wait for in one piece is no request to wait
 
 
 class RetryParams(BaseModel):
@@ -123,7 +124,8 @@ def is_transient_error(error: BaseException) -> bool:
 def retry_after(error: BaseException | None) -> float:
     """Return the seconds that the server asked to wait, 0 where it asked for none.
 
-    Both forms of the header are read: seconds, and an HTTP date.
+    Both forms of the header are read: seconds, and an HTTP date. One that cannot be read asks for
+    nothing.
     """
     response = getattr(error, "response", None)
     headers = getattr(response, "headers", None)
@@ -135,12 +137,12 @@ def retry_after(error: BaseException | None) -> float:
     except ValueError:
         try:
             at = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return 0.0
         if at.tzinfo is None:
             at = at.replace(tzinfo=timezone.utc)
         seconds = (at - datetime.now(timezone.utc)).total_seconds()
-    return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+    return min(seconds, _LONGEST) if math.isfinite(seconds) and seconds > 0 else 0.0
 
 
 def retrying(

@@ -237,7 +237,7 @@ class MemoryService(BaseAdapter):
             names = sorted(n for n in self.blobs if n.startswith(prefix) and n >= marker)
         shown, rest = names[:size], names[size:]
         blobs = "".join(self._entry(name) for name in shown)
-        return listing_answer(blobs, rest[0] if rest else "")
+        return listing_answer(blobs, rest[0] if rest else "", prefix=prefix)
 
     def _entry(self, name):
         metadata = ""
@@ -255,13 +255,30 @@ def blob_entry(name, size=10, *, etag="0x1", extra="", properties="") -> str:
     )
 
 
-def listing_answer(blobs: str, marker: str = "") -> requests.Response:
+def listing_answer(
+    blobs: str, marker: str = "", *, prefix="1/run1/artifacts/", container="models", account=None
+) -> requests.Response:
+    """A listing as the service writes it: it repeats what it was asked."""
     body = (
         '<?xml version="1.0" encoding="utf-8"?><EnumerationResults '
-        'ServiceEndpoint="https://account.blob.core.windows.net/" ContainerName="models">'
+        f'ServiceEndpoint="https://{account or "account"}.blob.core.windows.net/" '
+        f'ContainerName="{container}"><Prefix>{escape(prefix)}</Prefix>'
         f"<Blobs>{blobs}</Blobs><NextMarker>{escape(marker)}</NextMarker></EnumerationResults>"
     ).encode()
     return answer(200, body, {"Content-Type": "application/xml"})
+
+
+def listing_for(seen: Seen, blobs: str, marker: str = "") -> requests.Response:
+    """The listing that would answer this request."""
+    parts = urlsplit(seen.url)
+    segments = parts.path.strip("/").split("/")
+    return listing_answer(
+        blobs,
+        marker,
+        prefix=parse_qs(parts.query).get("prefix", [""])[0],
+        container=segments[-1],
+        account=segments[0] if len(segments) > 1 else None,
+    )
 
 
 def escape(text: str) -> str:

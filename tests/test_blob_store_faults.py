@@ -170,16 +170,17 @@ def examples(number):
     marked=st.booleans(),
     stubs=st.booleans(),
     cancel_after=st.none() | st.integers(0, 6),
+    planned=st.booleans(),
 )
 def test_whatever_fails_nothing_else_goes_and_nothing_is_said_that_is_not_so(
-    names, script, attempts, page, marked, stubs, cancel_after
+    names, script, attempts, page, marked, stubs, cancel_after, planned
 ):
     own = [f"{PLACE.prefix}{name}" for name in names]
     if marked:
         own.append(PLACE.marker)
     folders = {f"{PLACE.prefix}a", f"{PLACE.prefix}a/b"} if stubs else set()
     service = MemoryService([*own, *folders, *OUTSIDE], page=page, directories=folders)
-    schedule = list(script)
+    schedule = []
     lock = threading.Lock()
     sent = []
 
@@ -199,9 +200,12 @@ def test_whatever_fails_nothing_else_goes_and_nothing_is_said_that_is_not_so(
             cancel.set()
 
     with closing_store(Wire(service, fault), CREDENTIALS, config(attempts), workers=3) as store:
+        plan = store.measure(place)
+        bounds = {"etags": plan.etags, "sizes": plan.sizes} if planned else {}
+        schedule[:] = script
         error = None
         try:
-            done = store.delete([place], cancel=cancel, on_progress=on_progress)
+            done = store.delete([place], cancel=cancel, on_progress=on_progress, **bounds)
         except DeletionError as caught:
             error = caught
         remaining = below(service)
@@ -279,7 +283,8 @@ def test_without_faults_the_requests_are_exact():
     wire = Wire(MemoryService(names))
     with closing_store(wire, CREDENTIALS, config(3)) as store:
         assert store.delete([PLACE]).files == 12_000
-    assert wire.counts == {"list": 3, "batch": 47}  # pages of 5,000, batches of 256
+    # Pages of 5,000, batches of 256, and one page that shows that nothing is left.
+    assert wire.counts == {"list": 4, "batch": 47}
 
 
 def test_batches_go_out_while_the_listing_goes_on():
@@ -311,7 +316,7 @@ def test_cancelled_between_two_pages_is_cancelled_even_if_all_that_was_seen_is_g
         if "marker=" in seen.url:
             assert batch_done.wait(30)
             cancel.set()
-            return listing_answer("", marker=names[256])  # Azure may answer with an empty page
+            return listing_answer("", marker=names[257])  # Azure may answer with an empty page
         return None
 
     with closing_store(Wire(service, fault), CREDENTIALS, config(1)) as store:

@@ -317,13 +317,13 @@ def test_restoring_passes_the_guard():
 
 def test_directories_of_a_hierarchical_account_and_names_outside_xml_are_understood():
     listing = blob_entry(
-        f"{PLACE.prefix}dir", 0, properties="<ResourceType>directory</ResourceType>"
+        f"{PLACE.prefix}Dir", 0, properties="<ResourceType>directory</ResourceType>"
     ) + blob_entry("NAME").replace("<Name>NAME", f'<Name Encoded="true">{PLACE.prefix}a%EF%BF%BFb')
     account = Account(listing=listing)
     with closing_store(account.wire, access(), QUICK) as store:
         found = list(store.list(PLACE.prefix))
     assert [(blob.name, blob.is_directory) for blob in found] == [
-        (f"{PLACE.prefix}dir", True),
+        (f"{PLACE.prefix}Dir", True),
         (f"{PLACE.prefix}a\uffffb", False),
     ]
 
@@ -331,8 +331,10 @@ def test_directories_of_a_hierarchical_account_and_names_outside_xml_are_underst
 def test_a_soft_deleting_account_is_not_said_to_have_freed_anything():
     def answer_as_soft_delete_does(seen, forward):
         if seen.kind == "list":
-            return listing_answer(blob_entry(f"{PLACE.prefix}a"))
+            return listing_answer("" if deleted else blob_entry(f"{PLACE.prefix}a"))
+        deleted.append(seen)
         return answer(202, headers={"x-ms-delete-type-permanent": "false"})
 
+    deleted = []
     with closing_store(Wire(fault=answer_as_soft_delete_does), access(), QUICK) as store:
         assert store.delete([PLACE]).permanent is False

@@ -155,6 +155,7 @@ class Deleter:
             plan.journal_id,
             record.locations,
             etags=etags,
+            sizes={n: b for planned in plan.locations for n, b in planned.sizes.items()},
             not_after=not_after,
             total_files=plan.files,
             total_bytes=plan.bytes,

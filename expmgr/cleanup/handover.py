@@ -40,6 +40,7 @@ class CurrentDeletion:
     owner_id: str
     locations: tuple[Location, ...]
     etags: Mapping[str, str] | None = None
+    sizes: Mapping[str, int] | None = None
     not_after: datetime | None = None
     total_files: int | None = None
     total_bytes: int | None = None

@@ -22,6 +22,7 @@ from expmgr.storage.location import (
     run_artifacts_location,
     run_model_location,
 )
+from expmgr.storage.uri_readings import readings_of
 from expmgr.tracking.journal import deletion_was_begun, read_records
 from expmgr.tracking.models import input_model_ids, model_of
 
@@ -81,21 +82,17 @@ def experiment_roots(
     """Return the blob paths of the experiments' roots, as far as they lie in our store.
 
     ``create_experiment`` accepts a location inside another run's artifacts; no deletion may cover
-    one. Runs and models lie under their experiment's root, so these roots stand for them. Give it
-    all experiments, the trash included.
+    one. Runs and models lie under their experiment's root, so these roots stand for them. A root
+    that cannot be parsed stands for every path that it may mean. Give it all experiments, the
+    trash included.
     """
-    roots = set()
-    for experiment in experiments:
-        try:
-            roots.add(
-                parse_artifact_uri(
-                    experiment.artifact_location,
-                    store,
-                    artifacts_destination=artifacts_destination,
-                )
-            )
-        except LocationError:
-            continue  # another store: it cannot lie within our locations
+    roots = {
+        path
+        for experiment in experiments
+        for path in readings_of(
+            experiment.artifact_location, store, artifacts_destination=artifacts_destination
+        )
+    }
     return tuple(sorted(roots))
 
 

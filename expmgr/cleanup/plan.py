@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     import pandas as pd
+    from typing_extensions import Self
 
     from expmgr.catalog.model import Model
     from expmgr.catalog.reason import Reason
+    from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
 
 __all__ = ["DeletionPlan", "PlannedLocation", "RunPlan"]
@@ -34,6 +36,8 @@ class PlannedLocation:
         What lies there.
     etags
         Blob name to ETag, by which a file that came or changed later is recognised and left.
+    sizes
+        Blob name to bytes.
     model
         The model whose files these are.
     """
@@ -42,7 +46,13 @@ class PlannedLocation:
     files: int
     bytes: int
     etags: Mapping[str, str] = field(repr=False, compare=False)
+    sizes: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
     model: Model | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, location: Location, listing: Listing, model: Model | None = None) -> Self:
+        """Return a location with what a listing of it showed."""
+        return cls(location, listing.files, listing.bytes, listing.etags, listing.sizes, model)
 
 
 @dataclass(frozen=True)

@@ -375,9 +375,7 @@ class Planner:
             owners = ((plan.journal_id, tags), (one.model.id, one.model.tags))
             journal = journal_of(one.location.path, now_ms(), *owners)
             model = replace(one.model, stored=stored, journal=journal)
-            located.append(
-                PlannedLocation(one.location, listing.files, listing.bytes, listing.etags, model)
-            )
+            located.append(PlannedLocation.of(one.location, listing, model))
         models = tuple(planned.model for planned in located if planned.model is not None)
         plan = replace(
             plan,

@@ -43,6 +43,7 @@ def delete_resolved(blob_store: BlobStore, current: CurrentDeletion) -> bool:
     done = blob_store.delete(
         current.locations,
         etags=current.etags,
+        sizes=current.sizes,
         not_after=current.not_after,
         on_progress=current.on_progress,
         cancel=current.cancel,

@@ -84,7 +84,7 @@ def _resume(
             plan,
             model="interrupted",
             locations=tuple(
-                PlannedLocation(location, listing.files, listing.bytes, listing.etags)
+                PlannedLocation.of(location, listing)
                 for location, listing in zip(record.locations, listings, strict=True)
             ),
             model_ids=tuple(

@@ -18,9 +18,10 @@ from expmgr.storage.store import parse_host
 if TYPE_CHECKING:
     from expmgr.storage.store import Store
 
-__all__ = ["parse_artifact_uri"]
+__all__ = ["PROXY_ROOT", "parse_artifact_uri"]
 
-_PROXY_ROOT = "/api/2.0/mlflow-artifacts/artifacts"
+PROXY_ROOT = "/api/2.0/mlflow-artifacts/artifacts"
+"""Where a tracking server serves artifacts (``MlflowArtifactsRepository.resolve_uri``)."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _SERVICES = {"wasbs": {"blob"}, "abfss": {"dfs", "blob"}}
@@ -59,8 +60,8 @@ def parse_artifact_uri(uri: str, store: Store, *, artifacts_destination: str | N
     if parts.scheme in {"wasbs", "abfss"}:
         return _hadoop_path(parts, uri, store)
     if parts.scheme in {"https", "http"}:
-        if artifacts_destination is not None and f"{_PROXY_ROOT}/" in parts.path:
-            path = parts.path.partition(f"{_PROXY_ROOT}/")[2]
+        if artifacts_destination is not None and f"{PROXY_ROOT}/" in parts.path:
+            path = parts.path.partition(f"{PROXY_ROOT}/")[2]
             return _proxied_path(path, uri, store, artifacts_destination)
         return _url_path(parts, uri, store)
     kind = f"{parts.scheme}:" if parts.scheme else "a path without a scheme"
@@ -161,7 +162,7 @@ def _proxied_path(path: str, uri: str, store: Store, artifacts_destination: str 
         )
     if artifacts_destination.startswith("mlflow-artifacts:"):
         raise LocationError("artifacts_destination cannot itself be an mlflow-artifacts: URI")
-    below = path.removeprefix(f"{_PROXY_ROOT}/").removeprefix("/")
+    below = path.removeprefix(f"{PROXY_ROOT}/").removeprefix("/")
     blob_path = _path(f"/{below}", uri, quoted=True)
     root = artifacts_destination.rstrip("/")
     if _is_container_root(root):

@@ -1,38 +1,58 @@
 """One delete request: a batch of blobs, or a single one where batches are not served.
 
 https://learn.microsoft.com/rest/api/storageservices/blob-batch
+
+What an answer says is not proof: a later listing is. It only tells what to do next, and why.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Literal
 
+from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import error_code, part_error, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from azure.core.exceptions import AzureError
     from azure.storage.blob import ContainerClient
 
     from expmgr.storage.listing import Blob
 
-__all__ = ["BATCH_SIZE", "Answer", "BatchSupport", "Fate", "delete_batch", "delete_single"]
+__all__ = [
+    "BATCH_SIZE",
+    "Answer",
+    "BatchSupport",
+    "Condition",
+    "Fate",
+    "delete_batch",
+    "delete_single",
+]
 
 BATCH_SIZE = 256  # the service's limit; the SDK does not check it
 
-Fate = Literal["deleted", "gone", "changed", "failed", "unclear"]
+Fate = Literal["deleted", "gone", "unmet", "failed", "unclear"]
+Condition = Literal["none", "etag", "time"]
+"""Delete only a blob that still has the entity tag (``If-Match``), or was not written after the
+``Last-Modified`` (``If-Unmodified-Since``), that the listing showed. Directories change with what
+is in them and are asked for without."""
 
 _ACCEPTED = range(200, 300)
 _NOT_FOUND = 404
 _TIMED_OUT = 408
-_CHANGED = 412
+_UNMET = 412
+_UNMET_CODES = frozenset({"", "ConditionNotMet", "TargetConditionNotMet"})
+_SERVER_ERRORS = range(500, 600)
 _REFUSED = range(400, 500)  # before anything was done
 # A host that does not serve batches answers the request as a whole with one of these.
 _NOT_SERVED = frozenset({400, 404, 405, 411, 415, 501})
 _PERMANENT_HEADER = "x-ms-delete-type-permanent"
+_ID_HEADER = "x-ms-client-request-id"
+_CONTENT_ID = re.compile(rb"^Content-ID:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 
 
 class BatchSupport:
@@ -62,9 +82,9 @@ class Answer:
     blobs
         What was asked for.
     fates
-        One a blob: ``deleted``; ``gone`` (was not there any more); ``changed`` (left, because it
-        is not the blob that the plan saw); ``failed``; ``unclear`` (no answer arrived, so it may
-        be there or not).
+        One a blob: ``deleted``; ``gone`` (was not there any more); ``unmet`` (the condition was
+        not met: it changed, or it is gone, see `delete_batch`); ``failed``; ``unclear`` (no
+        answer that can be understood, so it may be there or not).
     errors
         For failed and unclear blobs: index to error.
     permanent
@@ -72,7 +92,8 @@ class Answer:
     served
         False where the endpoint did not serve the batch: single deletes are to do it.
     lasting
-        False where that may be a passing fault.
+        True where the endpoint never will, False where that was a passing fault, None where single
+        deletes that work are to tell.
     """
 
     blobs: Sequence[Blob]
@@ -80,11 +101,15 @@ class Answer:
     errors: dict[int, Exception] = field(default_factory=dict)
     permanent: bool | None = None
     served: bool = True
-    lasting: bool = True
+    lasting: bool | None = True
 
 
 def delete_batch(
-    container: ContainerClient, blobs: Sequence[Blob], *, conditional: bool, patient: bool
+    container: ContainerClient,
+    blobs: Sequence[Blob],
+    *,
+    conditions: Sequence[Condition],
+    patient: bool,
 ) -> Answer:
     """Delete up to 256 blobs, with their snapshots, in one request.
 
@@ -94,39 +119,69 @@ def delete_batch(
         Client of the container.
     blobs
         What to delete.
-    conditional
-        Delete a blob only while it still has the entity tag that the listing showed.
+    conditions
+        One a blob.
     patient
-        Take a server error for the whole batch as passing; otherwise as not served.
-    """
-    from azure.core.exceptions import AzureError
+        Take a server error for the whole batch, and an answer that cannot be understood, as
+        passing; otherwise as a batch that is not served.
 
-    targets: list[Any] = [_target(blob, conditional=conditional) for blob in blobs]
+    Notes
+    -----
+    To ``If-Match`` on a blob that is not there Azurite answers 412, not 404; what Azure answers
+    has not been seen. On accounts with versions 412 has been reported for ``If-Match`` on a blob
+    that did not change. So ``unmet`` alone says neither "changed" nor "gone".
+    """
+    from azure.core.exceptions import AzureError, DecodeError
+
+    targets = [_target(blob, condition) for blob, condition in zip(blobs, conditions, strict=True)]
     snapshots = None if all(blob.is_directory for blob in blobs) else "include"
+    bodies: list[bytes] = []
     try:
-        parts = list(
-            container.delete_blobs(*targets, delete_snapshots=snapshots, raise_on_any_failure=False)
-        )
+        with readable("the answer to a batch"):
+            parts = list(
+                container.delete_blobs(
+                    *targets,
+                    delete_snapshots=snapshots,
+                    raise_on_any_failure=False,
+                    raw_response_hook=lambda response: bodies.append(response.http_response.body()),
+                )
+            )
+            if len(parts) == 1 < len(blobs) and parts[0].status_code in _NOT_SERVED:
+                return Answer(blobs, served=False)  # refused as a whole, in one part
+            why = _why_not_ours(parts, bodies[-1], len(blobs))
+            if why:
+                raise DecodeError(f"the answer is not this batch's: {why}")
+            return _read_parts(blobs, conditions, parts)
     except AzureError as error:
-        status = status_of(error)
-        if status in _NOT_SERVED and error_code(error) != "ContainerNotFound":
-            return Answer(blobs, served=False)
-        if not patient and status is not None and status >= 500:  # noqa: PLR2004 - server errors
-            return Answer(blobs, served=False, lasting=False)
-        fate = _fate(error, conditional=False)
-        # "Not found" for the batch as a whole is not about its blobs.
-        fate = "failed" if fate == "gone" else fate
-        return Answer(blobs, [fate] * len(blobs), dict.fromkeys(range(len(blobs)), error))
-    except (ValueError, IndexError, HTTPException):  # an answer that is not a batch answer
-        return Answer(blobs, served=False, lasting=False)
-    if len(parts) != len(blobs):  # the whole batch was refused, in one part
+        return _whole(blobs, error, patient=patient)
+
+
+def _whole(blobs: Sequence[Blob], error: AzureError, *, patient: bool) -> Answer:
+    """Return what became of a batch that has one answer for all its blobs."""
+    from azure.core.exceptions import DecodeError
+
+    status = status_of(error)
+    if status in _NOT_SERVED and error_code(error) != "ContainerNotFound":
         return Answer(blobs, served=False)
+    if status in _SERVER_ERRORS and not patient:
+        return Answer(blobs, served=False, lasting=None)
+    if status is None and isinstance(error, DecodeError) and not patient:
+        return Answer(blobs, served=False, lasting=False)
+    fate = _fate(error, "none")
+    # "Not found" for the batch as a whole is not about its blobs.
+    fate = "failed" if fate == "gone" else fate
+    return Answer(blobs, [fate] * len(blobs), dict.fromkeys(range(len(blobs)), error))
+
+
+def _read_parts(
+    blobs: Sequence[Blob], conditions: Sequence[Condition], parts: Sequence[Any]
+) -> Answer:
     fates: list[Fate] = []
     errors: dict[int, Exception] = {}
     flags = set()
     for index, (blob, part) in enumerate(zip(blobs, parts, strict=True)):
         failure = None if part.status_code in _ACCEPTED else part_error(part, blob.name)
-        fate = _fate(failure, conditional=conditional)
+        fate = _fate(failure, conditions[index])
         fates.append(fate)
         if failure is None:
             flags.add(part.headers.get(_PERMANENT_HEADER))
@@ -135,7 +190,7 @@ def delete_batch(
     return Answer(blobs, fates, errors, _permanent(flags))
 
 
-def delete_single(container: ContainerClient, blob: Blob, *, conditional: bool) -> Answer:
+def delete_single(container: ContainerClient, blob: Blob, *, condition: Condition) -> Answer:
     """Delete one blob with its snapshots. A directory has none, and is not asked for them."""
     from azure.core import MatchConditions
     from azure.core.exceptions import AzureError
@@ -146,36 +201,63 @@ def delete_single(container: ContainerClient, blob: Blob, *, conditional: bool) 
         flags.add(response.http_response.headers.get(_PERMANENT_HEADER))
 
     snapshots = None if blob.is_directory else "include"
-    condition: dict[str, Any] = {}
-    if conditional and not blob.is_directory:
-        condition = {"etag": f'"{blob.etag}"', "match_condition": MatchConditions.IfNotModified}
+    options = _options(blob, condition)
+    if "etag" in options:
+        options["match_condition"] = MatchConditions.IfNotModified
     try:
-        container.delete_blob(
-            blob.name, delete_snapshots=snapshots, raw_response_hook=keep, **condition
-        )
+        with readable(f"the answer about {blob.name!r}"):
+            container.delete_blob(
+                blob.name, delete_snapshots=snapshots, raw_response_hook=keep, **options
+            )
     except AzureError as error:
-        fate = _fate(error, conditional=conditional)
+        fate = _fate(error, condition)
         errors: dict[int, Exception] = {0: error} if fate in {"failed", "unclear"} else {}
         return Answer([blob], [fate], errors)
     return Answer([blob], ["deleted"], permanent=_permanent(flags))
 
 
-def _target(blob: Blob, *, conditional: bool) -> Any:
-    """Return what the SDK's ``delete_blobs`` takes: a raw name, or a name with its entity tag."""
-    if not conditional or blob.is_directory:
-        return blob.name
-    return {"name": blob.name, "etag": f'"{blob.etag}"'}
+def _why_not_ours(parts: Sequence[Any], body: bytes, asked: int) -> str:
+    """Return why an answer does not belong to the batch that was sent, "" where it may.
+
+    Parts carry the ``Content-ID`` of their request, counted from 0, and where the service repeats
+    it, the request's own id.
+    """
+    if len(parts) != asked:
+        return f"{len(parts)} parts for {asked} blobs"
+    ids = [int(number) for number in _CONTENT_ID.findall(body)]
+    if len(ids) == len(parts) and ids != list(range(asked)):
+        return "its parts are in another order"
+    for part in parts:
+        theirs = part.headers.get(_ID_HEADER)
+        ours = getattr(part.request, "headers", {}).get(_ID_HEADER)
+        if theirs and ours and theirs != ours:
+            return "a part has the id of another request"
+    return ""
 
 
-def _fate(error: Exception | None, *, conditional: bool) -> Fate:
+def _target(blob: Blob, condition: Condition) -> Any:
+    """Return what the SDK's ``delete_blobs`` takes: a raw name, or a name with its condition."""
+    options = _options(blob, condition)
+    return {"name": blob.name, **options} if options else blob.name
+
+
+def _options(blob: Blob, condition: Condition) -> dict[str, Any]:
+    if condition == "none" or blob.is_directory:
+        return {}
+    if condition == "time":
+        return {"if_unmodified_since": blob.last_modified}
+    return {"etag": f'"{blob.etag}"'}
+
+
+def _fate(error: Exception | None, condition: Condition) -> Fate:
     if error is None:
         return "deleted"
     code = error_code(error)
     status = status_of(error)
     if status == _NOT_FOUND and code != "ContainerNotFound":
         return "gone"
-    if status == _CHANGED and conditional and code in {"ConditionNotMet", ""}:
-        return "changed"
+    if status == _UNMET and condition != "none" and code in _UNMET_CODES:
+        return "unmet"
     refused = status in _REFUSED and status != _TIMED_OUT
     return "failed" if refused else "unclear"
 

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
 from expmgr.storage.deletion_attempts import run_attempts
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
+from expmgr.storage.listing_check import Advance
 from expmgr.storage.location import Location, Store, check_location
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
@@ -145,24 +147,11 @@ class BlobStore:
         StorageError
             Where they could not be listed, after the retries that ``retry.list_blobs`` allows.
         """
-        from azure.core.exceptions import AzureError
-        from azure.storage.blob import BlobPrefix
-
-        def read() -> frozenset[str]:
-            found = self.container_client().walk_blobs(prefix or None, results_per_page=PAGE_SIZE)
-            return frozenset(
-                item.name[len(prefix) :].rstrip("/")
-                for item in found
-                if isinstance(item, BlobPrefix)
-            )
-
-        try:
-            return retrying(self.retry.list_blobs, is_retryable=self._is_transient)(read)
-        except AzureError as error:
-            raise StorageError(
-                f"listing the folders of {prefix or 'everything'!r} in {self.store} failed: "
-                f"{because(error)}"
-            ) from error
+        return frozenset(
+            folder[len(prefix) :].rstrip("/")
+            for page in self._pages(prefix, delimiter="/")
+            for folder in page.folders
+        )
 
     def read_text(self, name: str, *, limit: int = 1_000_000) -> str:
         """Return the beginning of a small text blob, up to ``limit`` bytes: one request.
@@ -192,38 +181,53 @@ class BlobStore:
         files = 0
         size = 0
         etags: dict[str, str] = {}
+        sizes: dict[str, int] = {}
         listed_at: datetime | None = None
         for page in self._pages(location.prefix, cancel=cancel):
             listed_at = page.date if listed_at is None else listed_at
             for blob in page.blobs:
                 etags[blob.name] = blob.etag
                 if not blob.is_directory:
+                    sizes[blob.name] = blob.bytes
                     files += 1
                     size += blob.bytes
         return Listing(
-            files, size, MappingProxyType(etags), listed_at or datetime.now(timezone.utc)
+            files,
+            size,
+            MappingProxyType(etags),
+            listed_at or datetime.now(timezone.utc),
+            MappingProxyType(sizes),
         )
 
     def _pages(
-        self, prefix: str, *, size: int = PAGE_SIZE, cancel: threading.Event | None = None
+        self,
+        prefix: str,
+        *,
+        size: int = PAGE_SIZE,
+        cancel: threading.Event | None = None,
+        delimiter: str = "",
     ) -> Iterator[Page]:
         from azure.core.exceptions import AzureError
 
         if prefix and not prefix.endswith("/"):
             raise ValueError(f"prefix {prefix!r} must end with a slash")
         container = self.container_client()
-        token = None
+        advance = Advance(prefix)
+        ask = partial(
+            read_page, container, prefix, account=self.store.account, size=size, delimiter=delimiter
+        )
+        token: str | None = None
         while True:
             if cancel is not None and cancel.is_set():  # part of a listing must not pass for all
                 raise StorageError(f"the listing of {prefix or 'everything'!r} was cancelled")
             retry = retrying(self.retry.list_blobs, cancel=cancel, is_retryable=self._is_transient)
             try:
-                page = retry(read_page, container, prefix, token, size=size)
+                page = retry(ask, token)
             except AzureError as error:
                 raise StorageError(
                     f"listing {prefix or 'everything'!r} in {self.store} failed: {because(error)}"
                 ) from error
-            yield page
+            yield advance.check(page)
             token = page.token
             if token is None:
                 return
@@ -235,6 +239,7 @@ class BlobStore:
         locations: Sequence[Location],
         *,
         etags: Mapping[str, str] | None = None,
+        sizes: Mapping[str, int] | None = None,
         not_after: datetime | None = None,
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
@@ -244,10 +249,17 @@ class BlobStore:
     ) -> StorageDeletion:
         """Delete everything below some locations, and nothing else.
 
-        An attempt lists what is there and deletes it in batches while the listing goes on. Where
+        The first attempt of a planned deletion deletes the plan's names under their entity tags;
+        any other lists what is there and deletes it in batches while the listing goes on. Where
         something passing went wrong, the rest of the attempt is done, and the next one lists
-        again; so attempts converge, and doing it twice is harmless. Snapshots go with their blob.
+        again; so attempts converge, and doing it twice is harmless. The end, and what is named as
+        left, is what one more listing shows, whatever was answered. Snapshots go with their blob.
         On a hierarchical account the location's own empty directory stays: it is not below it.
+
+        To ``If-Match`` Azurite answers the same for a changed and a missing blob (412), and what
+        Azure answers has not been seen, so that listing alone tells which it was. Where it shows
+        the very tag that was asked for, the next attempt asks for the time in its place
+        (``If-Unmodified-Since``).
 
         Parameters
         ----------
@@ -256,6 +268,9 @@ class BlobStore:
         etags
             What a plan saw: name to entity tag. Other blobs, and blobs that changed since (even
             while this runs), are left and returned as ``kept``.
+        sizes
+            What the same plan saw: name to bytes, directory stubs left out. With it nothing is
+            listed before the first attempt.
         not_after
             Blobs modified later are left and returned as ``kept``.
         on_progress
@@ -263,7 +278,8 @@ class BlobStore:
         cancel
             When set, no further request is begun.
         params
-            In place of ``retry.delete_model``.
+            In place of ``retry.delete_model``. Its deadline bounds an attempt, too: no request
+            begins after it.
         total_files, total_bytes
             What the plan holds, handed on to ``on_progress``.
 
@@ -284,6 +300,7 @@ class BlobStore:
         for location in locations:
             check_location(location, store=self.store)
         begun = time.monotonic()
+        params = params or self.retry.delete_model
         deletion = Deletion(
             self.container_client(),
             self._executor(),
@@ -292,6 +309,8 @@ class BlobStore:
             support=self._support,
             in_flight=2 * self.workers,
             is_transient=self._is_transient,
+            deadline=begun + params.deadline,
+            planned=_planned(etags, sizes, not_after),
             on_progress=on_progress,
             cancel=cancel,
             total_files=total_files,
@@ -299,7 +318,7 @@ class BlobStore:
         )
         log = run_attempts(
             deletion,
-            params or self.retry.delete_model,
+            params,
             is_transient=self._is_transient,
             cancel=cancel,
         )
@@ -382,3 +401,16 @@ class BlobStore:
         if self._is_retryable(error):
             return True
         return is_transient_error(error) and not is_retryable_error(error)
+
+
+def _planned(
+    etags: Mapping[str, str] | None, sizes: Mapping[str, int] | None, not_after: datetime | None
+) -> list[Blob] | None:
+    """Return what a plan saw as blobs; None where it does not tell all that a deletion needs."""
+    if etags is None or sizes is None or not_after is not None:
+        return None
+    unknown = datetime.min.replace(tzinfo=timezone.utc)
+    return [
+        Blob(name, sizes.get(name, 0), etag, unknown, is_directory=name not in sizes)
+        for name, etag in etags.items()
+    ]

@@ -1,8 +1,10 @@
-"""Deleting everything below some locations: passes that converge.
+"""Deleting everything below some locations: passes that converge, and a look that proves the end.
 
-One pass lists what is there and deletes it, batches going out while the listing goes on. Whatever
-a pass could not delete is seen by the next one, because that lists again; so an answer that was
-lost on the way does no harm.
+The first pass of a planned deletion deletes the plan's names under their entity tags. Any other
+pass lists what is there and deletes it, batches going out while the listing goes on. Whatever a
+pass could not delete is seen by the next one, because that lists again; so an answer that was lost
+on the way does no harm. And no answer is proof: the end is a listing that shows nothing, made
+after the last delete.
 
 The pass runs on the caller's thread, which alone keeps the books; only the delete requests run in
 the pool.
@@ -11,6 +13,7 @@ the pool.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
@@ -23,18 +26,19 @@ from expmgr.storage.batch import BATCH_SIZE, Answer, BatchSupport, delete_batch,
 from expmgr.storage.blob_path import is_addressable
 from expmgr.storage.deletion_books import Books, Bounds
 from expmgr.storage.listing import read_page
+from expmgr.storage.listing_check import Advance
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
     from azure.storage.blob import ContainerClient
 
-    from expmgr.storage.listing import Blob
+    from expmgr.storage.listing import Blob, Page
     from expmgr.storage.location import Location
 
-__all__ = ["Bounds", "Cancelled", "Deletion"]
+__all__ = ["Bounds", "Cancelled", "Deletion", "OutOfTime"]
 
 _logger = logging.getLogger(__name__)
 
@@ -43,8 +47,20 @@ class Cancelled(Exception):  # noqa: N818 - not an error; the caller turns it in
     """The caller's event was set; what was under way has ended."""
 
 
+class OutOfTime(Exception):  # noqa: N818 - not an error; the caller turns it into one
+    """The deadline passed; what was under way has ended."""
+
+
 class Deletion:
     """The passes of one call.
+
+    Parameters
+    ----------
+    planned
+        What a plan saw below the locations; None where there is no plan, or it tells too little.
+    deadline
+        On the clock of ``time.monotonic()``: no request begins after it. One that is under way
+        then ends by itself, after its read timeout at the latest.
 
     Attributes
     ----------
@@ -64,138 +80,171 @@ class Deletion:
         support: BatchSupport,
         in_flight: int,
         is_transient: Callable[[BaseException], bool],
+        deadline: float,
+        planned: Sequence[Blob] | None = None,
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
         total_files: int | None = None,
         total_bytes: int | None = None,
     ) -> None:
-        self.books = Books()
         self.passes = 0
         self._container = container
         self._pool = pool
         self._locations = _outermost(locations)
-        self._markers = {place.marker for place in locations if place.marker_last}
-        self._bounds = bounds
+        self._markers = frozenset(place.marker for place in locations if place.marker_last)
+        self.books = Books(self._locations, bounds, self._markers)
         self._support = support
         self._in_flight = in_flight
         self._is_transient = is_transient
+        self._deadline = deadline
+        self._planned = planned
         self._on_progress = on_progress
         self._cancel = cancel
         self._totals = (total_files, total_bytes)
+        self._reported = (0, 0)
         self._batch_failed = False
+        self._lost_in_a_row = 0
         self._running: set[Future[Answer]] = set()
         self._singles: deque[Blob] = deque()
 
     def run_pass(self) -> None:
-        """List what is there and delete it, once.
+        """Delete what the plan saw, or what a listing shows, once; then look, if all went well.
 
         Raises
         ------
-        Cancelled
-            When the event was set between two requests.
+        Cancelled, OutOfTime
+            Between two requests.
         Exception
             The error that says most about why something is left.
         """
-        self._check_cancel()  # before the books of the last pass are closed
+        self._check()  # before the books of the last pass are closed
         self.passes += 1
         self.books.begin_pass()
-        self._batch_failed = False
-        self._running = set()
-        self._singles = deque()
+        self._begin_requests()
         try:
             self._delete_all()
-        except Cancelled:
-            if self.books.left or not self.books.listed_all:
-                raise
+            # An empty listing proves nothing if no other was ever seen.
+            if not self.books.failing and (self.books.untold or self._listings() < 2):  # noqa: PLR2004
+                self._look()
         finally:  # also on KeyboardInterrupt: nothing goes on deleting behind the caller's back
             for future in self._running:
                 future.cancel()
             wait(self._running)
+            self.books.end_listing(complete=False)
         error = self.books.verdict(self._is_transient)
         if error is not None:
             raise error
-        if self.books.left or not self.books.listed_all:  # never said to be gone without proof
-            raise StorageError("the deletion ended with blobs left and no error that says why")
+
+    def settle(self) -> bool:
+        """Look what a pass that failed has left, before it is named; return True if nothing is.
+
+        No look is taken where nothing was asked for since the last one, where the credentials are
+        refused, or after the deadline.
+        """
+        if not self.books.untold or self.books.denied:
+            return False
+        try:
+            self._begin_requests()
+            self._look()
+        except (Cancelled, OutOfTime):
+            return False
+        finally:
+            self.books.end_listing(complete=False)
+        return self.books.proved
+
+    def _listings(self) -> int:
+        return self.books.listings + (self._planned is not None)
+
+    def _begin_requests(self) -> None:
+        self._batch_failed = False
+        self._lost_in_a_row = 0
+        self._running = set()
+        self._singles = deque()
 
     def _delete_all(self) -> None:
         """Delete the files, then the stubs of directories, then the markers."""
-        stubs: list[Blob] = []
-        markers: list[Blob] = []
+        first = self.passes == 1 and self._planned is not None
+        last = 0
         files: list[Blob] = []
-        for blob in self._listed():
-            if blob.is_directory:
-                stubs.append(blob)
-            elif blob.name in self._markers:
-                markers.append(blob)
-            else:
-                files.append(blob)
-                if len(files) == BATCH_SIZE:
-                    self._submit(files)
-                    files = []
+        for blob in self._from_plan() if first else self._listed():
+            if blob.is_directory or blob.name in self._markers:
+                last += 1
+                continue
+            files.append(blob)
+            if len(files) == BATCH_SIZE:
+                self._submit(files)
+                files = []
         self._submit(files)
         self._drain()
-        for level in self.books.deletable_stubs(stubs):
+        if not last:
+            return
+        if self.books.untold or not self.books.listings:
+            self._look()  # what goes last goes when the rest is seen to be gone
+        for level in self.books.deletable_stubs():
             for start in range(0, len(level), BATCH_SIZE):
                 self._submit(level[start : start + BATCH_SIZE])
             self._drain()
-        for marker in markers:
-            location = next(place for place in self._locations if place.holds(marker.name))
-            if self.books.deletable_marker(marker, location, self._markers):
-                self._submit([marker])
+        for marker in self.books.deletable_markers():
+            self._submit([marker])
         self._drain()
 
-    # -------------------------------------------------------------------------------- listings
+    def _look(self) -> None:
+        """List what is there, and delete nothing."""
+        for _ in self._listed():
+            pass
+
+    # ------------------------------------------------------------------------- what is there
+
+    def _from_plan(self) -> Iterator[Blob]:
+        """Yield what the plan saw below the locations."""
+        planned = [
+            blob
+            for blob in self._planned or ()
+            if any(location.holds(blob.name) for location in self._locations)
+        ]
+        self.books.plan(planned)
+        return filter(self._addressable, planned)
 
     def _listed(self) -> Iterator[Blob]:
         """List every location; yield what may go and note what stays."""
+        self.books.begin_listing()
         complete = True
         for location in self._locations:
-            unclear = self.books.unclear_in(location)
             for page in self._pages(location):
                 if page is None:
                     complete = False
                     break
-                for blob in page:
-                    unclear.discard(blob.name)
-                    if self._may_go(blob, location):
+                for blob in page.blobs:
+                    if self.books.saw(blob, page.date) and self._addressable(blob):
                         yield blob
-            else:
-                self.books.absent(unclear)
-        self.books.listed_all = complete
+        self.books.end_listing(complete=complete)
 
-    def _pages(self, location: Location) -> Iterator[tuple[Blob, ...] | None]:
+    def _pages(self, location: Location) -> Iterator[Page | None]:
         """Yield the pages of a listing; a None at the end says that it broke off."""
         from azure.core.exceptions import AzureError
 
+        advance = Advance(location.prefix)
         token = None
         while True:
-            self._check_cancel()
-            if self.books.denied:
+            self._check()
+            if self._given_up():
                 yield None
                 return
             try:
-                page = read_page(self._container, location.prefix, token)
-            except AzureError as error:
+                page = advance.check(
+                    read_page(self._container, location.prefix, token, account=location.account)
+                )
+            except (AzureError, StorageError) as error:
                 self.books.fail(error)
                 self.books.denied = is_denied(error)
                 yield None
                 return
-            yield page.blobs
+            yield page
             token = page.token
             if token is None:
                 return
 
-    def _may_go(self, blob: Blob, location: Location) -> bool:
-        if not location.holds(blob.name):
-            raise StorageError(
-                f"the listing of {location.prefix!r} returned {blob.name!r}, which is not below "
-                "it: nothing of it was deleted"
-            )
-        if not self._bounds.allow(blob):
-            if not blob.is_directory:
-                self.books.keep(blob.name)
-            return False
-        self.books.left[blob.name] = blob
+    def _addressable(self, blob: Blob) -> bool:
         if is_addressable(blob.name):
             return True
         self.books.fail(
@@ -206,31 +255,10 @@ class Deletion:
         )
         return False
 
-    def _confirm_gone(self) -> None:
-        """List again where blobs that were listed were "not found" when they were deleted.
-
-        Mostly somebody else deleted them. But a name that the delete did not reach as it was
-        listed would look the same, and must not be reported as gone.
-        """
-        for location in self._locations:
-            names = self.books.gone_in(location)
-            if not names:
-                continue
-            still_there: dict[str, Blob] = {}
-            for page in self._pages(location):
-                if page is None:
-                    self.books.listed_all = False
-                    break
-                still_there.update((blob.name, blob) for blob in page if blob.name in names)
-            else:
-                self.books.confirm_gone(names, still_there)
-
     # -------------------------------------------------------------------------------- requests
 
     def _submit(self, blobs: Sequence[Blob]) -> None:
         """Send one batch, or single deletes, as soon as there is room."""
-        # What is listed may be written again before the request arrives.
-        conditional = self._bounds != Bounds()
         if len(blobs) > 1 and self._support.served is not False:
             # A server error may pass; a second one, where no batch ever worked, may not.
             patient = self.passes == 1 or self._support.served is True
@@ -239,7 +267,7 @@ class Deletion:
                     delete_batch,
                     self._container,
                     tuple(blobs),
-                    conditional=conditional,
+                    conditions=[self.books.condition(blob) for blob in blobs],
                     patient=patient,
                 )
             )
@@ -247,22 +275,28 @@ class Deletion:
             self._singles.extend(blobs)
         while self._singles:
             blob = self._singles.popleft()
-            self._start(partial(delete_single, self._container, blob, conditional=conditional))
+            condition = self.books.condition(blob)
+            self._start(partial(delete_single, self._container, blob, condition=condition))
 
     def _start(self, request: Callable[[], Answer]) -> None:
         while len(self._running) >= self._in_flight:
             self._collect()
-        self._check_cancel()
-        if not self.books.denied:
-            self._running.add(self._pool.submit(_unless_cancelled, self._cancel, request))
+        self._check()
+        if not self._given_up():
+            self._running.add(self._pool.submit(self._in_time, request))
+
+    def _in_time(self, request: Callable[[], Answer]) -> Answer:
+        """Make a request, unless its time passed while it waited behind another deletion."""
+        if self._is_cancelled() or self._is_late():
+            return Answer(())
+        return request()
 
     def _drain(self) -> None:
-        """Wait for all answers, and look again for what was not found."""
+        """Wait for all answers."""
         while self._running or self._singles:
             self._submit(())
             self._collect()
-        self._check_cancel()
-        self._confirm_gone()
+        self._check()
 
     def _collect(self) -> None:
         """Wait for some answer and enter it."""
@@ -277,7 +311,7 @@ class Deletion:
         if not answer.served:
             if answer.lasting:
                 self._support.note(served=False)
-            self._batch_failed = True
+            self._batch_failed |= answer.lasting is not False
             self.books.note_unclear(tuple(answer.blobs))
             self._singles.extend(answer.blobs)
             return
@@ -286,23 +320,41 @@ class Deletion:
                 self._support.note(served=True)
             elif self._batch_failed:  # single deletes work where batches did not
                 self._support.note(served=False)
+        if answer.fates:
+            lost = all(fate == "unclear" for fate in answer.fates)
+            self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
         self.books.note(answer)
+
+    def _given_up(self) -> bool:
+        """Return True where nothing answers any more, or only with refusals: later, if at all."""
+        return self.books.denied or self._lost_in_a_row >= self._in_flight
 
     # ------------------------------------------------------------------------------- the caller
 
-    def _check_cancel(self) -> None:
-        if self._cancel is not None and self._cancel.is_set():
-            while self._running:
-                self._collect()
-            raise Cancelled
+    def _is_cancelled(self) -> bool:
+        return self._cancel is not None and self._cancel.is_set()
+
+    def _is_late(self) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def _check(self) -> None:
+        if not self._is_cancelled() and not self._is_late():
+            return
+        while self._running:
+            self._collect()
+        raise Cancelled if self._is_cancelled() else OutOfTime
 
     def report(self, note: str = "") -> None:
-        """Tell the caller how far it has come; a callback that fails is logged, not obeyed."""
+        """Tell the caller how far it has come; a callback that fails is logged, not obeyed.
+
+        What an answer said and a listing refuted is not counted back here: it is asked for again.
+        """
         if self._on_progress is None:
             return
+        self._reported = max(self._reported, (self.books.files, self.books.bytes))
         progress = DeletionProgress(
-            files=self.books.files,
-            bytes=self.books.bytes,
+            files=self._reported[0],
+            bytes=self._reported[1],
             total_files=self._totals[0],
             total_bytes=self._totals[1],
             attempt=max(self.passes, 1),
@@ -314,14 +366,7 @@ class Deletion:
             _logger.exception("on_progress failed; the deletion goes on")
 
 
-def _unless_cancelled(cancel: threading.Event | None, request: Callable[[], Answer]) -> Answer:
-    """Make a request, unless it was cancelled while it waited behind another deletion."""
-    if cancel is not None and cancel.is_set():
-        return Answer(())
-    return request()
-
-
-def _outermost(locations: Sequence[Location]) -> tuple[Location, ...]:
+def _outermost(locations: Iterable[Location]) -> tuple[Location, ...]:
     """Drop locations that lie within another one."""
     found: list[Location] = []
     for location in sorted(locations, key=lambda place: place.path.count("/")):

@@ -9,7 +9,8 @@ from expmgr.errors import StorageError
 from expmgr.formatting import format_seconds
 from expmgr.retry import retrying
 from expmgr.storage.azure_errors import describe
-from expmgr.storage.deletion import Cancelled
+from expmgr.storage.deletion import Cancelled, OutOfTime
+from expmgr.storage.deletion_books import StillThereError
 from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ def run_attempts(
 
     log: list[str] = []
 
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, StillThereError) or is_transient(error)
+
     def before_wait(attempt: int, error: BaseException, seconds: float) -> None:
         log[-1] += f"; next attempt in {format_seconds(seconds)}"
         note = f"attempt {attempt} failed: {describe(error)}; next in {seconds:.1f} s"
@@ -61,12 +65,18 @@ def run_attempts(
         log.append(attempt_line(deletion, done, None))
 
     try:
-        retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=is_transient)(attempt)
+        retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=may_pass)(attempt)
     except Cancelled:
         raise cancelled_error(deletion, log) from None
+    except OutOfTime as late:
+        why = deletion.books.reason(may_pass)
+        raise failed_error(deletion, params, why, log, transient=True, late=True) from why or late
     except (AzureError, StorageError) as error:
-        transient = is_transient(error)
+        transient = may_pass(error)
         if transient and cancel is not None and cancel.is_set():
             raise cancelled_error(deletion, log) from error
-        raise failed_error(deletion, params, error, log, transient=transient) from error
+        if deletion.settle():
+            log.append("then nothing was left")
+        else:
+            raise failed_error(deletion, params, error, log, transient=transient) from error
     return tuple(log)

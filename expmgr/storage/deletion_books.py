@@ -1,24 +1,39 @@
-"""What a deletion knows: what is gone, what is left, what stays, what went wrong. No requests."""
+"""What a deletion knows: what is gone, what is left, what stays, what went wrong. No requests.
+
+An answer to a delete is hearsay: it may be lost, cut, or belong to another request. What counts is
+the next complete listing. So a blob that was asked for stays in the books as asked until a listing
+tells what became of it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from expmgr.errors import StorageError
+from expmgr.formatting import format_count
 from expmgr.retry import retry_after
 from expmgr.storage.azure_errors import is_denied
 from expmgr.storage.batch import BATCH_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from expmgr.storage.batch import Answer, Fate
+    from expmgr.storage.batch import Answer, Condition, Fate
     from expmgr.storage.listing import Blob
     from expmgr.storage.location import Location
 
-__all__ = ["Books", "Bounds"]
+__all__ = ["Books", "Bounds", "StillThereError"]
+
+# `Last-Modified` has seconds. A blob that was last written longer ago than this, by the server's
+# own clock, when it was listed cannot be written again with the same one.
+_SETTLED = timedelta(seconds=60)
+
+
+class StillThereError(StorageError):
+    """A listing shows what an answer said was gone; another attempt may delete it."""
 
 
 @dataclass(frozen=True)
@@ -45,40 +60,72 @@ class Bounds:
         return self.etags is None or self.etags.get(blob.name) == blob.etag
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A blob that a delete was sent for, and the last answer."""
+
+    blob: Blob
+    fate: Fate
+    condition: Condition
+
+
 class Books:
     """The books of one deletion, kept by one thread.
+
+    Parameters
+    ----------
+    locations
+        What is deleted, none within another.
+    bounds
+        What of it may go.
+    markers
+        Names of the ``MLmodel`` files that go last.
 
     Attributes
     ----------
     files, bytes
-        Confirmed as deleted by this call; directory stubs are not counted.
+        Deleted by this call, as far as answers and listings told; directory stubs are not counted.
     kept
-        Names that were left because they are not what the plan saw.
+        Names that stay because they are not what the plan saw.
     left
-        What the last pass saw and did not confirm as gone.
+        What was seen and not said to be gone since.
     listed_all
-        False where a listing of the last pass broke off: there may be more than ``left``.
+        True where the last listing was complete: there is no more than ``left`` and ``kept``.
+    listings
+        Complete ones so far.
     denied
         True once nothing further can succeed with these credentials.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, locations: Sequence[Location], bounds: Bounds, markers: frozenset[str] = frozenset()
+    ) -> None:
         self.files = 0
         self.bytes = 0
-        self._permanent: set[bool | None] = set()
-        # Asked for, but the answer was lost or unclear: a later listing or answer tells.
-        self._unclear: dict[str, Blob] = {}
-        self.begin_pass()
-
-    def begin_pass(self) -> None:
-        """Open the books of a new pass; what was counted stays."""
         self.kept: dict[str, None] = {}
         self.left: dict[str, Blob] = {}
         self.listed_all = False
+        self.listings = 0
+        self._locations = locations
+        self._bounds = bounds
+        self._markers = markers
+        self._permanent: set[bool | None] = set()
+        self._asked: dict[str, _Asked] = {}
+        self._before: dict[str, _Asked] = {}  # asked before the listing that is under way
+        self._open = False
+        self._unseen: tuple[dict[str, Blob], dict[str, None]] = ({}, {})
+        self._unclear: set[str] = set()  # asked once without an answer: that may have done it
+        self._by_time: set[str] = set()
+        self.begin_pass()
+
+    def begin_pass(self) -> None:
+        """Open the books of a new pass; what was counted and asked stays."""
         self.denied = False
         self._denials = 0
         self._errors: list[Exception] = []
-        self._gone: dict[str, Blob] = {}
+        self._lied: list[str] = []
+        self._unfindable: list[str] = []
+        self._refused: list[str] = []
 
     @property
     def permanent(self) -> bool | None:
@@ -87,25 +134,112 @@ class Books:
             return False
         return True if self._permanent == {True} else None
 
+    @property
+    def untold(self) -> bool:
+        """True where a delete was asked for after the last complete listing."""
+        return bool(self._asked or self._before)
+
+    @property
+    def failing(self) -> bool:
+        """True where this pass noted an error."""
+        return bool(self._errors)
+
+    @property
+    def proved(self) -> bool:
+        """True where a complete listing, after which nothing was asked for, left nothing."""
+        return self.listed_all and not self.untold and not self.left
+
     # -------------------------------------------------------------------------------- listings
 
-    def keep(self, name: str) -> None:
-        """Note a blob that stays because the plan did not see it as it is."""
-        self.left.pop(name, None)
-        self.kept[name] = None
+    def plan(self, blobs: Iterable[Blob]) -> None:
+        """Enter what a plan saw as what is there, before the first listing of this call."""
+        self.left.update((blob.name, blob) for blob in blobs)
 
-    def unclear_in(self, location: Location) -> set[str]:
-        """Return the names of a location whose fate the next listing of it tells."""
-        return {name for name in self._unclear if location.holds(name)}
+    def begin_listing(self) -> None:
+        """Begin to enter a listing: what was left and kept is read anew."""
+        self._before.update(self._asked)
+        self._asked = {}
+        self._open = True
+        self._unseen = (self.left, self.kept)
+        self.left = {}
+        self.kept = {}
+        self.listed_all = False
 
-    def absent(self, names: set[str]) -> None:
-        """Note names that a complete listing did not show: the answer that was lost was yes."""
-        for name in names:
-            blob = self._unclear.pop(name, None)
-            if blob is not None:
-                self._count(blob)
+    def saw(self, blob: Blob, listed_at: datetime) -> bool:
+        """Enter a blob that a listing shows; return True where it may go."""
+        before = self._before.pop(blob.name, None)
+        if before is not None:
+            self._contradict(before, blob, listed_at)
+        if not self._bounds.allow(blob):
+            if not blob.is_directory:
+                self.kept[blob.name] = None
+            return False
+        self.left[blob.name] = blob
+        return True
+
+    def end_listing(self, *, complete: bool) -> None:
+        """Close a listing: what was asked for and is not in it is gone.
+
+        One that broke off proves nothing about what it did not come to. Does nothing where none
+        is open.
+        """
+        if not self._open:
+            return
+        self._open = False
+        if not complete:
+            left, kept = self._unseen
+            self.left = {**left, **self.left}
+            self.kept = {name: None for name in {**kept, **self.kept} if name not in self.left}
+            return
+        for name, asked in self._before.items():
+            if asked.fate == "deleted":
+                continue  # counted when it was answered
+            if asked.fate == "unclear" or name in self._unclear:
+                self._count(asked.blob, 1)
+        self._before = {}
+        self.listings += 1
+        self.listed_all = True
+        above_kept = _above(self.kept)
+        for name, blob in list(self.left.items()):
+            if blob.is_directory and name.rstrip("/") in above_kept:
+                del self.left[name]  # goes with what is kept in it
+            elif name in self._markers and self._holds_kept(name):
+                del self.left[name]
+                self.kept[name] = None
+
+    def _contradict(self, asked: _Asked, blob: Blob, listed_at: datetime) -> None:
+        """Enter that what was asked for is still there, or there again."""
+        name = blob.name
+        if not blob.is_directory and blob.etag != asked.blob.etag:
+            return  # written anew, so the answer may have been true
+        if asked.fate == "deleted":
+            self._lied.append(name)
+            self._count(asked.blob, -1)
+        elif asked.fate == "gone":
+            self._unfindable.append(name)
+        elif asked.fate == "unmet" and asked.condition == "time":
+            self._refused.append(name)
+        elif asked.fate == "unmet":
+            self._lied.append(name)
+            if blob.last_modified + _SETTLED <= listed_at:
+                self._by_time.add(name)
+
+    def _holds_kept(self, name: str) -> bool:
+        location = next(place for place in self._locations if place.holds(name))
+        return any(location.holds(kept) for kept in self.kept)
 
     # --------------------------------------------------------------------------------- answers
+
+    def condition(self, blob: Blob) -> Condition:
+        """Return what a delete of a blob is to be conditional on.
+
+        What is listed may be written again before the request arrives. Where the service said
+        that an entity tag did not match and then listed that very tag, the time is asked for in
+        its place.
+        """
+        if self._bounds == Bounds():
+            return "none"
+        return "time" if blob.name in self._by_time else "etag"
 
     def note(self, answer: Answer) -> None:
         """Enter an answer."""
@@ -121,45 +255,21 @@ class Books:
 
     def note_unclear(self, blobs: tuple[Blob, ...]) -> None:
         """Enter that blobs were asked for, and that it is not known what was done."""
-        self._unclear.update((blob.name, blob) for blob in blobs)
+        for blob in blobs:
+            self._settle(blob, "unclear")
 
     def _settle(self, blob: Blob, fate: Fate) -> None:
+        self._asked[blob.name] = _Asked(blob, fate, self.condition(blob))
         if fate == "deleted":
             self.left.pop(blob.name, None)
-            self._unclear.pop(blob.name, None)
-            self._count(blob)
-        elif fate == "gone":
-            self._gone[blob.name] = blob  # it stays in `left` until a listing confirms it
-        elif fate == "changed":
-            self.keep(blob.name)
+            self._count(blob, 1)
         elif fate == "unclear":
-            self._unclear[blob.name] = blob
+            self._unclear.add(blob.name)
 
-    def _count(self, blob: Blob) -> None:
+    def _count(self, blob: Blob, sign: int) -> None:
         if not blob.is_directory:
-            self.files += 1
-            self.bytes += blob.bytes
-
-    # ------------------------------------------------------------------------------ "not found"
-
-    def gone_in(self, location: Location) -> set[str]:
-        """Return names that were listed, and then not found, and are to be looked for again."""
-        return {name for name in self._gone if location.holds(name)}
-
-    def confirm_gone(self, names: set[str], still_there: Mapping[str, Blob]) -> None:
-        """Enter what a second, complete listing showed of names that were not found."""
-        for name in sorted(names):
-            del self._gone[name]
-            if name not in still_there:
-                self.left.pop(name, None)
-            else:
-                self.fail(
-                    StorageError(
-                        f"{name!r} is listed, but a delete of it finds nothing: it is still "
-                        "there. Delete it with the tool that made it"
-                    )
-                )
-        self.absent(names - still_there.keys())  # asked for earlier, so it went with that
+            self.files += sign
+            self.bytes += sign * blob.bytes
 
     # ---------------------------------------------------------------------------------- errors
 
@@ -169,45 +279,64 @@ class Books:
             self._errors.append(error)
 
     def verdict(self, is_transient: Callable[[BaseException], bool]) -> Exception | None:
-        """Return the error that says most: a permanent one, else that with the longest wait."""
-        permanent = [error for error in self._errors if not is_transient(error)]
+        """Return why something is left; None where nothing is, whatever went wrong on the way."""
+        if self.proved:
+            return None
+        return self.reason(is_transient) or StillThereError(
+            f"{format_count(len(self.left), 'file')} came while the deletion went on"
+        )
+
+    def reason(self, is_transient: Callable[[BaseException], bool]) -> Exception | None:
+        """Return what went wrong: a permanent error, else that with the longest wait."""
+        errors = [*self._errors, *self._contradictions()]
+        permanent = [error for error in errors if not is_transient(error)]
         if permanent:
             return permanent[0]
-        return max(self._errors, key=retry_after, default=None)
+        return max(errors, key=retry_after, default=None)
+
+    def _contradictions(self) -> Iterator[Exception]:
+        for name in self._unfindable[:1]:
+            yield StorageError(
+                f"{name!r} is listed, but a delete of it finds nothing: it is still there. Delete "
+                "it with the tool that made it"
+            )
+        for name in self._refused[:1]:
+            yield StorageError(
+                f"the service says that {name!r} changed, but lists it unchanged: it was left. "
+                "Delete it with the tool that made it"
+            )
+        for name in self._lied[:1]:
+            yield StillThereError(
+                f"{name!r} is still listed as it was, though the service answered otherwise to "
+                "the delete of it"
+            )
 
     # ------------------------------------------------------------------------ the order of things
 
-    def deletable_stubs(self, stubs: list[Blob]) -> Iterator[list[Blob]]:
+    def deletable_stubs(self) -> Iterator[list[Blob]]:
         """Yield directory stubs level by level, deepest first; not those above what stays."""
         if not self.listed_all:  # what is below them is not known
             return
         above_left = _above(name for name, blob in self.left.items() if not blob.is_directory)
-        above_kept = _above(self.kept)
         levels: dict[int, list[Blob]] = {}
-        for stub in stubs:
+        for stub in self.left.values():
             path = stub.name.rstrip("/")
-            if path in above_left:
-                continue
-            if path in above_kept:
-                self.left.pop(stub.name, None)
-            else:
+            if stub.is_directory and path not in above_left:
                 levels.setdefault(path.count("/"), []).append(stub)
         for depth in sorted(levels, reverse=True):
             yield levels[depth]
 
-    def deletable_marker(self, marker: Blob, location: Location, markers: set[str]) -> bool:
-        """Return True where a location's ``MLmodel`` is all that is left of it."""
+    def deletable_markers(self) -> Iterator[Blob]:
+        """Yield each ``MLmodel`` that is all that is left of its location."""
         if not self.listed_all:
-            return False
-        if any(location.holds(name) and name not in markers for name in self.left):
-            return False
-        if any(location.holds(name) for name in self.kept):
-            self.keep(marker.name)
-            return False
-        return True
+            return
+        for name in sorted(self._markers & self.left.keys()):
+            location = next(place for place in self._locations if place.holds(name))
+            if not any(location.holds(other) and other not in self._markers for other in self.left):
+                yield self.left[name]
 
 
-def _above(names: Iterator[str] | Mapping[str, None]) -> set[str]:
+def _above(names: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for name in names:
         path = name.rstrip("/")

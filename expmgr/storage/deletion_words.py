@@ -73,19 +73,27 @@ def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelled
 def failed_error(
     deletion: Deletion,
     params: RetryParams,
-    error: Exception,
+    error: Exception | None,
     log: Sequence[str],
     *,
     transient: bool,
+    late: bool = False,
 ) -> DeletionError:
-    """Make the error of a deletion that left something: why, what, and what to do."""
+    """Make the error of a deletion that left something: why, what, and what to do.
+
+    Parameters
+    ----------
+    late
+        True where the deadline ended an attempt, whatever the number of attempts.
+    """
     if not transient:
         how = "cannot be finished"
-    elif deletion.passes >= params.attempts:
+    elif deletion.passes >= params.attempts and not late:
         how = f"not finished after {format_count(deletion.passes, 'attempt')}"
     else:
         how = f"not finished within {format_seconds(params.deadline)}"
-    text = f"deletion {how}: {because(error)}; {_deleted(deletion)}"
+    why = "" if error is None else f": {because(error)}"
+    text = f"deletion {how}{why}; {_deleted(deletion)}"
     if deletion.books.left or not deletion.books.listed_all:
         text = f"{text}; {_what_is_left(deletion)}"
     if transient:

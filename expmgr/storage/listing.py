@@ -3,7 +3,7 @@
 ``ContainerClient.list_blobs`` builds a model object a blob, at 150..180 microseconds each.
 ``list_blob_names`` skips that; its ``raw_response_hook`` sees the page's XML, from which the few
 fields that are needed here are read, and its ``raw_request_hook`` asks for the metadata that marks
-directories. Format: https://learn.microsoft.com/rest/api/storageservices/list-blobs
+directories, or for the folders alone. Format: https://learn.microsoft.com/rest/api/storageservices/list-blobs
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
+
+from expmgr.storage.answers import readable
+from expmgr.storage.listing_check import why_not_a_listing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,12 +69,15 @@ class Listing:
         Name to entity tag, directory stubs included: what a later deletion may remove.
     listed_at
         The server's own time when the listing began (from its ``Date`` header), UTC.
+    sizes
+        Name to bytes; directory stubs are not among them.
     """
 
     files: int
     bytes: int
     etags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     listed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+    sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,24 @@ class Page:
         Where the next page begins; None on the last one.
     date
         The server's time.
+    folders
+        The names below which there is more, with their trailing slash; where they were asked for.
     """
 
     blobs: tuple[Blob, ...]
     token: str | None
     date: datetime
+    folders: tuple[str, ...] = ()
 
 
 def read_page(
-    container: ContainerClient, prefix: str, token: str | None = None, *, size: int = PAGE_SIZE
+    container: ContainerClient,
+    prefix: str,
+    token: str | None = None,
+    *,
+    account: str,
+    size: int = PAGE_SIZE,
+    delimiter: str = "",
 ) -> Page:
     """Ask for one page of the blobs whose names begin with ``prefix``: one request, no retry.
 
@@ -106,45 +121,55 @@ def read_page(
         With its trailing slash.
     token
         The previous page's ``token``.
+    account
+        Whose account the answer must be about.
     size
         Most blobs wanted.
+    delimiter
+        "/" for what lies right below the prefix: blobs, and folders in place of their blobs.
 
     Raises
     ------
     azure.core.exceptions.AzureError
-        As the SDK raises it; ``DecodeError`` where a success is not a listing. A page of some
-        proxy must not pass for an empty listing, which says that all is deleted.
+        As the SDK raises it; ``DecodeError`` where a success is not the listing that was asked
+        for. A page of some proxy must not pass for an empty listing, which says that all is gone.
     """
     from azure.core.exceptions import DecodeError
 
     answers: list[tuple[bytes, Mapping[str, str]]] = []
+    extra = f"&delimiter={quote(delimiter, safe='')}" if delimiter else "&include=metadata"
 
-    def with_metadata(request: Any) -> None:
+    def ask_for_more(request: Any) -> None:
         url = request.http_request.url
-        if "include=" not in url:
-            request.http_request.url = f"{url}&include=metadata"
+        if extra not in url:
+            request.http_request.url = url + extra
 
     def keep(response: Any) -> None:
         http = response.http_response
         if http.status_code == _OK:
             answers[:] = [(http.body(), http.headers)]
 
-    pages = container.list_blob_names(
-        name_starts_with=prefix,
-        results_per_page=size,
-        raw_request_hook=with_metadata,
-        raw_response_hook=keep,
-    ).by_page(continuation_token=token)
-    try:
+    with readable(f"the answer for {prefix!r}"):
+        pages = container.list_blob_names(
+            name_starts_with=prefix,
+            results_per_page=size,
+            raw_request_hook=ask_for_more,
+            raw_response_hook=keep,
+        ).by_page(continuation_token=token)
         next(pages, None)
         body, headers = answers[-1]
         root = ET.fromstring(body)  # noqa: S314 - the storage account's own answer
-    except (AttributeError, IndexError, TypeError, ET.ParseError) as error:
-        raise DecodeError(f"the answer for {prefix!r} is not a listing") from error
-    if root.tag != "EnumerationResults":
-        raise DecodeError(f"the answer for {prefix!r} is not a listing but <{root.tag}>")
-    blobs = tuple(_blob(element) for element in root.iterfind("Blobs/Blob"))
-    return Page(blobs, root.findtext("NextMarker") or None, _date(headers.get("Date")))
+        why = why_not_a_listing(
+            root, account=account, container=container.container_name, prefix=prefix
+        )
+        if why:
+            raise DecodeError(f"the answer for {prefix!r} is not its listing: {why}")
+        return Page(
+            tuple(_blob(element) for element in root.iterfind("Blobs/Blob")),
+            root.findtext("NextMarker") or None,
+            _date(headers.get("Date")),
+            tuple(_name(element) for element in root.iterfind("Blobs/BlobPrefix/Name")),
+        )
 
 
 def _date(text: str | None) -> datetime:
@@ -152,7 +177,7 @@ def _date(text: str | None) -> datetime:
         return datetime.now(timezone.utc)
     try:
         return _rfc1123(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return datetime.now(timezone.utc)
 
 
@@ -176,6 +201,11 @@ def _rfc1123(text: str) -> datetime:
         return parsedate_to_datetime(text).astimezone(timezone.utc)
 
 
+def _name(element: ET.Element) -> str:
+    name = element.text or ""
+    return unquote(name) if element.get("Encoded") == "true" else name  # what XML cannot hold
+
+
 def _blob(element: ET.Element) -> Blob:
     name = ""
     size = 0
@@ -185,9 +215,7 @@ def _blob(element: ET.Element) -> Blob:
     for child in element:
         tag = child.tag
         if tag == "Name":
-            name = child.text or ""
-            if child.get("Encoded") == "true":  # names that XML cannot hold
-                name = unquote(name)
+            name = _name(child)
         elif tag == "Properties":
             for entry in child:
                 entry_tag = entry.tag
@@ -204,4 +232,6 @@ def _blob(element: ET.Element) -> Blob:
                 entry.tag.lower() == "hdi_isfolder" and (entry.text or "").lower() == "true"
                 for entry in child
             )
+    if not name or size < 0:
+        raise ValueError("an entry without a name, or with a length below zero")
     return Blob(name, size, etag, _date(modified), is_directory)

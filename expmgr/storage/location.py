@@ -163,9 +163,10 @@ def check_location(
     store
         The credentials' account and container.
     foreign_roots
-        Blob paths of the roots of other runs, models and experiments: none may lie within the
-        location, nor around it below the owner's own ``artifacts``, where the location would be
-        part of what the other one owns.
+        Blob paths of the roots of other runs, models and experiments (and what a root that cannot
+        be parsed may mean, `uri_readings.readings_of`): none may lie within the location, nor
+        around it below the owner's own ``artifacts``, where the location would be part of what the
+        other one owns.
 
     Raises
     ------
@@ -194,8 +195,8 @@ def check_location(
         if is_within(root, location.path) or around:
             raise LocationError(
                 f"location {location.path!r} overlaps the root {root!r} of another run, model or "
-                "experiment: nothing was touched. Move that experiment's artifacts, or delete by "
-                "hand what belongs to this run"
+                "experiment, or what such a root may mean as it is written: nothing was touched. "
+                "Move that experiment's artifacts, or delete by hand what belongs to this run"
             )
     return location
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
+from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because
 from expmgr.storage.blob_path import is_addressable
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Executor
 
-    from azure.storage.blob import BlobProperties, ContainerClient
+    from azure.storage.blob import BlobClient, BlobProperties, ContainerClient
 
     from expmgr.storage.location import Location
 
@@ -119,10 +120,7 @@ def _by_name(
     """Group a listing, which is in the order of names, by name."""
     name = ""
     entries: list[BlobProperties] = []
-    listing: Iterable[BlobProperties] = container.list_blobs(
-        name_starts_with=location.prefix, include=["deleted", "versions"]
-    )
-    for entry in listing:
+    for entry in _listed(container, location):
         if not location.holds(entry.name) or not is_addressable(entry.name):
             continue
         if entries and entry.name != name:
@@ -132,6 +130,28 @@ def _by_name(
         entries.append(entry)
     if entries:
         yield name, entries
+
+
+def _listed(container: ContainerClient, location: Location) -> Iterator[BlobProperties]:
+    """List what is kept; one that goes in circles is refused, see `listing_check.Advance`."""
+    seen: set[str] = set()
+    token: str | None = None
+    while True:
+        with readable(f"the answer for {location.prefix!r}"):
+            pages = container.list_blobs(
+                name_starts_with=location.prefix, include=["deleted", "versions"]
+            ).by_page(continuation_token=token)
+            page = list(next(pages, iter(())))
+            token = getattr(pages, "continuation_token", None)
+        yield from page
+        if not token:
+            return
+        if token in seen:
+            raise StorageError(
+                f"the listing of {location.prefix!r} gives the same NextMarker again: it would "
+                "never end"
+            )
+        seen.add(token)
 
 
 def _is_live(entry: BlobProperties) -> bool:
@@ -209,7 +229,13 @@ def recover_all(
 
 
 def _recover(container: ContainerClient, blob: Recoverable, sas: str | None) -> None:
-    client = container.get_blob_client(blob.name)
+    with readable(f"the answer about {blob.name!r}"):
+        _undelete(container.get_blob_client(blob.name), container, blob, sas)
+
+
+def _undelete(
+    client: BlobClient, container: ContainerClient, blob: Recoverable, sas: str | None
+) -> None:
     if blob.undelete:
         client.undelete_blob()
     if blob.version_id is None:

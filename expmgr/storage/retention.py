@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_count
 from expmgr.retry import retrying
+from expmgr.storage.answers import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +95,12 @@ def _ask(question: Callable[[], Any], params: RetryParams) -> Any:
     """Return the answer, None where it was refused or did not come: this is for reports only."""
     from azure.core.exceptions import AzureError
 
+    def ask() -> Any:
+        with readable("the answer about the account"):
+            return question()
+
     try:
-        return retrying(params)(question)
+        return retrying(params)(ask)
     except AzureError:
         return None
 
