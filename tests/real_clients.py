@@ -192,7 +192,13 @@ SCENARIOS = (
 )
 
 
+def without_guessing(*_args, fallback=(), **_options):
+    """The requirements as they would be if guessing failed: it loads every model once more."""
+    return list(fallback or ())
+
+
 def main(root: str) -> None:
+    mlflow.models.infer_pip_requirements = without_guessing
     made = {}
     for scenario in SCENARIOS:
         name = scenario.__name__

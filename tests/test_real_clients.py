@@ -37,9 +37,6 @@ class Clients:
                 **os.environ,
                 "AZURE_STORAGE_CONNECTION_STRING": self.azurite.connection_string,
                 "MLFLOW_TRACKING_URI": self.uri,
-                # Autologging would load every model again to guess its requirements.
-                "MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1",
-                "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
             },
             check=False,
             capture_output=True,
