@@ -1,0 +1,198 @@
+"""Generated worlds on real servers: plan, table and deletion do what DESIGN.md says, and no more.
+
+``EXPMGR_WORLDS`` is how many worlds each property tries (100); a failure prints the seed, and
+``EXPMGR_WORLD_SEED`` draws the same worlds again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+import uuid
+
+import pytest
+from hypothesis import HealthCheck, event, given, seed, settings
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+from world import METRIC, PLUGIN, Reality, World, empty_tables, wipe, worlds
+from world_checks import check_entry
+from world_oracle import Judgement, state_of
+from world_steps import Story, steps
+
+from expmgr import ExperimentsManagerWithAzureBlobBackend, RetryConfig, RetryParams
+
+WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 100)
+SEED = int(os.environ.get("EXPMGR_WORLD_SEED") or secrets.randbelow(2**32))
+KINDS = {"best", "registered", "pinned", "initial", "active", "used", "unknown"}
+# What a row in such a state offers to delete, where nothing protects it.
+OFFERED = {"stored", "artifacts", "broken", "interrupted"}
+REFUSED = {"deleting", "deleted", "none", "unknown", "elsewhere"}
+AT_ONCE = RetryConfig(
+    **{
+        name: RetryParams(attempts=2, wait_initial=0, wait_max=0)
+        for name in ("delete_model", "list_blobs")
+    }
+)
+
+many = settings(
+    max_examples=WORLDS,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+    ],
+)
+
+
+class Universe:
+    """Makes worlds real, one after another: one database, emptied between, a container each."""
+
+    def __init__(self, azurite, uri: str) -> None:
+        from azure.storage.blob import BlobServiceClient
+
+        self.uri = uri
+        self.azurite = azurite
+        self.database = uri.removeprefix("sqlite:///")
+        self.tables = empty_tables(self.database)
+        self.client = MlflowClient(uri, uri)
+        self.service = BlobServiceClient.from_connection_string(azurite.connection_string)
+
+    def make(self, world: World) -> Reality:
+        wipe(self.database, self.tables)
+        container = self.service.create_container(f"world-{uuid.uuid4().hex[:16]}")
+        return Reality(self.client, container, world).build()
+
+    def manager(self, reality: Reality, kind=ExperimentsManagerWithAzureBlobBackend):
+        return kind(
+            tracking_uri=self.uri,
+            azure_blob_credentials=self.azurite.credentials(reality.container.container_name),
+            main_metric=METRIC,
+            plugin_name=PLUGIN,
+            is_loss=reality.world.is_loss,
+            retry_config=AT_ONCE,
+        )
+
+
+@pytest.fixture
+def universe(azurite, sqlite_uri, monkeypatch):
+    from sqlalchemy import Engine, event
+
+    def do_not_sync(connection, _record) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    # MLflow's registry looks models up with a client of its own.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri)
+    sys.stdout.write(f"EXPMGR_WORLD_SEED={SEED}\n")  # shown where the test fails
+    event.listen(Engine, "connect", do_not_sync)
+    made = Universe(azurite, sqlite_uri)
+    yield made
+    made.service.close()
+    event.remove(Engine, "connect", do_not_sync)
+
+
+# --------------------------------------------------------------------------- what a plan must say
+
+
+@pytest.mark.timeout(600 + 6 * WORLDS)
+@seed(SEED)
+@many
+@given(world=worlds())
+def test_plan_and_table_say_of_every_run_and_model_what_the_design_says(universe, world):
+    reality = universe.make(world)
+    manager = universe.manager(reality)
+    before = reality.names()
+    judgement = Judgement(world, reality.ids)
+    runs = manager.plan_deletion(reality.ids.runs)
+    for index, run_id in enumerate(reality.ids.runs):
+        check_entry(runs[run_id], judgement.run(index))
+    models = manager.plan_deletion(reality.ids.models) if world.models else {}
+    for index, model_id in enumerate(reality.ids.models):
+        check_entry(models[model_id], judgement.model(index))
+    check_tables(manager, reality, judgement, runs, models)
+    assert reality.names() == before, "a dry run changed the container"
+
+
+# ------------------------------------------------------------------------ what the tables must say
+
+
+def kinds_in(cell: str) -> set[str]:
+    """The kinds of reasons in a cell of ``protected_by``."""
+    return set(re.findall(r"(?:^|; )(\w+)", cell)) & KINDS
+
+
+def check_row(row, entry) -> None:
+    """A row offers a delete if and only if the plan allows it, for the same reasons."""
+    assert kinds_in(row["protected_by"]) == {reason.kind for reason in entry.reasons}
+    if row["model"] in OFFERED:
+        assert entry.deletable is (not row["protected_by"] and row["files"] > 0), entry.problem
+    elif row["model"] in REFUSED:
+        assert not entry.deletable
+    if not entry.problem:
+        assert row["files"] == entry.files
+        assert row["bytes"] == entry.bytes
+
+
+def check_tables(manager, reality: Reality, judgement: Judgement, runs, models) -> None:
+    world, ids = reality.world, reality.ids
+    check_usage(manager.storage_usage(), reality)
+    manager.storage_usage("all")
+    table = manager.runs("all").set_index("run_id")
+    live = {run_id for index, run_id in enumerate(ids.runs) if not world.in_trash(index)}
+    assert set(table.index) == live
+    for run_id, row in table.iterrows():
+        check_row(row, runs[run_id])
+    table = manager.models("all").set_index("model_id")
+    for index, model in enumerate(world.models):
+        if model.trash or world.experiments[model.experiment].trash:
+            continue
+        row = table.loc[ids.models[index]]
+        assert row["model"] in state_of(world, index)
+        check_row(row, models[ids.models[index]])
+    check_stars(table, reality, judgement)
+
+
+def check_stars(table, reality: Reality, judgement: Judgement) -> None:
+    """``is_best`` is one thing: the best by quality, by the manager's goal."""
+    world, ids = reality.world, reality.ids
+    for number, experiment in enumerate(world.experiments):
+        if not experiment.ours or experiment.trash:
+            continue
+        starred = {
+            ids.models[index]
+            for index, model in enumerate(world.models)
+            if model.experiment == number
+            and not model.trash
+            and table.loc[ids.models[index], "is_best"]
+        }
+        allowed = [
+            {ids.models[key[1]] for key in oracle.stars(number) if key[0] == "logged"}
+            for oracle in judgement.oracles
+        ]
+        assert starred in allowed
+
+
+def check_usage(usage, reality: Reality) -> None:
+    """Every byte is accounted for."""
+    sizes = [blob.size for blob in reality.container.list_blobs()]
+    assert usage["files"].sum() + usage["other_files"].sum() == len(sizes)
+    assert usage["bytes"].sum() + usage["other_bytes"].sum() == sum(sizes)
+
+
+# -------------------------------------------------------------------------- what a deletion may do
+
+
+@pytest.mark.timeout(600 + 6 * WORLDS)
+@seed(SEED)
+@many
+@given(world=worlds(), plot=st.lists(steps(), min_size=2, max_size=6))
+def test_whatever_happens_between_only_what_was_asked_for_and_may_go_is_gone(universe, world, plot):
+    reality = universe.make(world)
+    story = Story(reality, lambda kind=None: universe.manager(reality, *([kind] if kind else [])))
+    for step in plot:
+        event(type(step).__name__)
+        story.play(step)
