@@ -31,7 +31,9 @@ def check_entry(entry, expected: Entry) -> None:
     if entry.deletable or not (entry.problem or expected.doubt):
         assert names >= expected.names
     if names and not entry.problem:
-        assert expected.must <= found <= expected.may
+        assert expected.must <= found <= expected.may, (
+            f"{entry.id}: {sorted(entry.reasons)}, not {sorted(expected.must)}..{sorted(expected.may)}"
+        )
     assert not (entry.deletable and found)
     if expected.deletable is not None:
         assert entry.deletable is expected.deletable, entry.problem

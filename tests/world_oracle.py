@@ -381,6 +381,8 @@ class Oracle:
         found: set[Reason] = set()
         if item.maker is not None and not self.world.runs[item.maker].gone:
             found |= self._of_maker(item.maker)
+        elif item.kind == "logged" and self.world.models[item.key[1]].status == "PENDING":
+            found.add(("active", self.ids.models[item.key[1]]))  # it was made a moment ago
         if item.kind == "logged" and is_pin(self.world.models[item.key[1]].pin):
             found.add(("pinned", self.ids.models[item.key[1]]))
         if item.key in self.best:
@@ -442,33 +444,33 @@ class Oracle:
 
     @cached_property
     def best_by_link(self) -> set[int]:
-        """Runs without a stored model of their own that link to one, the best of such runs."""
+        """Runs that are best of their experiment by a stored model that others made."""
         ways = {"input", "output"} if self.reading.inputs_link else {"output"}
-        linking = [
+        owning = {
             run
             for run in range(len(self.world.runs))
-            if not any(item.names for item in self.of_run(run))
-            and any(
-                link.run == run
-                and link.way in ways
-                and (item := self.items.get(("logged", link.model, ""))) is not None
-                and item.names
-                and not item.trash
-                for link in self.world.links
-            )
-        ]
+            if any(item.names and not item.trash for item in self.of_run(run))
+        }
+        linking = {
+            link.run
+            for link in self.world.links
+            if link.way in ways
+            and (item := self.items.get(("logged", link.model, ""))) is not None
+            and item.names
+            and not item.trash
+        }
         found: set[int] = set()
         for experiment in range(len(self.world.experiments)):
             for goal in self.goals(experiment):
                 values = {
                     run: value
-                    for run in linking
+                    for run in owning | linking
                     if self.world.runs[run].experiment == experiment
                     and (value := self.run_value(run, goal)) is not None
                 }
                 if values:
                     top = best_of(goal, values.values())
-                    found |= {run for run, value in values.items() if value == top}
+                    found |= {run for run, value in values.items() if value == top} - owning
         return found
 
 

@@ -103,8 +103,8 @@ class Maker:
 
     @property
     def active(self) -> bool:
-        """Whether it is still under way."""
-        return self.status in ACTIVE_STATUSES
+        """Whether it is still under way; nobody waits for a run that was deleted."""
+        return self.status in ACTIVE_STATUSES and not self.in_trash
 
 
 @dataclass(frozen=True, slots=True)

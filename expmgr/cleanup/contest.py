@@ -372,11 +372,9 @@ class Contest:
             if model.in_trash or (not own_values and self._has_own_value(model)):
                 continue
             yield self._looked_at(model)
-        if told.made or told.untold or told.linked:
-            return
         if told.history:
             places = self._located(run, replace(told, made=(), untold=()))
-        elif self._spare(value) or not self._has_artifacts(run):
+        elif told.recorded or told.linked or self._spare(value) or not self._has_artifacts(run):
             return
         else:  # only a run that is asked for by its id tells what models it evaluated
             whole = run_or_none(self.client, run.info.run_id)

@@ -166,10 +166,7 @@ def best_naming(
 
     Others are runs whose best claim is a model that somebody else made.
     """
-    stored = {
-        model.id: model.stored is None or model.stored.size.files > 0
-        for model in found.models.values()
-    }
+    stored = {model.id: model.competes for model in found.models.values()}
     owners = {model.run_id for model in found.models.values() if stored[model.id] and model.run_id}
     linking = best_linking(found.makers.values(), {**found.linked, **stored}, owners, goal)
     makers = {found.models[model_id].run_id for model_id in ranks}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.catalog import Catalog
-from expmgr.catalog.model import ACTIVE_STATUSES, Model
+from expmgr.catalog.model import Model
 from expmgr.catalog.protection import Evidence, NamingRun, best_in
 from expmgr.catalog.reason import Reason
 from expmgr.catalog.usage import ArtifactFolder
@@ -521,12 +521,10 @@ class _Reading:
                 for model_id in maker.outputs:
                     model = self.models.get(model_id)
                     # What is not measured, or lies elsewhere, counts as there.
-                    found[model_id] = (
-                        model is None or model.stored is None or model.stored.size.files > 0
-                    )
+                    found[model_id] = model is None or model.competes
         return found
 
 
 def _changed(run: Run) -> int:
-    """Return when a run may last have written files; one that goes on may have just now."""
-    return run.info.end_time or (now_ms() if run.info.status in ACTIVE_STATUSES else 0)
+    """Return when a run was last known to change: what it writes meanwhile, it is active for."""
+    return run.info.end_time or run.info.start_time or 0

@@ -30,6 +30,8 @@ __all__ = ["read_versions"]
 
 _RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
 _MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#@]+)(?:/|$)")
+_WHOLE_MODEL = re.compile(r"^models:/+(m-[0-9a-f]{32})/?$")
+"""A LoggedModel and nothing else: of a registered model a version would follow."""
 _VERSION_SOURCE = re.compile(r"^models:/+[^/?#@]+(?:/[0-9]+|@[^/?#]+)/?$")
 _MODELS = "models:/"
 _SEGMENTS = re.compile(r"[/?#&=]+")
@@ -65,7 +67,8 @@ def read_versions(client: MlflowClient, blob_path: Callable[[str], str]) -> Vers
         names = aliases.get((entry.name, str(entry.version)), ())
         text = f"{entry.name} v{entry.version}" + (f" ({', '.join(names)})" if names else "")
         version = Version(text, f"{entry.name}/{entry.version}")
-        model_id = getattr(entry, "model_id", None)
+        named = _WHOLE_MODEL.match(entry.source or "")
+        model_id = getattr(entry, "model_id", None) or (named[1] if named else None)
         if model_id:
             builder.model(model_id, version)
         elif entry.run_id:
