@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from expmgr.storage.blob_store import BlobStore
     from expmgr.storage.store import Store
     from expmgr.training.model_files import ModelFiles
-    from expmgr.training.models import StoredModel
     from expmgr.training.runs import OpenRun
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["TrainingBase", "TrainingState"]
 
@@ -140,8 +140,14 @@ class TrainingBase:
         return ModelFiles(self.tracking_uri, self.retry_config, self.credentials, self.blob_store)
 
     def _best_of(self, experiment_id: str, *, at_worst_failed: bool = False) -> StoredModel | None:
-        from expmgr.training.models import best_model, stored_models
+        from expmgr.training.stored import best_model, stored_models
 
         client = self.client
         models = stored_models(client, experiment_id, self.main_metric)
-        return best_model(client, models, is_loss=self.is_loss, at_worst_failed=at_worst_failed)
+        return best_model(
+            client,
+            self._model_files(),
+            models,
+            is_loss=self.is_loss,
+            at_worst_failed=at_worst_failed,
+        )

@@ -3,7 +3,8 @@
 The better model is stored first, the superseded deleted after: a crash between the two leaves two
 models, never none. What is superseded is told by the ranking of that moment, which every process
 computes alike, so that parallel trials delete what the best one supersedes and never the best.
-Every deletion goes through the manager's ``delete_model``: plan, protection, journal.
+Every deletion goes through the manager's ``delete_model``: plan, protection, journal; and right
+before each the better model is looked at where it lies, since it is the reason to delete.
 """
 
 from __future__ import annotations
@@ -14,17 +15,26 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from expmgr.errors import ExpmgrError, InvalidInputError
 from expmgr.results import DeletionResult
-from expmgr.training.models import best_model, stored_models
+from expmgr.training.stored import best_model, look, stored_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlflow import MlflowClient
 
     from expmgr.cleanup.plan import DeletionPlan
-    from expmgr.training.models import StoredModel
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
-__all__ = ["DeletesModels", "as_deleter", "beats_or_equals", "passable", "supersede", "victims"]
+__all__ = [
+    "DeletesModels",
+    "as_deleter",
+    "beats_or_equals",
+    "kept_for_want_of",
+    "passable",
+    "supersede",
+    "victims",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +103,23 @@ def passable(reasons: Iterable[str], *, same_run: bool) -> bool:
     )
 
 
+def kept_for_want_of(better: StoredModel, why: str, run_id: str) -> DeletionResult:
+    """Return the result for a model that stays because the better one is not there whole. Pure.
+
+    Parameters
+    ----------
+    why
+        See `expmgr.training.stored.fault`.
+    run_id
+        The run whose model stays.
+    """
+    message = (
+        f"Kept: the better model {better.model_id} of run {better.run_id} is not there whole "
+        f"({why}), so this one may be the last"
+    )
+    return DeletionResult(run_id, "protected", message=message)
+
+
 def as_deleter(manager: object) -> DeletesModels | None:
     """Return the manager, if it is one that can delete models."""
     return cast("DeletesModels", manager) if hasattr(manager, "delete_model") else None
@@ -101,6 +128,7 @@ def as_deleter(manager: object) -> DeletesModels | None:
 def supersede(
     manager: object,
     client: MlflowClient,
+    files: ModelFiles,
     experiment_id: str,
     main_metric: str,
     *,
@@ -126,8 +154,13 @@ def supersede(
         One a run; a protected or failed one is still there. Nothing is raised: the new model is
         stored, and a later call tries again.
     """
-    models = stored_models(client, experiment_id, main_metric)
-    best = best_model(client, models, is_loss=is_loss)
+    try:
+        models = stored_models(client, experiment_id, main_metric)
+        best = best_model(client, files, models, is_loss=is_loss)
+    except ExpmgrError as error:
+        message = f"superseded models were kept: {error}"
+        logger.warning("run %s: %s", run_id, message)
+        return (DeletionResult(run_id, "failed", message=message, error=error),)
     if best is None:
         return ()
     by_run: dict[str, list[str]] = defaultdict(list)
@@ -135,7 +168,15 @@ def supersede(
         if only_run is None or model.run_id == only_run:
             by_run[model.run_id].append(model.model_id)
     results = tuple(
-        _delete(manager, victim, experiment_id, model_ids, same_run=victim in {run_id, only_run})
+        _delete(
+            manager,
+            victim,
+            experiment_id,
+            model_ids,
+            better=best,
+            look_at=lambda model: look(client, files, model),
+            same_run=victim in {run_id, only_run},
+        )
         for victim, model_ids in by_run.items()
     )
     for result in results:
@@ -150,6 +191,8 @@ def _delete(
     experiment_id: str,
     model_ids: Sequence[str],
     *,
+    better: StoredModel,
+    look_at: Callable[[StoredModel], str],
     same_run: bool,
 ) -> DeletionResult:
     deleter = as_deleter(manager)
@@ -164,6 +207,9 @@ def _delete(
         plan = deleter.plan_deletion(run_id, model_ids=model_ids)
         reasons = plan.runs[0].reasons
         force = bool(reasons) and passable(reasons, same_run=same_run)
+        why = look_at(better)
+        if why:
+            return kept_for_want_of(better, why, run_id)
         return deleter.delete_model(run_id, experiment_id, model_ids, force, plan=plan)
     except ExpmgrError as error:
         message = f"the superseded model of run {run_id} was kept: {error}"

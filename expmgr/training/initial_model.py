@@ -8,7 +8,7 @@ from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
 from expmgr.training.experiments import artifact_root, create_experiment, free_name
 from expmgr.training.iterations import iter_plugin_experiments
-from expmgr.training.models import stored_models
+from expmgr.training.stored import first_in_place, stored_models
 from expmgr.training.tags import INITIAL_TAG
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
     from expmgr.storage.store import Store
-    from expmgr.training.models import StoredModel
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["INITIAL_NAME", "begin_initial_run", "find_initial_model", "is_initial_run"]
 
@@ -30,17 +31,21 @@ def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
 
 
 def find_initial_model(
-    client: MlflowClient, plugin_name: str, main_metric: str
+    client: MlflowClient, files: ModelFiles, plugin_name: str, main_metric: str
 ) -> StoredModel | None:
-    """Return the plugin's initial model, the first one where two processes uploaded one each."""
+    """Return the plugin's initial model, the first one where two processes uploaded one each.
+
+    One whose files are gone does not count.
+    """
     for experiment in _homes(client, plugin_name):
         condition = f"tags.{quoted(INITIAL_TAG)} = 'true' AND attributes.status = 'FINISHED'"
         experiment_id = experiment.experiment_id
         # A plugin has one such run, or a few of which the others FAILED.
         for run in reversed(list(iter_runs(client, [experiment_id], condition))):
             models = stored_models(client, experiment_id, main_metric, run_id=run.info.run_id)
-            if models:
-                return models[0]
+            found = first_in_place(client, files, models)
+            if found is not None:
+                return found
     return None
 
 

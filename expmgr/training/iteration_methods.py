@@ -144,7 +144,8 @@ class IterationMethods(RunMethods):
 
         Protection is obeyed: while a model of it must stay, the experiment stays too, and the
         result says which and why. Its best model may go where a later iteration stores one at
-        least as good. Interrupted halfway, call it again: it finishes that one first.
+        least as good, which is looked at right before. Interrupted halfway, call it again: it
+        finishes that one first.
 
         Parameters
         ----------
@@ -167,4 +168,6 @@ class IterationMethods(RunMethods):
         if found is None:
             message = f"plugin {self.plugin_name!r} has no previous iteration."
             return IterationDeletion("not_found", message=message)
-        return delete_iteration(self, client, self.plugin_name, found, force=force)
+        return delete_iteration(
+            self, client, self._model_files(), self.plugin_name, found, force=force
+        )

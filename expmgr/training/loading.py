@@ -13,8 +13,8 @@ from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.tracking.models import history_paths
 from expmgr.tracking.queries import asking, iter_runs
 from expmgr.training.flavors import load_folder
-from expmgr.training.models import ranked, stored_models
 from expmgr.training.progress import shown
+from expmgr.training.stored import first_in_place, ranked, stored_models
 
 if TYPE_CHECKING:
     import threading
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from expmgr.training.model_files import ModelFiles, OnProgress
-    from expmgr.training.models import StoredModel
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["ModelSource", "find_run", "load", "model_of_run", "stored_models_of"]
 
@@ -89,9 +89,9 @@ def stored_models_of(client: MlflowClient, run_id: str, main_metric: str) -> lis
 
 
 def model_of_run(
-    client: MlflowClient, run_id: str, main_metric: str, *, is_loss: bool
+    client: MlflowClient, files: ModelFiles, run_id: str, main_metric: str, *, is_loss: bool
 ) -> ModelSource:
-    """Return where a run's model lies: its best, of models without quality the newest.
+    """Return where a run's model lies: its best that is there, else the newest.
 
     Raises
     ------
@@ -101,9 +101,10 @@ def model_of_run(
     with asking(f"read run {run_id}", run_id=run_id):
         run = client.get_run(run_id)
     models = stored_models(client, run.info.experiment_id, main_metric, run_id=run_id)
-    if models:
-        newest_first = sorted(models, key=lambda model: -model.created)
-        best = (ranked(models, is_loss=is_loss) or newest_first)[0]
+    newest_first = sorted(models, key=lambda model: -model.created)
+    in_turn = dict.fromkeys([*ranked(models, is_loss=is_loss), *newest_first])
+    best = first_in_place(client, files, list(in_turn))
+    if best is not None:
         return ModelSource(best.uri, run_id, best.model_id)
     paths = history_paths(run.data.tags)
     if paths:

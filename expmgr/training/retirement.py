@@ -15,7 +15,12 @@ from expmgr.errors import ExpmgrError, InvalidInputError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
 from expmgr.tracking.queries import iter_logged_models, iter_runs, quoted
-from expmgr.training.best_only import as_deleter, beats_or_equals, passable
+from expmgr.training.best_only import (
+    as_deleter,
+    beats_or_equals,
+    kept_for_want_of,
+    passable,
+)
 from expmgr.training.experiments import free_name, mark
 from expmgr.training.iterations import (
     DELETING,
@@ -25,7 +30,7 @@ from expmgr.training.iterations import (
     newest,
     state_of,
 )
-from expmgr.training.models import best_model, stored_models
+from expmgr.training.stored import best_model, look, ranked, stored_models
 from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
     from expmgr.training.best_only import DeletesModels
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
 
@@ -101,32 +108,42 @@ def iteration_to_delete(
 
 
 class _Successors:
-    """The best model of the iterations after one, asked for when it is first needed."""
+    """The models of later iterations, which are asked for when they are first needed."""
 
-    def __init__(self, client: MlflowClient, plugin_name: str, experiment: Experiment) -> None:
+    def __init__(
+        self, client: MlflowClient, files: ModelFiles, plugin_name: str, experiment: Experiment
+    ) -> None:
         self.client = client
+        self.files = files
         self.experiment = experiment
         self.metric = experiment.tags.get(METRIC_TAG, "")
         self.is_loss = experiment.tags.get(LOSS_TAG) == "true"
         self._plugin_name = plugin_name
-        self._best: list[float] | None = None
+        self._later: list[list[StoredModel]] | None = None
 
-    def replace(self, run_id: str) -> bool:
-        """Whether a later iteration stores a model at least as good as any of this run's."""
+    def of(self, run_id: str) -> StoredModel | None:
+        """Return a later iteration's model at least as good as any of this run's.
+
+        It is there whole when this returns; None where there is none such.
+        """
         mine = stored_models(self.client, self.experiment.experiment_id, self.metric, run_id=run_id)
-        if not mine or any(model.quality is None for model in mine):
-            return False
-        if self._best is None:
-            self._best = [quality for quality in self._qualities() if quality is not None]
-        return all(
-            any(
-                beats_or_equals(quality, model.quality, is_loss=self.is_loss)
-                for quality in self._best
-            )
-            for model in mine
-        )
+        wanted = ranked(mine, is_loss=self.is_loss)
+        if not wanted or len(wanted) < len(mine):
+            return None
+        if self._later is None:
+            self._later = list(self._stored_later())
+        for models in self._later:
+            best = best_model(self.client, self.files, models, is_loss=self.is_loss)
+            if (
+                best is not None
+                and best.quality is not None
+                and wanted[0].quality is not None
+                and beats_or_equals(best.quality, wanted[0].quality, is_loss=self.is_loss)
+            ):
+                return best
+        return None
 
-    def _qualities(self) -> Iterator[float | None]:
+    def _stored_later(self) -> Iterator[list[StoredModel]]:
         for later in newest(self.client, self._plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
@@ -135,14 +152,13 @@ class _Successors:
                 "true" if self.is_loss else "false",
             )
             if same_goal and state_of(later) != DELETING:
-                models = stored_models(self.client, later.experiment_id, self.metric)
-                best = best_model(self.client, models, is_loss=self.is_loss)
-                yield best.quality if best is not None else None
+                yield stored_models(self.client, later.experiment_id, self.metric)
 
 
 def delete_iteration(
     manager: object,
     client: MlflowClient,
+    files: ModelFiles,
     plugin_name: str,
     experiment: Experiment,
     *,
@@ -168,7 +184,7 @@ def delete_iteration(
     marked = mark(client, experiment, DELETING)
     results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
     active = {result.run_id for result in results}
-    successors = _Successors(client, plugin_name, experiment)
+    successors = _Successors(client, files, plugin_name, experiment)
     results.extend(
         _delete(deleter, run_id, successors, force=force)
         for run_id in _runs_with_models(client, experiment_id)
@@ -232,11 +248,15 @@ def _delete(
         result = manager.delete_model(run_id, experiment_id, None, force)
         if result.outcome != "protected" or not passable(result.reasons, same_run=False):
             return result
-        if not successors.replace(run_id):
+        better = successors.of(run_id)
+        if better is None:
             return result
         plan = manager.plan_deletion(run_id)
         if not passable(plan.runs[0].reasons, same_run=False):
             return result
+        why = look(successors.client, successors.files, better)
+        if why:
+            return kept_for_want_of(better, why, run_id)
         return manager.delete_model(run_id, experiment_id, None, True, plan=plan)  # noqa: FBT003, RUF100
     except ExpmgrError as error:
         return DeletionResult(run_id, "failed", message=str(error), error=error)

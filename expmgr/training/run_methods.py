@@ -132,6 +132,7 @@ class RunMethods(TrainingBase):
             supersede(
                 self,
                 client,
+                self._model_files(),
                 run.experiment_id,
                 self.main_metric,
                 is_loss=self.is_loss,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.training.best_only import beats_or_equals, supersede
 from expmgr.training.initial_model import begin_initial_run, find_initial_model
-from expmgr.training.models import best_model, log_model, stored_models
+from expmgr.training.models import log_model
 from expmgr.training.runs import end_run, now_ms
 from expmgr.training.saved_model import SavedModel
+from expmgr.training.stored import best_model, stored_models
 from expmgr.training.tags import BEST_ONLY_TAG
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionResult
     from expmgr.training.base import TrainingBase
     from expmgr.training.model_files import OnProgress
-    from expmgr.training.models import StoredModel
     from expmgr.training.runs import OpenRun
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["save_initial_model", "save_model"]
 
@@ -42,10 +43,11 @@ def save_model(
 ) -> SavedModel:
     """Store the model, unless a better one is there; then delete what it supersedes."""
     client, metric = manager.client, manager.main_metric
+    files = manager._model_files()  # noqa: SLF001 - the mixin is this module's other half
     best: StoredModel | None = None
     if best_only:
         models = stored_models(client, run.experiment_id, metric)
-        best = best_model(client, models, is_loss=manager.is_loss)
+        best = best_model(client, files, models, is_loss=manager.is_loss)
         best_quality = None if best is None else best.quality
         if (
             quality is None
@@ -55,7 +57,7 @@ def save_model(
             return SavedModel(run.run_id, False, quality=quality, best_quality=best_quality)
     logged, done = log_model(
         client,
-        manager._model_files(),  # noqa: SLF001 - the mixin is this module's other half
+        files,
         model,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
@@ -74,6 +76,7 @@ def save_model(
         superseded = supersede(
             manager,
             client,
+            files,
             run.experiment_id,
             metric,
             is_loss=manager.is_loss,
@@ -119,7 +122,8 @@ def save_initial_model(
 ) -> SavedModel:
     """Store the plugin's initial model where it has none."""
     client, plugin_name = manager.client, manager.plugin_name
-    there = find_initial_model(client, plugin_name, manager.main_metric)
+    files = manager._model_files()  # noqa: SLF001 - see above
+    there = find_initial_model(client, files, plugin_name, manager.main_metric)
     if there is not None:
         return SavedModel(
             there.run_id,
@@ -137,7 +141,7 @@ def save_initial_model(
     try:
         logged, done = log_model(
             client,
-            manager._model_files(),  # noqa: SLF001
+            files,
             model,
             run_id=run_id,
             experiment_id=experiment_id,

@@ -7,6 +7,7 @@ from expmgr.tracking.journal import MODEL_TAG
 
 __all__ = [
     "BEST_ONLY_TAG",
+    "FILES_TAG",
     "INITIAL_TAG",
     "ITERATION_TAG",
     "LOSS_TAG",
@@ -33,3 +34,6 @@ BEST_ONLY_TAG = "expmgr.best_only"
 
 PLUGIN_TAG = "expmgr.plugin"
 """On an experiment: whose it is; its name alone does not tell plugin ``x`` of ``x / y``."""
+
+FILES_TAG = "expmgr.files"
+"""On a LoggedModel: how many files were stored, so that half a model is not taken for a whole."""
