@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ class TrainingBase:
         """The id of the run that is under way."""
         return None if self._training.run is None else self._training.run.run_id
 
+    @property
+    def _goal(self) -> Goal:
+        return Goal(self.main_metric, self.is_loss)
+
     def _quality_of(self, run_id: str) -> float | None:
         from expmgr.tracking.queries import asking
 
@@ -143,11 +148,11 @@ class TrainingBase:
         from expmgr.training.stored import best_model, stored_models
 
         client = self.client
-        models = stored_models(client, experiment_id, self.main_metric)
+        models = stored_models(client, experiment_id, self._goal)
         return best_model(
             client,
             self._model_files(),
             models,
-            is_loss=self.is_loss,
+            self._goal,
             at_worst_failed=at_worst_failed,
         )

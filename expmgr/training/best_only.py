@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.quality import Goal
     from expmgr.cleanup.plan import DeletionPlan
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
@@ -59,18 +60,16 @@ class DeletesModels(Protocol):
         """See `ExperimentsManagerWithAzureBlobBackend.delete_model`."""
 
 
-def beats_or_equals(quality: float, best: float | None, *, is_loss: bool) -> bool:
-    """Whether a finite quality is at least as good as the best; anything beats none. Pure."""
-    if best is None:
-        return True
-    return quality <= best if is_loss else quality >= best
+def beats_or_equals(goal: Goal, quality: float, best: float | None) -> bool:
+    """Whether a quality is at least as good as the best; anything beats none. Pure."""
+    return best is None or not goal.is_better(best, quality)
 
 
 def victims(
     models: Iterable[StoredModel],
     best: StoredModel,
+    goal: Goal,
     *,
-    is_loss: bool,
     previous_best: StoredModel | None = None,
 ) -> list[StoredModel]:
     """Return the models that the best one supersedes. Pure.
@@ -85,7 +84,7 @@ def victims(
         and (model.best_only or (previous_best is not None and model == previous_best))
         and model.quality is not None
         and best.quality is not None
-        and beats_or_equals(best.quality, model.quality, is_loss=is_loss)
+        and beats_or_equals(goal, best.quality, model.quality)
     ]
 
 
@@ -130,9 +129,8 @@ def supersede(
     client: MlflowClient,
     files: ModelFiles,
     experiment_id: str,
-    main_metric: str,
+    goal: Goal,
     *,
-    is_loss: bool,
     run_id: str,
     only_run: str | None = None,
     previous_best: StoredModel | None = None,
@@ -155,8 +153,8 @@ def supersede(
         stored, and a later call tries again.
     """
     try:
-        models = stored_models(client, experiment_id, main_metric)
-        best = best_model(client, files, models, is_loss=is_loss)
+        models = stored_models(client, experiment_id, goal)
+        best = best_model(client, files, models, goal)
     except ExpmgrError as error:
         message = f"superseded models were kept: {error}"
         logger.warning("run %s: %s", run_id, message)
@@ -164,7 +162,7 @@ def supersede(
     if best is None:
         return ()
     by_run: dict[str, list[str]] = defaultdict(list)
-    for model in victims(models, best, is_loss=is_loss, previous_best=previous_best):
+    for model in victims(models, best, goal, previous_best=previous_best):
         if only_run is None or model.run_id == only_run:
             by_run[model.run_id].append(model.model_id)
     results = tuple(

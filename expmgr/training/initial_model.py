@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.quality import Goal
     from expmgr.storage.store import Store
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
@@ -31,7 +32,7 @@ def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
 
 
 def find_initial_model(
-    client: MlflowClient, files: ModelFiles, plugin_name: str, main_metric: str
+    client: MlflowClient, files: ModelFiles, plugin_name: str, goal: Goal
 ) -> StoredModel | None:
     """Return the plugin's initial model, the first one where two processes uploaded one each.
 
@@ -42,7 +43,7 @@ def find_initial_model(
         experiment_id = experiment.experiment_id
         # A plugin has one such run, or a few of which the others FAILED.
         for run in reversed(list(iter_runs(client, [experiment_id], condition))):
-            models = stored_models(client, experiment_id, main_metric, run_id=run.info.run_id)
+            models = stored_models(client, experiment_id, goal, run_id=run.info.run_id)
             found = first_in_place(client, files, models)
             if found is not None:
                 return found

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.quality import Goal
     from expmgr.training.model_files import ModelFiles, OnProgress
     from expmgr.training.stored import StoredModel
 
@@ -81,16 +82,14 @@ def find_run(client: MlflowClient, plugin_name: str, experiment_name: str, run_n
     return found[0]
 
 
-def stored_models_of(client: MlflowClient, run_id: str, main_metric: str) -> list[StoredModel]:
+def stored_models_of(client: MlflowClient, run_id: str, goal: Goal) -> list[StoredModel]:
     """Return the stored models of one run; NotFoundError where there is no such run."""
     with asking(f"read run {run_id}", run_id=run_id):
         experiment_id = client.get_run(run_id).info.experiment_id
-    return stored_models(client, experiment_id, main_metric, run_id=run_id)
+    return stored_models(client, experiment_id, goal, run_id=run_id)
 
 
-def model_of_run(
-    client: MlflowClient, files: ModelFiles, run_id: str, main_metric: str, *, is_loss: bool
-) -> ModelSource:
+def model_of_run(client: MlflowClient, files: ModelFiles, run_id: str, goal: Goal) -> ModelSource:
     """Return where a run's model lies: its best that is there, else the newest.
 
     Raises
@@ -100,9 +99,9 @@ def model_of_run(
     """
     with asking(f"read run {run_id}", run_id=run_id):
         run = client.get_run(run_id)
-    models = stored_models(client, run.info.experiment_id, main_metric, run_id=run_id)
+    models = stored_models(client, run.info.experiment_id, goal, run_id=run_id)
     newest_first = sorted(models, key=lambda model: -model.created)
-    in_turn = dict.fromkeys([*ranked(models, is_loss=is_loss), *newest_first])
+    in_turn = dict.fromkeys([*ranked(models, goal), *newest_first])
     best = first_in_place(client, files, list(in_turn))
     if best is not None:
         return ModelSource(best.uri, run_id, best.model_id)

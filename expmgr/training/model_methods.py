@@ -145,9 +145,7 @@ class ModelMethods(IterationMethods):
             if experiment_name is None:
                 experiment_name = self._iteration().name
             run_id = find_run(client, self.plugin_name, experiment_name, str(run_name))
-        source = model_of_run(
-            client, self._model_files(), run_id, self.main_metric, is_loss=self.is_loss
-        )
+        source = model_of_run(client, self._model_files(), run_id, self._goal)
         return self._load(source, flavor, destination, on_progress, cancel)
 
     def download_best_model(self, **options: Any) -> Any:
@@ -317,16 +315,14 @@ class ModelMethods(IterationMethods):
         from expmgr.training.stored import first_in_place
 
         client = self.client
-        models = stored_models_of(client, run_id, self.main_metric)
+        models = stored_models_of(client, run_id, self._goal)
         models.sort(key=lambda model: -model.created)
         return first_in_place(client, self._model_files(), models)
 
     def _initial_model(self) -> StoredModel | None:
         from expmgr.training.initial_model import find_initial_model
 
-        return find_initial_model(
-            self.client, self._model_files(), self.plugin_name, self.main_metric
-        )
+        return find_initial_model(self.client, self._model_files(), self.plugin_name, self._goal)
 
     def _last_model(self) -> StoredModel | None:
         from expmgr.training.iterations import newest

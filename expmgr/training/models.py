@@ -41,6 +41,7 @@ def log_model(
     params: Mapping[str, str],
     tags: Mapping[str, str],
     quality: Metric | None,
+    step: int,
     on_progress: OnProgress | None,
     cancel: threading.Event | None,
 ) -> tuple[LoggedModel, Transfer]:
@@ -57,6 +58,8 @@ def log_model(
         Shown beside the model in MLflow.
     quality
         The run's main metric, which is logged for the model too.
+    step
+        The model's output step, by which it is told from other models of the run.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
@@ -81,7 +84,7 @@ def log_model(
             )
         try:
             with asking("link the model to its run", run_id=run_id):
-                client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
+                client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step)])
             card.artifact_path = logged.artifact_location
             card.model_id = card.model_uuid = logged.model_id
             card.save(str(folder / "MLmodel"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.quality import Goal
 from expmgr.errors import ExpmgrError, InvalidInputError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
@@ -116,8 +117,7 @@ class _Successors:
         self.client = client
         self.files = files
         self.experiment = experiment
-        self.metric = experiment.tags.get(METRIC_TAG, "")
-        self.is_loss = experiment.tags.get(LOSS_TAG) == "true"
+        self.goal = _goal_of(experiment)
         self._plugin_name = plugin_name
         self._later: list[list[StoredModel]] | None = None
 
@@ -126,19 +126,19 @@ class _Successors:
 
         It is there whole when this returns; None where there is none such.
         """
-        mine = stored_models(self.client, self.experiment.experiment_id, self.metric, run_id=run_id)
-        wanted = ranked(mine, is_loss=self.is_loss)
+        mine = stored_models(self.client, self.experiment.experiment_id, self.goal, run_id=run_id)
+        wanted = ranked(mine, self.goal)
         if not wanted or len(wanted) < len(mine):
             return None
         if self._later is None:
             self._later = list(self._stored_later())
         for models in self._later:
-            best = best_model(self.client, self.files, models, is_loss=self.is_loss)
+            best = best_model(self.client, self.files, models, self.goal)
             if (
                 best is not None
                 and best.quality is not None
                 and wanted[0].quality is not None
-                and beats_or_equals(best.quality, wanted[0].quality, is_loss=self.is_loss)
+                and beats_or_equals(self.goal, best.quality, wanted[0].quality)
             ):
                 return best
         return None
@@ -147,12 +147,12 @@ class _Successors:
         for later in newest(self.client, self._plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
-            same_goal = (later.tags.get(METRIC_TAG), later.tags.get(LOSS_TAG)) == (
-                self.metric,
-                "true" if self.is_loss else "false",
-            )
-            if same_goal and state_of(later) != DELETING:
-                yield stored_models(self.client, later.experiment_id, self.metric)
+            if _goal_of(later) == self.goal and state_of(later) != DELETING:
+                yield stored_models(self.client, later.experiment_id, self.goal)
+
+
+def _goal_of(iteration: Experiment) -> Goal:
+    return Goal(iteration.tags.get(METRIC_TAG, ""), iteration.tags.get(LOSS_TAG) == "true")
 
 
 def delete_iteration(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from expmgr.training.best_only import beats_or_equals, supersede
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
+    from expmgr.catalog.quality import Goal
     from expmgr.results import DeletionResult
     from expmgr.training.base import TrainingBase
     from expmgr.training.model_files import OnProgress
@@ -42,19 +42,20 @@ def save_model(
     cancel: threading.Event | None,
 ) -> SavedModel:
     """Store the model, unless a better one is there; then delete what it supersedes."""
-    client, metric = manager.client, manager.main_metric
+    client, goal = manager.client, manager._goal  # noqa: SLF001 - see below
     files = manager._model_files()  # noqa: SLF001 - the mixin is this module's other half
     best: StoredModel | None = None
     if best_only:
-        models = stored_models(client, run.experiment_id, metric)
-        best = best_model(client, files, models, is_loss=manager.is_loss)
+        models = stored_models(client, run.experiment_id, goal)
+        best = best_model(client, files, models, goal)
         best_quality = None if best is None else best.quality
-        if (
-            quality is None
-            or not math.isfinite(quality)
-            or not beats_or_equals(quality, best_quality, is_loss=manager.is_loss)
-        ):
+        compared = goal.counts(quality)
+        if compared is None or not beats_or_equals(goal, compared, best_quality):
             return SavedModel(run.run_id, False, quality=quality, best_quality=best_quality)
+    entry = _entry(client, run, goal, quality)
+    # What tells the models of one run apart: their output steps (MLflow's fluent API copies the
+    # run's values onto every model of the step), so no two have the same.
+    run.model_step = max(run.model_step + 1, 0 if entry is None else entry.step)
     logged, done = log_model(
         client,
         files,
@@ -66,7 +67,8 @@ def save_model(
         options=options,
         params=run.params,
         tags={BEST_ONLY_TAG: "true"} if best_only else {},
-        quality=_entry(client, run, metric, quality),
+        quality=entry,
+        step=run.model_step,
         on_progress=on_progress,
         cancel=cancel,
     )
@@ -78,8 +80,7 @@ def save_model(
             client,
             files,
             run.experiment_id,
-            metric,
-            is_loss=manager.is_loss,
+            goal,
             run_id=run.run_id,
             previous_best=best,
         )
@@ -97,12 +98,16 @@ def save_model(
     )
 
 
-def _entry(client: MlflowClient, run: OpenRun, metric: str, quality: float | None) -> Metric | None:
-    """Return the main metric's entry in the run's history, as it is repeated for the model."""
+def _entry(client: MlflowClient, run: OpenRun, goal: Goal, quality: float | None) -> Metric | None:
+    """Return the main metric's entry in the run's history, as it is repeated for the model.
+
+    None where it is no number that counts: MLflow reads NaN back as 0 from a model.
+    """
     from mlflow.entities import Metric
 
-    if quality is None:
+    if goal.counts(quality) is None:
         return None
+    metric = goal.metric
     entry = run.last.get(metric)
     if entry is None or entry.value != quality:
         history = client.get_metric_history(run.run_id, metric)
@@ -123,7 +128,7 @@ def save_initial_model(
     """Store the plugin's initial model where it has none."""
     client, plugin_name = manager.client, manager.plugin_name
     files = manager._model_files()  # noqa: SLF001 - see above
-    there = find_initial_model(client, files, plugin_name, manager.main_metric)
+    there = find_initial_model(client, files, plugin_name, manager._goal)  # noqa: SLF001 - above
     if there is not None:
         return SavedModel(
             there.run_id,
@@ -151,6 +156,7 @@ def save_initial_model(
             params={},
             tags={},
             quality=None,
+            step=0,
             on_progress=on_progress,
             cancel=cancel,
         )

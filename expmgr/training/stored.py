@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from expmgr.errors import LocationError, NotFoundError
+from expmgr.catalog.quality import Entry, Siblings, newest_entry, own_entries
+from expmgr.errors import LocationError, NotFoundError, TrackingError
 from expmgr.tracking.journal import latest_records
 from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
 from expmgr.training.tags import BEST_ONLY_TAG, FILES_TAG, MODEL_TAG
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
 
+    from expmgr.catalog.quality import Goal
     from expmgr.training.model_files import ModelFiles
 
 __all__ = [
@@ -52,7 +55,8 @@ class StoredModel:
     uri
         Its ``artifact_location``.
     quality
-        The main metric as it was when the model was saved; None where that is not known.
+        By `expmgr.catalog.quality`: the newest value logged for the model itself, else the last
+        one of its run; None where that is not known.
     created
         Milliseconds since 1970.
     best_only
@@ -75,35 +79,37 @@ class StoredModel:
 
 
 def stored_models(
-    client: MlflowClient, experiment_id: str, main_metric: str, *, run_id: str | None = None
+    client: MlflowClient, experiment_id: str, goal: Goal, *, run_id: str | None = None
 ) -> list[StoredModel]:
     """Return the models that MLflow records as stored in an experiment, or of one run in it.
 
-    One paged search; for models without the metric (that other tools logged) the run's own last
-    value is asked for, one run by id.
+    One paged search. Runs are asked one by one, and only where the models do not tell: for the
+    last value of a run whose model (made by another tool) has none of its own, and for the output
+    steps of models whose values their common run may have copied.
     """
     filter_string = f"source_run_id='{run_id}'" if run_id is not None else None
-    found = []
+    by_run: dict[str, list[LoggedModel]] = defaultdict(list)
     for model in iter_logged_models(client, [experiment_id], filter_string):
-        if not _is_stored(model) or (run_id is not None and model.source_run_id != run_id):
-            continue
-        quality = _quality(model, main_metric)
-        if quality is None:
-            quality = _run_metric(client, model.source_run_id, main_metric)
-        files = model.tags.get(FILES_TAG, "")
-        found.append(
-            StoredModel(
-                model.model_id,
-                model.source_run_id,
-                model.experiment_id,
-                model.artifact_location,
-                quality,
-                model.creation_timestamp,
-                model.tags.get(BEST_ONLY_TAG) == "true",
-                int(files) if files.isdecimal() else 0,
-            )
+        if model.source_run_id and run_id in {None, model.source_run_id}:
+            by_run[model.source_run_id].append(model)
+    stored = [model for siblings in by_run.values() for model in siblings if _is_stored(model)]
+    makers = list(dict.fromkeys(model.source_run_id for model in stored))
+    qualities: dict[str, float | None] = {}
+    for found in in_parallel(lambda maker: _qualities(client, maker, by_run[maker], goal), makers):
+        qualities.update(found)
+    return [
+        StoredModel(
+            model.model_id,
+            model.source_run_id,
+            model.experiment_id,
+            model.artifact_location,
+            qualities[model.model_id],
+            model.creation_timestamp,
+            model.tags.get(BEST_ONLY_TAG) == "true",
+            int(model.tags.get(FILES_TAG, "")) if model.tags.get(FILES_TAG, "").isdecimal() else 0,
         )
-    return found
+        for model in stored
+    ]
 
 
 def _is_stored(model: LoggedModel) -> bool:
@@ -116,29 +122,74 @@ def _is_stored(model: LoggedModel) -> bool:
     )
 
 
-def _quality(model: LoggedModel, main_metric: str) -> float | None:
-    values = [metric for metric in model.metrics or () if metric.key == main_metric]
-    if not values:
+def _qualities(
+    client: MlflowClient, maker: str, models: Sequence[LoggedModel], goal: Goal
+) -> dict[str, float | None]:
+    """Return the quality of one run's stored models, by `expmgr.catalog.quality`."""
+    stored = [model.model_id for model in models if _is_stored(model)]
+    each: list[Siblings] = []
+    doubtful: set[str] = set()
+    for number, model in enumerate(models):
+        entry = _newest_entry(model, goal)
+        if entry is not None and entry.value == 0.0:
+            is_zero = _is_zero(client, entry)
+            if is_zero is None:
+                doubtful.add(model.model_id)
+            elif not is_zero:
+                entry = None
+        each.append(Siblings(model.model_id, number, entry))
+    own = own_entries(maker, each, goal)
+    alike = own_entries(maker, [replace(model, step=None) for model in each], goal)
+    copied = any(own[one][0] != alike[one][0] for one in stored if one in own)
+    run: Run | None = None
+    if copied or any(one not in own for one in stored):
+        run = run_or_none(client, maker)
+    if copied:
+        steps = {} if run is None else {out.model_id: out.step for out in run.outputs.model_outputs}
+        own = own_entries(maker, [replace(one, step=steps.get(one.id)) for one in each], goal)
+    last = _makers_value(run, goal)
+    found = {one: own[one][0] if one in own else last for one in stored}
+    return {one: None if one in doubtful else value for one, value in found.items()}
+
+
+def _newest_entry(model: LoggedModel, goal: Goal) -> Entry | None:
+    return newest_entry(
+        (
+            Entry(metric.key, metric.value, metric.timestamp, metric.step, metric.run_id)
+            for metric in model.metrics or ()
+        ),
+        goal.metric,
+    )
+
+
+def _is_zero(client: MlflowClient, entry: Entry) -> bool | None:
+    """Whether a 0 is no NaN, which MLflow 3.17 reads back as 0 from a LoggedModel; None: unknown.
+
+    Only the history of the run that logged it tells.
+    """
+    try:
+        with asking(f"read the history of run {entry.run_id}", run_id=entry.run_id):
+            history = client.get_metric_history(entry.run_id, entry.key)
+    except TrackingError:
         return None
-    return _finite(max(values, key=lambda metric: (metric.timestamp, metric.step)).value)
+    at = (entry.step, entry.timestamp)
+    values = [row.value for row in history if (row.step, row.timestamp) == at]
+    return any(not math.isnan(value) for value in values) if values else None
 
 
-def _run_metric(client: MlflowClient, run_id: str, main_metric: str) -> float | None:
-    with asking(f"read run {run_id}", run_id=run_id):
-        return _finite(client.get_run(run_id).data.metrics.get(main_metric))
+def _makers_value(run: Run | None, goal: Goal) -> float | None:
+    if run is None or run.info.status != "FINISHED" or run.info.lifecycle_stage != "active":
+        return None
+    return goal.value_of(run.data.metrics)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def ranked(models: Iterable[StoredModel], *, is_loss: bool) -> list[StoredModel]:
+def ranked(models: Iterable[StoredModel], goal: Goal) -> list[StoredModel]:
     """Return the models of known quality, the best first. Pure.
 
     The order is total, so that processes that rank the same models agree: of equal quality the
     later one comes first, as it is the one that superseded the other.
     """
-    sign = 1.0 if is_loss else -1.0
+    sign = 1.0 if goal.is_loss else -1.0
     known = [(model.quality, model) for model in models if model.quality is not None]
     known.sort(key=lambda entry: (sign * entry[0], -entry[1].created, entry[1].model_id))
     return [model for _, model in known]
@@ -239,8 +290,8 @@ def best_model(
     client: MlflowClient,
     files: ModelFiles,
     models: Iterable[StoredModel],
+    goal: Goal,
     *,
-    is_loss: bool,
     at_worst_failed: bool = False,
 ) -> StoredModel | None:
     """Return the best model that is there whole and whose run did not fail.
@@ -258,7 +309,7 @@ def best_model(
         One that may be the best could not be looked at.
     """
     spare: StoredModel | None = None
-    for seen in _look_in_turn(client, files, ranked(models, is_loss=is_loss)):
+    for seen in _look_in_turn(client, files, ranked(models, goal)):
         if seen.fault:
             continue
         if not seen.failed:
