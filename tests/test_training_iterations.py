@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trainers import KilledError, count_calls, make_manager, train
+from trainers import KilledError, classifier, count_calls, make_manager, train
 
 from expmgr import ExperimentsManager, InvalidInputError, LocationError, MetricValue
 from expmgr.storage.artifact_uri import parse_artifact_uri
@@ -380,3 +380,91 @@ def test_an_interrupted_deletion_is_finished_by_the_next_call(
         assert left == {"one", "three"}, die_at
         assert [name_of(e) for e in restarted.get_experiments()] == ["three", "one"]
         assert restarted.client.get_experiment_by_name(f"{plugin} / two") is None
+
+
+# ------------------------------------------------------------------------- of which plugin it is
+
+
+@pytest.fixture
+def nested(sqlite_uri, credentials, plugin_name):
+    """The managers of plugin ``x`` and of plugin ``x / sub``, which has an iteration of a model."""
+    outer = make_manager(sqlite_uri, credentials, plugin_name)
+    inner = make_manager(sqlite_uri, credentials, f"{plugin_name} / sub")
+    with inner.iteration("one"):
+        train(inner, 0.5)
+    inner.upload_initial_model(classifier(1))
+    return outer, inner
+
+
+def test_a_plugin_leaves_the_experiments_of_a_longer_plugin_name_alone(nested, blob_names):
+    outer, inner = nested
+    before = blob_names()
+    assert outer.get_experiments() == []
+    assert outer.get_last_iteration() is None
+    assert outer.get_last_finished_iteration() is None
+    assert not outer.has_initial_model()
+    assert outer.get_last_model_url() is None
+    assert outer.get_top_params() == []
+    assert outer.delete_previous_iteration(force=True).outcome == "not_found"
+    with pytest.raises(InvalidInputError, match=r"an iteration of plugin '.* / sub'"):
+        outer.set_iteration(f"{inner.plugin_name} / one")
+    assert blob_names() == before
+    assert [name_of(e) for e in inner.get_experiments()] == ["sub / initial model", "sub / one"]
+    assert inner.has_initial_model()
+    with outer.iteration("one"):
+        train(outer, 0.5)
+    assert outer.upload_initial_model(classifier(2))
+    assert inner.download_initial_model().get_depth() == 1
+    assert outer.delete_previous_iteration(force=True)
+    assert set(before) < set(blob_names())
+
+
+def without_the_tag(manager, *names):
+    """As a version that did not set it left the experiments."""
+    for name in names:
+        experiment = manager.client.get_experiment_by_name(f"{manager.plugin_name} / {name}")
+        manager.client.delete_experiment_tag(experiment.experiment_id, "expmgr.plugin")
+
+
+def test_without_a_tag_nothing_is_deleted_that_may_be_another_plugins(nested, blob_names):
+    outer, inner = nested
+    without_the_tag(inner, "one", "initial model")
+    before = blob_names()
+    assert not outer.has_initial_model()
+    deletion = outer.delete_previous_iteration(force=True)
+    assert deletion.outcome == "protected"
+    assert "may be one of plugin" in str(deletion)
+    assert f"set_iteration('{inner.plugin_name} / one')" in str(deletion)
+    assert blob_names() == before
+    (experiment,) = [e for e in inner.get_experiments() if e.name.endswith(" / one")]
+    inner.client.set_experiment_tag(experiment.experiment_id, "expmgr.iteration", "deleting")
+    assert outer.delete_previous_iteration(force=True).outcome == "protected"
+    assert blob_names() == before
+    assert inner.delete_previous_iteration(force=True)
+    assert inner.has_initial_model()
+
+
+def test_what_may_be_another_plugins_is_no_successor(nested, blob_names):
+    outer, inner = nested
+    with outer.iteration("one"):
+        train(outer, 0.5)
+    outer.set_iteration("two")
+    with inner.iteration("two"):
+        train(inner, 0.9)
+    without_the_tag(inner, "one", "two", "initial model")
+    before = blob_names()
+    deletion = outer.delete_previous_iteration()
+    assert (deletion.outcome, deletion.name) == ("protected", f"{outer.plugin_name} / one")
+    assert blob_names() == before
+
+
+def test_an_iteration_of_three_parts_is_claimed_by_setting_it(manager):
+    name = FineTuningIteration("b7", "run1")
+    with manager.iteration(name):
+        train(manager, 0.5)
+    without_the_tag(manager, "run1 / b7")
+    assert name_of(manager.get_last_finished_iteration()) == "run1 / b7", "the name decides"
+    assert manager.delete_previous_iteration(force=True).outcome == "protected"
+    with manager.iteration(name):
+        pass
+    assert manager.delete_previous_iteration(force=True).outcome == "deleted"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
 from expmgr.training.experiments import artifact_root, create_experiment, free_name
-from expmgr.training.iterations import iter_plugin_experiments
+from expmgr.training.iterations import is_certain, iter_plugin_experiments
 from expmgr.training.stored import first_in_place, stored_models
-from expmgr.training.tags import INITIAL_TAG
+from expmgr.training.tags import INITIAL_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,14 @@ INITIAL_NAME = "initial model"
 
 
 def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
-    yield from iter_plugin_experiments(client, plugin_name, f"tags.{quoted(INITIAL_TAG)} = 'true'")
+    """Yield the experiments that hold the plugin's initial model: one, as a rule.
+
+    Without a tag only the one name is certain: ``x / sub / initial model`` is plugin ``x / sub``'s.
+    """
+    condition = f"tags.{quoted(INITIAL_TAG)} = 'true'"
+    for experiment in iter_plugin_experiments(client, plugin_name, condition):
+        if is_certain(experiment, plugin_name):
+            yield experiment
 
 
 def find_initial_model(
@@ -78,7 +85,7 @@ def _make_home(
         )
         raise InvalidInputError(message)
     root = artifact_root(store, name) if store is not None and not proxied else None
-    return create_experiment(client, name, root, {INITIAL_TAG: "true"})
+    return create_experiment(client, name, root, {INITIAL_TAG: "true", PLUGIN_TAG: plugin_name})
 
 
 def is_initial_run(client: MlflowClient, run_id: str) -> bool:

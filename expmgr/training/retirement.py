@@ -26,13 +26,15 @@ from expmgr.training.experiments import free_name, mark
 from expmgr.training.iterations import (
     DELETING,
     FINISHED,
+    SEPARATOR,
+    is_certain,
     is_iteration,
     iter_plugin_experiments,
     newest,
     state_of,
 )
 from expmgr.training.stored import best_model, look, ranked, stored_models
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG
+from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +105,7 @@ def iteration_to_delete(
     """
     condition = f"tags.{quoted(ITERATION_TAG)} = '{DELETING}'"
     for experiment in iter_plugin_experiments(client, plugin_name, condition):
-        if is_iteration(experiment):
+        if is_iteration(experiment) and is_certain(experiment, plugin_name):
             return experiment
     return next(newest(client, plugin_name, before=current), None)
 
@@ -147,7 +149,8 @@ class _Successors:
         for later in newest(self.client, self._plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
-            if _goal_of(later) == self.goal and state_of(later) != DELETING:
+            ours = is_certain(later, self._plugin_name) and state_of(later) != DELETING
+            if ours and _goal_of(later) == self.goal:
                 yield stored_models(self.client, later.experiment_id, self.goal)
 
 
@@ -180,8 +183,12 @@ def delete_iteration(
         )
         raise InvalidInputError(message)
     name, experiment_id = experiment.name, experiment.experiment_id
+    if not is_certain(experiment, plugin_name):
+        return IterationDeletion(
+            "protected", experiment_id, name, message=_whose(name, plugin_name)
+        )
     before = state_of(experiment)
-    marked = mark(client, experiment, DELETING)
+    marked = mark(client, experiment, {ITERATION_TAG: DELETING})
     results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
     active = {result.run_id for result in results}
     successors = _Successors(client, files, plugin_name, experiment)
@@ -198,7 +205,7 @@ def delete_iteration(
         message = f"Deleted the iteration {name!r} with its models ({size})."
         return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
     if "failed" not in outcomes:  # what failed is gone on with by the next call, as if interrupted
-        mark(client, marked, FINISHED if before == DELETING else before)
+        mark(client, marked, {ITERATION_TAG: FINISHED if before == DELETING else before})
     kept = "; ".join(f"run {one.run_id}: {one}" for one in gone.kept[:5])
     advice = (
         "Call again to go on."
@@ -211,6 +218,16 @@ def delete_iteration(
     )
     outcome: Literal["failed", "protected"] = "failed" if "failed" in outcomes else "protected"
     return IterationDeletion(outcome, experiment_id, name, tuple(results), message)
+
+
+def _whose(name: str, plugin_name: str) -> str:
+    rest = name.removeprefix(plugin_name + SEPARATOR)
+    other = plugin_name + SEPARATOR + rest.rsplit(SEPARATOR, 1)[0]
+    return (
+        f"The iteration {name!r} stays: it may be one of plugin {other!r}, since no tag "
+        f"{PLUGIN_TAG} says whose it is. If it is {plugin_name!r}'s, set_iteration({name!r}) says "
+        "so; finish it, and delete it then."
+    )
 
 
 def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResult]:
