@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.plan import DeletionPlan
+    from expmgr.storage.blob_store import BlobStore
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
 
@@ -41,10 +42,16 @@ logger = logging.getLogger(__name__)
 
 
 class DeletesModels(Protocol):
-    """What this module needs of the manager."""
+    """What training needs of a manager that can delete."""
+
+    artifacts_destination: str | None
+
+    @property
+    def blob_store(self) -> BlobStore:
+        """See `ExperimentsManagerWithAzureBlobBackend.blob_store`."""
 
     def plan_deletion(
-        self, run_ids: str, *, model_ids: Sequence[str] | None = None
+        self, run_ids: str | Iterable[str], *, model_ids: Sequence[str] | None = None
     ) -> DeletionPlan:
         """See `ExperimentsManagerWithAzureBlobBackend.plan_deletion`."""
 

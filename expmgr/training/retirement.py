@@ -2,20 +2,21 @@
 
 The order makes it safe to be interrupted: the experiment is marked ``deleting`` before anything
 goes, and a second call finishes marked iterations before it looks for another one. The experiment
-goes to MLflow's trash under another name, so that its own is free again; while any of its models
-is protected it stays as it is.
+goes to MLflow's trash under another name, so that its own is free again; while anything of it is
+protected, a raw checkpoint too, it stays as it is. What is there is told by listing, before and
+after: a model that MLflow lists nowhere has files all the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from expmgr.catalog.quality import Goal
-from expmgr.errors import ExpmgrError, InvalidInputError
+from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
-from expmgr.tracking.queries import iter_logged_models, iter_runs, quoted
+from expmgr.tracking.queries import iter_runs, quoted, run_or_none
 from expmgr.training.best_only import (
     as_deleter,
     beats_or_equals,
@@ -23,6 +24,7 @@ from expmgr.training.best_only import (
     passable,
 )
 from expmgr.training.experiments import free_name, mark
+from expmgr.training.holdings import Holdings, find_owners, holdings
 from expmgr.training.iterations import (
     DELETING,
     FINISHED,
@@ -34,21 +36,20 @@ from expmgr.training.iterations import (
     state_of,
 )
 from expmgr.training.stored import best_model, look, ranked, stored_models
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG, PLUGIN_TAG
+from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
     from expmgr.training.best_only import DeletesModels
+    from expmgr.training.holdings import Owners
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
 
 __all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
-
-_HISTORY_TAG = "mlflow.log-model.history"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,11 @@ class IterationDeletion:
     experiment_id, name
         The iteration.
     results
-        One a run that had a model.
+        One a run that had a model (or a model without a run), and one for each run whose raw
+        artifacts must stay.
+    left_files, left_bytes
+        What stays in storage where the iteration is gone: artifacts that MLflow never recorded
+        as a model.
     message
         One line for a person.
     """
@@ -72,6 +77,8 @@ class IterationDeletion:
     experiment_id: str = ""
     name: str = ""
     results: tuple[DeletionResult, ...] = ()
+    left_files: int = 0
+    left_bytes: int = 0
     message: str = ""
 
     def __bool__(self) -> bool:
@@ -130,7 +137,18 @@ class _Successors:
         """
         mine = stored_models(self.client, self.experiment.experiment_id, self.goal, run_id=run_id)
         wanted = ranked(mine, self.goal)
-        if not wanted or len(wanted) < len(mine):
+        if len(wanted) < len(mine):
+            return None
+        return self.at_least(wanted[0].quality if wanted else self.value_of(run_id))
+
+    def value_of(self, run_id: str) -> float | None:
+        """Return the run's own last value, which stands for models that have none (MLflow 2's)."""
+        run = run_or_none(self.client, run_id)
+        return None if run is None else self.goal.value_of(run.data.metrics)
+
+    def at_least(self, quality: float | None) -> StoredModel | None:
+        """Return a later iteration's model that is at least as good, and there whole."""
+        if quality is None:
             return None
         if self._later is None:
             self._later = list(self._stored_later())
@@ -139,8 +157,7 @@ class _Successors:
             if (
                 best is not None
                 and best.quality is not None
-                and wanted[0].quality is not None
-                and beats_or_equals(self.goal, best.quality, wanted[0].quality)
+                and beats_or_equals(self.goal, best.quality, quality)
             ):
                 return best
         return None
@@ -173,7 +190,9 @@ def delete_iteration(
     stores one that is at least as good; else it stays, and the experiment with it.
 
     Runs without a model lose nothing but their place: they go to the trash with the experiment.
-    Artifacts that MLflow never recorded as a model stay in storage, for the orphan sweep.
+    Artifacts that MLflow never recorded as a model stay in storage, and the message says how much
+    that is; but where one is protected (a raw checkpoint that is pinned or registered, or the best
+    of all), the experiment stays. So it does where its files cannot be looked at.
     """
     deleter = as_deleter(manager)
     if deleter is None:
@@ -187,23 +206,39 @@ def delete_iteration(
         return IterationDeletion(
             "protected", experiment_id, name, message=_whose(name, plugin_name)
         )
+    try:
+        held = _held(deleter, experiment, force=force)
+    except LocationError as error:
+        message = f"The iteration {name!r} stays: its files cannot be looked at ({error})."
+        return IterationDeletion("failed", experiment_id, name, message=message)
     before = state_of(experiment)
     marked = mark(client, experiment, {ITERATION_TAG: DELETING})
     results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
     active = {result.run_id for result in results}
     successors = _Successors(client, files, plugin_name, experiment)
+    owners = find_owners(client, experiment_id, held)
     results.extend(
-        _delete(deleter, run_id, successors, force=force)
-        for run_id in _runs_with_models(client, experiment_id)
-        if run_id not in active
+        _delete(deleter, owner, successors, force=force)
+        for owner in owners.ids
+        if owner not in active
     )
-    gone = IterationDeletion("deleted", experiment_id, name, tuple(results))
+    if not force:
+        raw = [folder for folder in held.others if folder not in {*active, *owners.ids}]
+        results.extend(_protected_raw(deleter, raw, successors))
+    left = _held(deleter, experiment, force=force)
+    results.extend(_still_there(left, owners, results))
+    gone = IterationDeletion(
+        "deleted", experiment_id, name, tuple(results), left_files=left.files, left_bytes=left.bytes
+    )
     outcomes = {result.outcome for result in results}
     if not gone.kept:
         free_name(client, experiment)
         size = f"{format_count(gone.files, 'file')}, {format_bytes(gone.bytes)}"
         message = f"Deleted the iteration {name!r} with its models ({size})."
-        return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
+        if gone.left_files:
+            rest = f"{format_count(gone.left_files, 'file')}, {format_bytes(gone.left_bytes)}"
+            message += f" What is no recorded model stays in storage ({rest})."
+        return replace(gone, message=message)
     if "failed" not in outcomes:  # what failed is gone on with by the next call, as if interrupted
         mark(client, marked, {ITERATION_TAG: FINISHED if before == DELETING else before})
     kept = "; ".join(f"run {one.run_id}: {one}" for one in gone.kept[:5])
@@ -217,7 +252,59 @@ def delete_iteration(
         f"{kept}. {advice}"
     )
     outcome: Literal["failed", "protected"] = "failed" if "failed" in outcomes else "protected"
-    return IterationDeletion(outcome, experiment_id, name, tuple(results), message)
+    return replace(gone, outcome=outcome, left_files=0, left_bytes=0, message=message)
+
+
+def _held(manager: DeletesModels, experiment: Experiment, *, force: bool) -> Holdings:
+    try:
+        return holdings(manager.blob_store, experiment, manager.artifacts_destination)
+    except LocationError:
+        if force:
+            return Holdings()
+        raise
+
+
+def _still_there(
+    left: Holdings, owners: Owners, results: Iterable[DeletionResult]
+) -> list[DeletionResult]:
+    """Return a failure for each known model whose files are left though nothing says why. Pure."""
+    told = {result.run_id for result in results if result.outcome in {"protected", "failed"}}
+    found = []
+    for model_id in left.model_ids:
+        owner = owners.by_model.get(model_id)
+        if owner is None or owner in told:
+            continue  # of a model that MLflow does not know nobody can say whose it was
+        files, size = left.of_model(model_id)
+        message = (
+            f"model {model_id} still has {format_count(files, 'file')}, {format_bytes(size)}: no "
+            "run of the iteration lists it. Delete it by its id"
+        )
+        found.append(DeletionResult(owner, "failed", message=message))
+    return found
+
+
+def _protected_raw(
+    manager: DeletesModels, run_ids: Sequence[str], successors: _Successors
+) -> list[DeletionResult]:
+    """Return the runs whose raw artifacts must stay, and so their experiment."""
+    kept = []
+    for plan in manager.plan_deletion(run_ids) if run_ids else ():
+        if not plan.reasons and not plan.problem:
+            continue
+        run = run_or_none(successors.client, plan.run_id)
+        if run is None or run.info.lifecycle_stage == "deleted":
+            continue  # another folder, or the run is in the trash already
+        if plan.problem:
+            kept.append(DeletionResult(plan.run_id, "failed", message=plan.problem))
+        elif not (
+            passable(plan.reasons, same_run=False)
+            and successors.at_least(successors.goal.value_of(run.data.metrics))
+        ):
+            message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
+            kept.append(
+                DeletionResult(plan.run_id, "protected", message=message, reasons=plan.reasons)
+            )
+    return kept
 
 
 def _whose(name: str, plugin_name: str) -> str:
@@ -242,19 +329,6 @@ def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResul
                 )
             )
     return found
-
-
-def _runs_with_models(client: MlflowClient, experiment_id: str) -> list[str]:
-    made = [
-        model.source_run_id
-        for model in iter_logged_models(client, [experiment_id])
-        if model.source_run_id and model.tags.get(MODEL_TAG) != "deleted"
-    ]
-    logged = [
-        run.info.run_id
-        for run in iter_runs(client, [experiment_id], f"tags.{quoted(_HISTORY_TAG)} LIKE '%'")
-    ]
-    return list(dict.fromkeys([*made, *logged]))
 
 
 def _delete(
