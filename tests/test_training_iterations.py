@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trainers import KilledError, count_calls, make_manager, train
+from trainers import KilledError, classifier, count_calls, make_manager, train
 
 from expmgr import ExperimentsManager, InvalidInputError, LocationError, MetricValue
 from expmgr.storage.artifact_uri import parse_artifact_uri
@@ -333,6 +333,141 @@ def test_with_no_current_iteration_the_newest_is_the_previous_one(two_iterations
 
 
 @pytest.fixture
+def raw(manager, put_blob):
+    """A function: a FINISHED run with a checkpoint of which MLflow never recorded a model."""
+
+    def make(quality=None, **tags):
+        manager.set_run({"raw": quality, **tags})
+        run_id = manager.current_run_id
+        if quality is not None:
+            manager.save_metric(MetricValue("accuracy", quality))
+        manager.finish_run()
+        root = manager.client.get_run(run_id).info.artifact_uri.split("/", 3)[3]
+        put_blob(f"{root}/checkpoint/weights.pt", b"w" * 100)
+        return run_id, f"{root}/checkpoint/weights.pt"
+
+    return make
+
+
+@pytest.mark.parametrize("how", ["pinned", "registered"])
+def test_a_raw_checkpoint_that_somebody_relies_on_keeps_the_iteration(
+    manager, raw, blob_names, how
+):
+    with manager.iteration("one"):
+        run_id, blob = raw()
+        train(manager, 0.5)
+    if how == "pinned":
+        manager.client.set_tag(run_id, "expmgr.keep", "true")
+    else:
+        name = f"registered-{manager.plugin_name}"
+        uri = manager.client.get_run(run_id).info.artifact_uri
+        manager.client.create_registered_model(name)
+        manager.client.create_model_version(name, f"{uri}/checkpoint", run_id=run_id)
+    manager.set_iteration("two")
+    train(manager, 0.9)
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "protected"
+    assert [(kept.run_id, kept.outcome) for kept in deletion.kept] == [(run_id, "protected")]
+    assert how in str(deletion)
+    experiment = manager.client.get_experiment(deletion.experiment_id)
+    assert experiment.lifecycle_stage == "active"
+    assert experiment.tags["expmgr.iteration"] == "finished"
+    assert blob in blob_names()
+    assert manager.delete_previous_iteration(force=True).outcome == "deleted"
+    assert blob in blob_names(), "what MLflow never recorded as a model stays, forced or not"
+
+
+def test_raw_artifacts_stay_in_storage_and_the_message_says_how_much(manager, raw, blob_names):
+    with manager.iteration("one"):
+        _, blob = raw()
+        train(manager, 0.5)
+    manager.set_iteration("two")
+    train(manager, 0.9)
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "deleted"
+    assert (deletion.files, deletion.left_files, deletion.left_bytes) == (5, 1, 100)
+    assert str(deletion).endswith("stays in storage (1 file, 100 B).")
+    assert [name for name in blob_names() if "/one-" in name] == [blob]
+
+
+def test_a_raw_checkpoint_that_is_the_best_of_all_keeps_the_iteration(manager, raw, blob_names):
+    with manager.iteration("one"):
+        run_id, blob = raw(0.8)
+    manager.set_iteration("two")
+    train(manager, 0.7)
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "protected"
+    assert [kept.run_id for kept in deletion.kept] == [run_id]
+    train(manager, 0.9)
+    assert manager.delete_previous_iteration().outcome == "deleted"
+    assert blob in blob_names()
+
+
+def test_a_model_in_the_trash_goes_with_its_iteration_and_is_counted(manager, blob_names):
+    with manager.iteration("one"):
+        _, saved = train(manager, 0.5)
+    manager.client.delete_logged_model(saved.model_id)
+    manager.set_iteration("two")
+    train(manager, 0.9)
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "deleted"
+    assert (deletion.files, deletion.bytes) == (saved.files, saved.bytes)
+    assert [name for name in blob_names() if "/one-" in name] == []
+
+
+@pytest.fixture
+def put_model(manager, put_blob):
+    """A function: a whole model in the current iteration, made by a run of anywhere, or none."""
+
+    def put(source_run_id=None):
+        client, experiment_id = manager.client, manager.current_iteration_id
+        model = client.create_logged_model(experiment_id, source_run_id=source_run_id)
+        root = model.artifact_location.split("/", 3)[3]
+        for name in ("MLmodel", "model.pkl"):
+            put_blob(f"{root}/{name}")
+        client.finalize_logged_model(model.model_id, "READY")
+        return model.model_id, root
+
+    return put
+
+
+def test_an_iteration_whose_models_have_no_run_never_goes_before_they_do(
+    manager, put_model, blob_names
+):
+    with manager.iteration("one"):
+        _, root = put_model()
+    manager.set_iteration("two")
+    deletion = manager.delete_previous_iteration(force=True)
+    assert bool(deletion) == (blob_names(f"{root}/") == [])
+    experiment = manager.client.get_experiment(deletion.experiment_id)
+    assert (experiment.lifecycle_stage == "deleted") == bool(deletion)
+
+
+def test_another_iterations_models_stay_though_their_run_made_one_here(
+    manager, put_model, blob_names
+):
+    with manager.iteration("zero"):
+        foreign, saved = train(manager, 0.5)
+    with manager.iteration("one"):
+        put_model(foreign)
+    manager.set_iteration("two")
+    kept = [name for name in blob_names() if f"/{saved.model_id}/" in name]
+    manager.delete_previous_iteration(force=True)
+    assert [name for name in blob_names() if f"/{saved.model_id}/" in name] == kept
+
+
+def test_an_iteration_whose_files_cannot_be_looked_at_stays(manager, blob_names):
+    far = "wasbs://elsewhere@devstoreaccount1.blob.core.windows.net/x"
+    name = f"{manager.plugin_name} / far"
+    experiment_id = manager.client.create_experiment(name, artifact_location=far)
+    deletion = manager.delete_previous_iteration()
+    assert deletion.outcome == "failed"
+    assert "elsewhere" in str(deletion)
+    assert manager.client.get_experiment(experiment_id).tags == {}
+    assert manager.delete_previous_iteration(force=True).outcome == "deleted"
+
+
+@pytest.fixture
 def interruptible(sqlite_uri, credentials, plugin_name, tmp_path):
     """A function: three iterations of one model each, in a fresh database; "three" is set."""
     empty = Path(sqlite_uri.removeprefix("sqlite:///")).read_bytes()
@@ -380,3 +515,91 @@ def test_an_interrupted_deletion_is_finished_by_the_next_call(
         assert left == {"one", "three"}, die_at
         assert [name_of(e) for e in restarted.get_experiments()] == ["three", "one"]
         assert restarted.client.get_experiment_by_name(f"{plugin} / two") is None
+
+
+# ------------------------------------------------------------------------- of which plugin it is
+
+
+@pytest.fixture
+def nested(sqlite_uri, credentials, plugin_name):
+    """The managers of plugin ``x`` and of plugin ``x / sub``, which has an iteration of a model."""
+    outer = make_manager(sqlite_uri, credentials, plugin_name)
+    inner = make_manager(sqlite_uri, credentials, f"{plugin_name} / sub")
+    with inner.iteration("one"):
+        train(inner, 0.5)
+    inner.upload_initial_model(classifier(1))
+    return outer, inner
+
+
+def test_a_plugin_leaves_the_experiments_of_a_longer_plugin_name_alone(nested, blob_names):
+    outer, inner = nested
+    before = blob_names()
+    assert outer.get_experiments() == []
+    assert outer.get_last_iteration() is None
+    assert outer.get_last_finished_iteration() is None
+    assert not outer.has_initial_model()
+    assert outer.get_last_model_url() is None
+    assert outer.get_top_params() == []
+    assert outer.delete_previous_iteration(force=True).outcome == "not_found"
+    with pytest.raises(InvalidInputError, match=r"an iteration of plugin '.* / sub'"):
+        outer.set_iteration(f"{inner.plugin_name} / one")
+    assert blob_names() == before
+    assert [name_of(e) for e in inner.get_experiments()] == ["sub / initial model", "sub / one"]
+    assert inner.has_initial_model()
+    with outer.iteration("one"):
+        train(outer, 0.5)
+    assert outer.upload_initial_model(classifier(2))
+    assert inner.download_initial_model().get_depth() == 1
+    assert outer.delete_previous_iteration(force=True)
+    assert set(before) < set(blob_names())
+
+
+def without_the_tag(manager, *names):
+    """As a version that did not set it left the experiments."""
+    for name in names:
+        experiment = manager.client.get_experiment_by_name(f"{manager.plugin_name} / {name}")
+        manager.client.delete_experiment_tag(experiment.experiment_id, "expmgr.plugin")
+
+
+def test_without_a_tag_nothing_is_deleted_that_may_be_another_plugins(nested, blob_names):
+    outer, inner = nested
+    without_the_tag(inner, "one", "initial model")
+    before = blob_names()
+    assert not outer.has_initial_model()
+    deletion = outer.delete_previous_iteration(force=True)
+    assert deletion.outcome == "protected"
+    assert "may be one of plugin" in str(deletion)
+    assert f"set_iteration('{inner.plugin_name} / one')" in str(deletion)
+    assert blob_names() == before
+    (experiment,) = [e for e in inner.get_experiments() if e.name.endswith(" / one")]
+    inner.client.set_experiment_tag(experiment.experiment_id, "expmgr.iteration", "deleting")
+    assert outer.delete_previous_iteration(force=True).outcome == "protected"
+    assert blob_names() == before
+    assert inner.delete_previous_iteration(force=True)
+    assert inner.has_initial_model()
+
+
+def test_what_may_be_another_plugins_is_no_successor(nested, blob_names):
+    outer, inner = nested
+    with outer.iteration("one"):
+        train(outer, 0.5)
+    outer.set_iteration("two")
+    with inner.iteration("two"):
+        train(inner, 0.9)
+    without_the_tag(inner, "one", "two", "initial model")
+    before = blob_names()
+    deletion = outer.delete_previous_iteration()
+    assert (deletion.outcome, deletion.name) == ("protected", f"{outer.plugin_name} / one")
+    assert blob_names() == before
+
+
+def test_an_iteration_of_three_parts_is_claimed_by_setting_it(manager):
+    name = FineTuningIteration("b7", "run1")
+    with manager.iteration(name):
+        train(manager, 0.5)
+    without_the_tag(manager, "run1 / b7")
+    assert name_of(manager.get_last_finished_iteration()) == "run1 / b7", "the name decides"
+    assert manager.delete_previous_iteration(force=True).outcome == "protected"
+    with manager.iteration(name):
+        pass
+    assert manager.delete_previous_iteration(force=True).outcome == "deleted"

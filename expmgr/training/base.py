@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from expmgr.storage.blob_store import BlobStore
     from expmgr.storage.store import Store
     from expmgr.training.model_files import ModelFiles
-    from expmgr.training.models import StoredModel
     from expmgr.training.runs import OpenRun
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["TrainingBase", "TrainingState"]
 
@@ -89,6 +90,10 @@ class TrainingBase:
         """The id of the run that is under way."""
         return None if self._training.run is None else self._training.run.run_id
 
+    @property
+    def _goal(self) -> Goal:
+        return Goal(self.main_metric, self.is_loss)
+
     def _quality_of(self, run_id: str) -> float | None:
         from expmgr.tracking.queries import asking
 
@@ -140,8 +145,14 @@ class TrainingBase:
         return ModelFiles(self.tracking_uri, self.retry_config, self.credentials, self.blob_store)
 
     def _best_of(self, experiment_id: str, *, at_worst_failed: bool = False) -> StoredModel | None:
-        from expmgr.training.models import best_model, stored_models
+        from expmgr.training.stored import best_model, stored_models
 
         client = self.client
-        models = stored_models(client, experiment_id, self.main_metric)
-        return best_model(client, models, is_loss=self.is_loss, at_worst_failed=at_worst_failed)
+        models = stored_models(client, experiment_id, self._goal)
+        return best_model(
+            client,
+            self._model_files(),
+            models,
+            self._goal,
+            at_worst_failed=at_worst_failed,
+        )

@@ -3,7 +3,8 @@
 The better model is stored first, the superseded deleted after: a crash between the two leaves two
 models, never none. What is superseded is told by the ranking of that moment, which every process
 computes alike, so that parallel trials delete what the best one supersedes and never the best.
-Every deletion goes through the manager's ``delete_model``: plan, protection, journal.
+Every deletion goes through the manager's ``delete_model``: plan, protection, journal; and right
+before each the better model is looked at where it lies, since it is the reason to delete.
 """
 
 from __future__ import annotations
@@ -14,26 +15,43 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from expmgr.errors import ExpmgrError, InvalidInputError
 from expmgr.results import DeletionResult
-from expmgr.training.models import best_model, stored_models
+from expmgr.training.stored import best_model, look, stored_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.quality import Goal
     from expmgr.cleanup.plan import DeletionPlan
-    from expmgr.training.models import StoredModel
+    from expmgr.storage.blob_store import BlobStore
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
-__all__ = ["DeletesModels", "as_deleter", "beats_or_equals", "passable", "supersede", "victims"]
+__all__ = [
+    "DeletesModels",
+    "as_deleter",
+    "beats_or_equals",
+    "kept_for_want_of",
+    "passable",
+    "supersede",
+    "victims",
+]
 
 logger = logging.getLogger(__name__)
 
 
 class DeletesModels(Protocol):
-    """What this module needs of the manager."""
+    """What training needs of a manager that can delete."""
+
+    artifacts_destination: str | None
+
+    @property
+    def blob_store(self) -> BlobStore:
+        """See `ExperimentsManagerWithAzureBlobBackend.blob_store`."""
 
     def plan_deletion(
-        self, run_ids: str, *, model_ids: Sequence[str] | None = None
+        self, run_ids: str | Iterable[str], *, model_ids: Sequence[str] | None = None
     ) -> DeletionPlan:
         """See `ExperimentsManagerWithAzureBlobBackend.plan_deletion`."""
 
@@ -49,18 +67,16 @@ class DeletesModels(Protocol):
         """See `ExperimentsManagerWithAzureBlobBackend.delete_model`."""
 
 
-def beats_or_equals(quality: float, best: float | None, *, is_loss: bool) -> bool:
-    """Whether a finite quality is at least as good as the best; anything beats none. Pure."""
-    if best is None:
-        return True
-    return quality <= best if is_loss else quality >= best
+def beats_or_equals(goal: Goal, quality: float, best: float | None) -> bool:
+    """Whether a quality is at least as good as the best; anything beats none. Pure."""
+    return best is None or not goal.is_better(best, quality)
 
 
 def victims(
     models: Iterable[StoredModel],
     best: StoredModel,
+    goal: Goal,
     *,
-    is_loss: bool,
     previous_best: StoredModel | None = None,
 ) -> list[StoredModel]:
     """Return the models that the best one supersedes. Pure.
@@ -75,7 +91,7 @@ def victims(
         and (model.best_only or (previous_best is not None and model == previous_best))
         and model.quality is not None
         and best.quality is not None
-        and beats_or_equals(best.quality, model.quality, is_loss=is_loss)
+        and beats_or_equals(goal, best.quality, model.quality)
     ]
 
 
@@ -93,6 +109,23 @@ def passable(reasons: Iterable[str], *, same_run: bool) -> bool:
     )
 
 
+def kept_for_want_of(better: StoredModel, why: str, run_id: str) -> DeletionResult:
+    """Return the result for a model that stays because the better one is not there whole. Pure.
+
+    Parameters
+    ----------
+    why
+        See `expmgr.training.stored.fault`.
+    run_id
+        The run whose model stays.
+    """
+    message = (
+        f"Kept: the better model {better.model_id} of run {better.run_id} is not there whole "
+        f"({why}), so this one may be the last"
+    )
+    return DeletionResult(run_id, "protected", message=message)
+
+
 def as_deleter(manager: object) -> DeletesModels | None:
     """Return the manager, if it is one that can delete models."""
     return cast("DeletesModels", manager) if hasattr(manager, "delete_model") else None
@@ -101,10 +134,10 @@ def as_deleter(manager: object) -> DeletesModels | None:
 def supersede(
     manager: object,
     client: MlflowClient,
+    files: ModelFiles,
     experiment_id: str,
-    main_metric: str,
+    goal: Goal,
     *,
-    is_loss: bool,
     run_id: str,
     only_run: str | None = None,
     previous_best: StoredModel | None = None,
@@ -126,16 +159,29 @@ def supersede(
         One a run; a protected or failed one is still there. Nothing is raised: the new model is
         stored, and a later call tries again.
     """
-    models = stored_models(client, experiment_id, main_metric)
-    best = best_model(client, models, is_loss=is_loss)
+    try:
+        models = stored_models(client, experiment_id, goal)
+        best = best_model(client, files, models, goal)
+    except ExpmgrError as error:
+        message = f"superseded models were kept: {error}"
+        logger.warning("run %s: %s", run_id, message)
+        return (DeletionResult(run_id, "failed", message=message, error=error),)
     if best is None:
         return ()
     by_run: dict[str, list[str]] = defaultdict(list)
-    for model in victims(models, best, is_loss=is_loss, previous_best=previous_best):
+    for model in victims(models, best, goal, previous_best=previous_best):
         if only_run is None or model.run_id == only_run:
             by_run[model.run_id].append(model.model_id)
     results = tuple(
-        _delete(manager, victim, experiment_id, model_ids, same_run=victim in {run_id, only_run})
+        _delete(
+            manager,
+            victim,
+            experiment_id,
+            model_ids,
+            better=best,
+            look_at=lambda model: look(client, files, model),
+            same_run=victim in {run_id, only_run},
+        )
         for victim, model_ids in by_run.items()
     )
     for result in results:
@@ -150,6 +196,8 @@ def _delete(
     experiment_id: str,
     model_ids: Sequence[str],
     *,
+    better: StoredModel,
+    look_at: Callable[[StoredModel], str],
     same_run: bool,
 ) -> DeletionResult:
     deleter = as_deleter(manager)
@@ -164,6 +212,9 @@ def _delete(
         plan = deleter.plan_deletion(run_id, model_ids=model_ids)
         reasons = plan.runs[0].reasons
         force = bool(reasons) and passable(reasons, same_run=same_run)
+        why = look_at(better)
+        if why:
+            return kept_for_want_of(better, why, run_id)
         return deleter.delete_model(run_id, experiment_id, model_ids, force, plan=plan)
     except ExpmgrError as error:
         message = f"the superseded model of run {run_id} was kept: {error}"

@@ -15,15 +15,19 @@ from expmgr.training.iterations import (
     MAX_NAME,
     OPEN,
     SEPARATOR,
+    belongs_to,
     is_iteration,
     state_of,
 )
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG
+from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.quality import Goal
     from expmgr.storage.store import Store
 
 __all__ = [
@@ -83,9 +87,9 @@ def _slug(text: str) -> str:
 def open_iteration(
     client: MlflowClient,
     name: str,
+    plugin_name: str,
+    goal: Goal,
     *,
-    main_metric: str,
-    is_loss: bool,
     store: Store | None,
     proxied: bool,
 ) -> Experiment:
@@ -94,8 +98,8 @@ def open_iteration(
     Raises
     ------
     InvalidInputError
-        The experiment was tracked by another metric or direction, is being deleted, or holds the
-        initial model.
+        The experiment is another plugin's, was tracked by another metric or direction, is being
+        deleted, or holds the initial model.
     LocationError
         The experiment's artifacts are not in the credentials' container.
     """
@@ -104,22 +108,27 @@ def open_iteration(
     if experiment is not None and experiment.lifecycle_stage == "deleted":
         free_name(client, experiment)
         experiment = None
+    tags = {
+        PLUGIN_TAG: plugin_name,
+        METRIC_TAG: goal.metric,
+        LOSS_TAG: "true" if goal.is_loss else "false",
+        ITERATION_TAG: OPEN,
+    }
     if experiment is None:
-        tags = {
-            METRIC_TAG: main_metric,
-            LOSS_TAG: "true" if is_loss else "false",
-            ITERATION_TAG: OPEN,
-        }
         root = artifact_root(store, name) if store is not None and not proxied else None
         return create_experiment(client, name, root, tags)
-    _check_ours(experiment, main_metric, is_loss, store)
-    return mark(client, experiment, OPEN, main_metric=main_metric, is_loss=is_loss)
+    _check_ours(experiment, plugin_name, goal, store)
+    return mark(client, experiment, tags)
 
 
-def _check_ours(
-    experiment: Experiment, main_metric: str, is_loss: bool, store: Store | None
-) -> None:
+def _check_ours(experiment: Experiment, plugin_name: str, goal: Goal, store: Store | None) -> None:
     name = experiment.name
+    if not belongs_to(experiment, plugin_name):
+        message = (
+            f"{name!r} is an iteration of plugin {experiment.tags[PLUGIN_TAG]!r}, and the manager "
+            f"is for {plugin_name!r}. Use another name, or a manager with that plugin_name."
+        )
+        raise InvalidInputError(message)
     if not is_iteration(experiment):
         raise InvalidInputError(f"{name!r} holds the initial model; choose another name.")
     if state_of(experiment) == DELETING:
@@ -128,12 +137,13 @@ def _check_ours(
             "delete_previous_iteration() to finish it; the name is free then."
         )
         raise InvalidInputError(message)
-    metric = experiment.tags.get(METRIC_TAG, main_metric)
-    loss = experiment.tags.get(LOSS_TAG, str(is_loss)).lower() == "true"
-    if (metric, loss) != (main_metric, is_loss):
+    metric = experiment.tags.get(METRIC_TAG, goal.metric)
+    loss = experiment.tags.get(LOSS_TAG, str(goal.is_loss)).lower() == "true"
+    if (metric, loss) != (goal.metric, goal.is_loss):
         message = (
             f"the runs of {name!r} are compared by {metric!r} (is_loss={loss}), the manager's by "
-            f"{main_metric!r} (is_loss={is_loss}). Use another name, or a manager like the first."
+            f"{goal.metric!r} (is_loss={goal.is_loss}). Use another name, or a manager like the "
+            "first."
         )
         raise InvalidInputError(message)
     uri = experiment.artifact_location or ""
@@ -164,21 +174,9 @@ def create_experiment(
         return client.get_experiment(experiment_id)
 
 
-def mark(
-    client: MlflowClient,
-    experiment: Experiment,
-    state: str,
-    *,
-    main_metric: str | None = None,
-    is_loss: bool | None = None,
-) -> Experiment:
+def mark(client: MlflowClient, experiment: Experiment, tags: Mapping[str, str]) -> Experiment:
     """Set the tags that differ, and return the experiment as it is then."""
-    wanted = {ITERATION_TAG: state}
-    if main_metric is not None:
-        wanted[METRIC_TAG] = main_metric
-    if is_loss is not None:
-        wanted[LOSS_TAG] = "true" if is_loss else "false"
-    changed = {key: value for key, value in wanted.items() if experiment.tags.get(key) != value}
+    changed = {key: value for key, value in tags.items() if experiment.tags.get(key) != value}
     if not changed:
         return experiment
     with asking(f"mark the experiment {experiment.name!r}"):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
 from expmgr.training.experiments import artifact_root, create_experiment, free_name
-from expmgr.training.iterations import iter_plugin_experiments
-from expmgr.training.models import stored_models
-from expmgr.training.tags import INITIAL_TAG
+from expmgr.training.iterations import is_certain, iter_plugin_experiments
+from expmgr.training.stored import first_in_place, stored_models
+from expmgr.training.tags import INITIAL_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.quality import Goal
     from expmgr.storage.store import Store
-    from expmgr.training.models import StoredModel
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["INITIAL_NAME", "begin_initial_run", "find_initial_model", "is_initial_run"]
 
@@ -26,21 +28,32 @@ INITIAL_NAME = "initial model"
 
 
 def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
-    yield from iter_plugin_experiments(client, plugin_name, f"tags.{quoted(INITIAL_TAG)} = 'true'")
+    """Yield the experiments that hold the plugin's initial model: one, as a rule.
+
+    Without a tag only the one name is certain: ``x / sub / initial model`` is plugin ``x / sub``'s.
+    """
+    condition = f"tags.{quoted(INITIAL_TAG)} = 'true'"
+    for experiment in iter_plugin_experiments(client, plugin_name, condition):
+        if is_certain(experiment, plugin_name):
+            yield experiment
 
 
 def find_initial_model(
-    client: MlflowClient, plugin_name: str, main_metric: str
+    client: MlflowClient, files: ModelFiles, plugin_name: str, goal: Goal
 ) -> StoredModel | None:
-    """Return the plugin's initial model, the first one where two processes uploaded one each."""
+    """Return the plugin's initial model, the first one where two processes uploaded one each.
+
+    One whose files are gone does not count.
+    """
     for experiment in _homes(client, plugin_name):
         condition = f"tags.{quoted(INITIAL_TAG)} = 'true' AND attributes.status = 'FINISHED'"
         experiment_id = experiment.experiment_id
         # A plugin has one such run, or a few of which the others FAILED.
         for run in reversed(list(iter_runs(client, [experiment_id], condition))):
-            models = stored_models(client, experiment_id, main_metric, run_id=run.info.run_id)
-            if models:
-                return models[0]
+            models = stored_models(client, experiment_id, goal, run_id=run.info.run_id)
+            found = first_in_place(client, files, models)
+            if found is not None:
+                return found
     return None
 
 
@@ -72,7 +85,7 @@ def _make_home(
         )
         raise InvalidInputError(message)
     root = artifact_root(store, name) if store is not None and not proxied else None
-    return create_experiment(client, name, root, {INITIAL_TAG: "true"})
+    return create_experiment(client, name, root, {INITIAL_TAG: "true", PLUGIN_TAG: plugin_name})
 
 
 def is_initial_run(client: MlflowClient, run_id: str) -> bool:

@@ -57,8 +57,8 @@ class IterationMethods(RunMethods):
             experiment = open_iteration(
                 self.client,
                 name,
-                main_metric=self.main_metric,
-                is_loss=self.is_loss,
+                self.plugin_name,
+                self._goal,
                 store=self._store(),
                 proxied=self._is_proxied(),
             )
@@ -80,13 +80,14 @@ class IterationMethods(RunMethods):
         """
         from expmgr.training.experiments import mark
         from expmgr.training.iterations import FINISHED
+        from expmgr.training.tags import ITERATION_TAG
 
         with self._training.lock:
             experiment = self._iteration()
             if self._training.run is not None:
                 raise self._run_is_open()
             if completed:
-                mark(self.client, experiment, FINISHED)
+                mark(self.client, experiment, {ITERATION_TAG: FINISHED})
             self._training.iteration = None
 
     @contextmanager
@@ -144,7 +145,9 @@ class IterationMethods(RunMethods):
 
         Protection is obeyed: while a model of it must stay, the experiment stays too, and the
         result says which and why. Its best model may go where a later iteration stores one at
-        least as good. Interrupted halfway, call it again: it finishes that one first.
+        least as good, which is looked at right before. Interrupted halfway, call it again: it
+        finishes that one first. An experiment that may be another plugin's (no tag tells, and the
+        name has three parts) is refused; `set_iteration` claims it.
 
         Parameters
         ----------
@@ -167,4 +170,6 @@ class IterationMethods(RunMethods):
         if found is None:
             message = f"plugin {self.plugin_name!r} has no previous iteration."
             return IterationDeletion("not_found", message=message)
-        return delete_iteration(self, client, self.plugin_name, found, force=force)
+        return delete_iteration(
+            self, client, self._model_files(), self.plugin_name, found, force=force
+        )

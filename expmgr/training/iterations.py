@@ -1,5 +1,10 @@
 """Iterations: MLflow experiments named ``"{plugin_name} / ..."``.
 
+Whose an experiment is, the tag ``expmgr.plugin`` says; where it is missing (older versions did not
+set it, and people make experiments by hand) the name does. A name of three parts may be of either
+of two plugins, so without the tag such an experiment is found but never deleted as an iteration;
+`set_iteration` claims it.
+
 An iteration is ``open`` while it is worked on and ``finished`` when `finish_iteration` says so; a
 tag on the experiment keeps that. Iterations are ordered by the time MLflow made them.
 """
@@ -12,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking
-from expmgr.training.tags import INITIAL_TAG, ITERATION_TAG
+from expmgr.training.tags import INITIAL_TAG, ITERATION_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +32,8 @@ __all__ = [
     "OPEN",
     "SEPARATOR",
     "FineTuningIteration",
+    "belongs_to",
+    "is_certain",
     "is_iteration",
     "iter_plugin_experiments",
     "iteration_name",
@@ -116,6 +123,22 @@ def _foreign(theirs: str, ours: str) -> InvalidInputError:
 # ------------------------------------------------------------------------------------- finding
 
 
+def belongs_to(experiment: Experiment, plugin_name: str) -> bool:
+    """Whether an experiment is the plugin's: by its tag, without one by its name. Pure."""
+    tagged = experiment.tags.get(PLUGIN_TAG)
+    if tagged is not None:
+        return bool(tagged == plugin_name)
+    return bool(experiment.name.startswith(plugin_name + SEPARATOR))
+
+
+def is_certain(experiment: Experiment, plugin_name: str) -> bool:
+    """Whether an experiment is the plugin's beyond doubt, so that it may be deleted. Pure."""
+    return belongs_to(experiment, plugin_name) and (
+        PLUGIN_TAG in experiment.tags
+        or SEPARATOR not in experiment.name.removeprefix(plugin_name + SEPARATOR)
+    )
+
+
 def is_iteration(experiment: Experiment) -> bool:
     """Whether an experiment of the plugin is an iteration, and not the initial model's."""
     return INITIAL_TAG not in experiment.tags
@@ -152,7 +175,11 @@ def iter_plugin_experiments(
                 max_results=_PAGE,
                 page_token=token,
             )
-        yield from (experiment for experiment in page if experiment.name.startswith(prefix))
+        yield from (
+            experiment
+            for experiment in page
+            if experiment.name.startswith(prefix) and belongs_to(experiment, plugin_name)
+        )
         token = page.token
         if not token:
             return

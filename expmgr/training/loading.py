@@ -13,8 +13,8 @@ from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.tracking.models import history_paths
 from expmgr.tracking.queries import asking, iter_runs
 from expmgr.training.flavors import load_folder
-from expmgr.training.models import ranked, stored_models
 from expmgr.training.progress import shown
+from expmgr.training.stored import first_in_place, ranked, stored_models
 
 if TYPE_CHECKING:
     import threading
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+    from expmgr.catalog.quality import Goal
     from expmgr.training.model_files import ModelFiles, OnProgress
-    from expmgr.training.models import StoredModel
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["ModelSource", "find_run", "load", "model_of_run", "stored_models_of"]
 
@@ -81,17 +82,15 @@ def find_run(client: MlflowClient, plugin_name: str, experiment_name: str, run_n
     return found[0]
 
 
-def stored_models_of(client: MlflowClient, run_id: str, main_metric: str) -> list[StoredModel]:
+def stored_models_of(client: MlflowClient, run_id: str, goal: Goal) -> list[StoredModel]:
     """Return the stored models of one run; NotFoundError where there is no such run."""
     with asking(f"read run {run_id}", run_id=run_id):
         experiment_id = client.get_run(run_id).info.experiment_id
-    return stored_models(client, experiment_id, main_metric, run_id=run_id)
+    return stored_models(client, experiment_id, goal, run_id=run_id)
 
 
-def model_of_run(
-    client: MlflowClient, run_id: str, main_metric: str, *, is_loss: bool
-) -> ModelSource:
-    """Return where a run's model lies: its best, of models without quality the newest.
+def model_of_run(client: MlflowClient, files: ModelFiles, run_id: str, goal: Goal) -> ModelSource:
+    """Return where a run's model lies: its best that is there, else the newest.
 
     Raises
     ------
@@ -100,10 +99,11 @@ def model_of_run(
     """
     with asking(f"read run {run_id}", run_id=run_id):
         run = client.get_run(run_id)
-    models = stored_models(client, run.info.experiment_id, main_metric, run_id=run_id)
-    if models:
-        newest_first = sorted(models, key=lambda model: -model.created)
-        best = (ranked(models, is_loss=is_loss) or newest_first)[0]
+    models = stored_models(client, run.info.experiment_id, goal, run_id=run_id)
+    newest_first = sorted(models, key=lambda model: -model.created)
+    in_turn = dict.fromkeys([*ranked(models, goal), *newest_first])
+    best = first_in_place(client, files, list(in_turn))
+    if best is not None:
         return ModelSource(best.uri, run_id, best.model_id)
     paths = history_paths(run.data.tags)
     if paths:

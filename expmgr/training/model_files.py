@@ -21,6 +21,7 @@ from expmgr.storage.transfer import (
     download_folder,
     upload_folder,
 )
+from expmgr.tracking.queries import asking
 
 if TYPE_CHECKING:
     import threading
@@ -58,6 +59,26 @@ class ModelFiles:
     retry: RetryConfig
     credentials: AzureBlobCredentials | None = None
     blob_store: BlobStore | None = None
+
+    def names(self, uri: str, model_id: str) -> frozenset[str]:
+        """Return the paths of the files in a LoggedModel's folder, as they are at this moment.
+
+        Raises
+        ------
+        LocationError
+            It is not in the credentials' container, or not where MLflow puts that model.
+        StorageError, TrackingError
+            It could not be listed.
+        """
+        if self.credentials is None or self.blob_store is None or _is_served(uri):
+            with asking(f"look at the files of model {model_id}"):
+                return frozenset(file.path for file in self._served(uri).files())
+        location = logged_model_location(uri, model_id, self.blob_store.store)
+        return frozenset(
+            blob.name[len(location.prefix) :]
+            for blob in self.blob_store.list(location.prefix)
+            if not blob.is_directory
+        )
 
     def upload(
         self,
@@ -133,12 +154,8 @@ class ModelFiles:
     def _folder(
         self, uri: str, locate: Callable[[Store], Location], below: str = ""
     ) -> Iterator[RemoteFolder]:
-        served = urlsplit(uri).scheme == "mlflow-artifacts"
-        if self.credentials is None or self.blob_store is None or served:
-            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-            whole = f"{uri.rstrip('/')}/{below}" if below else uri
-            yield ServedFolder(get_artifact_repository(whole, tracking_uri=self.tracking_uri))
+        if self.credentials is None or self.blob_store is None or _is_served(uri):
+            yield self._served(f"{uri.rstrip('/')}/{below}" if below else uri)
             return
         location = locate(Store.of(self.credentials))
         with self.credentials.service_client(
@@ -150,6 +167,15 @@ class ModelFiles:
         ) as service:
             container = service.get_container_client(self.credentials.container_name)
             yield AzureFolder(container, location.path, self.blob_store.list)
+
+    def _served(self, uri: str) -> ServedFolder:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        return ServedFolder(get_artifact_repository(uri, tracking_uri=self.tracking_uri))
+
+
+def _is_served(uri: str) -> bool:
+    return urlsplit(uri).scheme == "mlflow-artifacts"
 
 
 @contextmanager

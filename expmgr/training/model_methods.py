@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from expmgr.training.model_files import OnProgress
-    from expmgr.training.models import StoredModel
     from expmgr.training.saved_model import SavedModel
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["ModelMethods"]
 
@@ -82,13 +82,13 @@ class ModelMethods(IterationMethods):
         )
 
     def model_is_uploaded(self, run_id: str | None = None) -> bool:
-        """Whether a run (the one under way by default) has a stored model."""
-        return bool(self._models_of(run_id or self._run("model_is_uploaded").run_id))
+        """Whether a run (the one under way by default) has a stored model; looks where it lies."""
+        return self._newest_of(run_id or self._run("model_is_uploaded").run_id) is not None
 
     def get_current_model_url(self) -> str | None:
         """Return where the newest stored model of the run under way lies, None without any."""
-        models = self._models_of(self._run("get_current_model_url").run_id)
-        return max(models, key=lambda model: model.created).uri if models else None
+        newest = self._newest_of(self._run("get_current_model_url").run_id)
+        return None if newest is None else newest.uri
 
     def get_last_model_url(self) -> str | None:
         """Return where the last model lies (see `download_last_model`), None without any."""
@@ -145,7 +145,7 @@ class ModelMethods(IterationMethods):
             if experiment_name is None:
                 experiment_name = self._iteration().name
             run_id = find_run(client, self.plugin_name, experiment_name, str(run_name))
-        source = model_of_run(client, run_id, self.main_metric, is_loss=self.is_loss)
+        source = model_of_run(client, self._model_files(), run_id, self._goal)
         return self._load(source, flavor, destination, on_progress, cancel)
 
     def download_best_model(self, **options: Any) -> Any:
@@ -196,7 +196,10 @@ class ModelMethods(IterationMethods):
         return self._load_stored(last, **options)
 
     def get_best_quality(self) -> float | None:
-        """Return the best main metric among the iteration's stored models, None without any."""
+        """Return the best main metric among the iteration's stored models, None without any.
+
+        The model is looked at where it lies: one whose files are gone does not count.
+        """
         best = self._best_of(str(self._iteration().experiment_id))
         return None if best is None else best.quality
 
@@ -307,15 +310,19 @@ class ModelMethods(IterationMethods):
             n=self.n_top_runs if n is None else n,
         )
 
-    def _models_of(self, run_id: str) -> list[StoredModel]:
+    def _newest_of(self, run_id: str) -> StoredModel | None:
         from expmgr.training.loading import stored_models_of
+        from expmgr.training.stored import first_in_place
 
-        return stored_models_of(self.client, run_id, self.main_metric)
+        client = self.client
+        models = stored_models_of(client, run_id, self._goal)
+        models.sort(key=lambda model: -model.created)
+        return first_in_place(client, self._model_files(), models)
 
     def _initial_model(self) -> StoredModel | None:
         from expmgr.training.initial_model import find_initial_model
 
-        return find_initial_model(self.client, self.plugin_name, self.main_metric)
+        return find_initial_model(self.client, self._model_files(), self.plugin_name, self._goal)
 
     def _last_model(self) -> StoredModel | None:
         from expmgr.training.iterations import newest

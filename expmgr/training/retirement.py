@@ -2,43 +2,54 @@
 
 The order makes it safe to be interrupted: the experiment is marked ``deleting`` before anything
 goes, and a second call finishes marked iterations before it looks for another one. The experiment
-goes to MLflow's trash under another name, so that its own is free again; while any of its models
-is protected it stays as it is.
+goes to MLflow's trash under another name, so that its own is free again; while anything of it is
+protected, a raw checkpoint too, it stays as it is. What is there is told by listing, before and
+after: a model that MLflow lists nowhere has files all the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from expmgr.errors import ExpmgrError, InvalidInputError
+from expmgr.catalog.quality import Goal
+from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
-from expmgr.tracking.queries import iter_logged_models, iter_runs, quoted
-from expmgr.training.best_only import as_deleter, beats_or_equals, passable
+from expmgr.tracking.queries import iter_runs, quoted, run_or_none
+from expmgr.training.best_only import (
+    as_deleter,
+    beats_or_equals,
+    kept_for_want_of,
+    passable,
+)
 from expmgr.training.experiments import free_name, mark
+from expmgr.training.holdings import Holdings, find_owners, holdings
 from expmgr.training.iterations import (
     DELETING,
     FINISHED,
+    SEPARATOR,
+    is_certain,
     is_iteration,
     iter_plugin_experiments,
     newest,
     state_of,
 )
-from expmgr.training.models import best_model, stored_models
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, MODEL_TAG
+from expmgr.training.stored import best_model, look, ranked, stored_models
+from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
     from expmgr.training.best_only import DeletesModels
+    from expmgr.training.holdings import Owners
+    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
-
-_HISTORY_TAG = "mlflow.log-model.history"
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,11 @@ class IterationDeletion:
     experiment_id, name
         The iteration.
     results
-        One a run that had a model.
+        One a run that had a model (or a model without a run), and one for each run whose raw
+        artifacts must stay.
+    left_files, left_bytes
+        What stays in storage where the iteration is gone: artifacts that MLflow never recorded
+        as a model.
     message
         One line for a person.
     """
@@ -62,6 +77,8 @@ class IterationDeletion:
     experiment_id: str = ""
     name: str = ""
     results: tuple[DeletionResult, ...] = ()
+    left_files: int = 0
+    left_bytes: int = 0
     message: str = ""
 
     def __bool__(self) -> bool:
@@ -95,54 +112,73 @@ def iteration_to_delete(
     """
     condition = f"tags.{quoted(ITERATION_TAG)} = '{DELETING}'"
     for experiment in iter_plugin_experiments(client, plugin_name, condition):
-        if is_iteration(experiment):
+        if is_iteration(experiment) and is_certain(experiment, plugin_name):
             return experiment
     return next(newest(client, plugin_name, before=current), None)
 
 
 class _Successors:
-    """The best model of the iterations after one, asked for when it is first needed."""
+    """The models of later iterations, which are asked for when they are first needed."""
 
-    def __init__(self, client: MlflowClient, plugin_name: str, experiment: Experiment) -> None:
+    def __init__(
+        self, client: MlflowClient, files: ModelFiles, plugin_name: str, experiment: Experiment
+    ) -> None:
         self.client = client
+        self.files = files
         self.experiment = experiment
-        self.metric = experiment.tags.get(METRIC_TAG, "")
-        self.is_loss = experiment.tags.get(LOSS_TAG) == "true"
+        self.goal = _goal_of(experiment)
         self._plugin_name = plugin_name
-        self._best: list[float] | None = None
+        self._later: list[list[StoredModel]] | None = None
 
-    def replace(self, run_id: str) -> bool:
-        """Whether a later iteration stores a model at least as good as any of this run's."""
-        mine = stored_models(self.client, self.experiment.experiment_id, self.metric, run_id=run_id)
-        if not mine or any(model.quality is None for model in mine):
-            return False
-        if self._best is None:
-            self._best = [quality for quality in self._qualities() if quality is not None]
-        return all(
-            any(
-                beats_or_equals(quality, model.quality, is_loss=self.is_loss)
-                for quality in self._best
-            )
-            for model in mine
-        )
+    def of(self, run_id: str) -> StoredModel | None:
+        """Return a later iteration's model at least as good as any of this run's.
 
-    def _qualities(self) -> Iterator[float | None]:
+        It is there whole when this returns; None where there is none such.
+        """
+        mine = stored_models(self.client, self.experiment.experiment_id, self.goal, run_id=run_id)
+        wanted = ranked(mine, self.goal)
+        if len(wanted) < len(mine):
+            return None
+        return self.at_least(wanted[0].quality if wanted else self.value_of(run_id))
+
+    def value_of(self, run_id: str) -> float | None:
+        """Return the run's own last value, which stands for models that have none (MLflow 2's)."""
+        run = run_or_none(self.client, run_id)
+        return None if run is None else self.goal.value_of(run.data.metrics)
+
+    def at_least(self, quality: float | None) -> StoredModel | None:
+        """Return a later iteration's model that is at least as good, and there whole."""
+        if quality is None:
+            return None
+        if self._later is None:
+            self._later = list(self._stored_later())
+        for models in self._later:
+            best = best_model(self.client, self.files, models, self.goal)
+            if (
+                best is not None
+                and best.quality is not None
+                and beats_or_equals(self.goal, best.quality, quality)
+            ):
+                return best
+        return None
+
+    def _stored_later(self) -> Iterator[list[StoredModel]]:
         for later in newest(self.client, self._plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
-            same_goal = (later.tags.get(METRIC_TAG), later.tags.get(LOSS_TAG)) == (
-                self.metric,
-                "true" if self.is_loss else "false",
-            )
-            if same_goal and state_of(later) != DELETING:
-                models = stored_models(self.client, later.experiment_id, self.metric)
-                best = best_model(self.client, models, is_loss=self.is_loss)
-                yield best.quality if best is not None else None
+            ours = is_certain(later, self._plugin_name) and state_of(later) != DELETING
+            if ours and _goal_of(later) == self.goal:
+                yield stored_models(self.client, later.experiment_id, self.goal)
+
+
+def _goal_of(iteration: Experiment) -> Goal:
+    return Goal(iteration.tags.get(METRIC_TAG, ""), iteration.tags.get(LOSS_TAG) == "true")
 
 
 def delete_iteration(
     manager: object,
     client: MlflowClient,
+    files: ModelFiles,
     plugin_name: str,
     experiment: Experiment,
     *,
@@ -154,7 +190,9 @@ def delete_iteration(
     stores one that is at least as good; else it stays, and the experiment with it.
 
     Runs without a model lose nothing but their place: they go to the trash with the experiment.
-    Artifacts that MLflow never recorded as a model stay in storage, for the orphan sweep.
+    Artifacts that MLflow never recorded as a model stay in storage, and the message says how much
+    that is; but where one is protected (a raw checkpoint that is pinned or registered, or the best
+    of all), the experiment stays. So it does where its files cannot be looked at.
     """
     deleter = as_deleter(manager)
     if deleter is None:
@@ -164,25 +202,45 @@ def delete_iteration(
         )
         raise InvalidInputError(message)
     name, experiment_id = experiment.name, experiment.experiment_id
+    if not is_certain(experiment, plugin_name):
+        return IterationDeletion(
+            "protected", experiment_id, name, message=_whose(name, plugin_name)
+        )
+    try:
+        held = _held(deleter, experiment, force=force)
+    except LocationError as error:
+        message = f"The iteration {name!r} stays: its files cannot be looked at ({error})."
+        return IterationDeletion("failed", experiment_id, name, message=message)
     before = state_of(experiment)
-    marked = mark(client, experiment, DELETING)
+    marked = mark(client, experiment, {ITERATION_TAG: DELETING})
     results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
     active = {result.run_id for result in results}
-    successors = _Successors(client, plugin_name, experiment)
+    successors = _Successors(client, files, plugin_name, experiment)
+    owners = find_owners(client, experiment_id, held)
     results.extend(
-        _delete(deleter, run_id, successors, force=force)
-        for run_id in _runs_with_models(client, experiment_id)
-        if run_id not in active
+        _delete(deleter, owner, successors, force=force)
+        for owner in owners.ids
+        if owner not in active
     )
-    gone = IterationDeletion("deleted", experiment_id, name, tuple(results))
+    if not force:
+        raw = [folder for folder in held.others if folder not in {*active, *owners.ids}]
+        results.extend(_protected_raw(deleter, raw, successors))
+    left = _held(deleter, experiment, force=force)
+    results.extend(_still_there(left, owners, results))
+    gone = IterationDeletion(
+        "deleted", experiment_id, name, tuple(results), left_files=left.files, left_bytes=left.bytes
+    )
     outcomes = {result.outcome for result in results}
     if not gone.kept:
         free_name(client, experiment)
         size = f"{format_count(gone.files, 'file')}, {format_bytes(gone.bytes)}"
         message = f"Deleted the iteration {name!r} with its models ({size})."
-        return IterationDeletion("deleted", experiment_id, name, tuple(results), message)
+        if gone.left_files:
+            rest = f"{format_count(gone.left_files, 'file')}, {format_bytes(gone.left_bytes)}"
+            message += f" What is no recorded model stays in storage ({rest})."
+        return replace(gone, message=message)
     if "failed" not in outcomes:  # what failed is gone on with by the next call, as if interrupted
-        mark(client, marked, FINISHED if before == DELETING else before)
+        mark(client, marked, {ITERATION_TAG: FINISHED if before == DELETING else before})
     kept = "; ".join(f"run {one.run_id}: {one}" for one in gone.kept[:5])
     advice = (
         "Call again to go on."
@@ -194,7 +252,69 @@ def delete_iteration(
         f"{kept}. {advice}"
     )
     outcome: Literal["failed", "protected"] = "failed" if "failed" in outcomes else "protected"
-    return IterationDeletion(outcome, experiment_id, name, tuple(results), message)
+    return replace(gone, outcome=outcome, left_files=0, left_bytes=0, message=message)
+
+
+def _held(manager: DeletesModels, experiment: Experiment, *, force: bool) -> Holdings:
+    try:
+        return holdings(manager.blob_store, experiment, manager.artifacts_destination)
+    except LocationError:
+        if force:
+            return Holdings()
+        raise
+
+
+def _still_there(
+    left: Holdings, owners: Owners, results: Iterable[DeletionResult]
+) -> list[DeletionResult]:
+    """Return a failure for each known model whose files are left though nothing says why. Pure."""
+    told = {result.run_id for result in results if result.outcome in {"protected", "failed"}}
+    found = []
+    for model_id in left.model_ids:
+        owner = owners.by_model.get(model_id)
+        if owner is None or owner in told:
+            continue  # of a model that MLflow does not know nobody can say whose it was
+        files, size = left.of_model(model_id)
+        message = (
+            f"model {model_id} still has {format_count(files, 'file')}, {format_bytes(size)}: no "
+            "run of the iteration lists it. Delete it by its id"
+        )
+        found.append(DeletionResult(owner, "failed", message=message))
+    return found
+
+
+def _protected_raw(
+    manager: DeletesModels, run_ids: Sequence[str], successors: _Successors
+) -> list[DeletionResult]:
+    """Return the runs whose raw artifacts must stay, and so their experiment."""
+    kept = []
+    for plan in manager.plan_deletion(run_ids) if run_ids else ():
+        if not plan.reasons and not plan.problem:
+            continue
+        run = run_or_none(successors.client, plan.run_id)
+        if run is None or run.info.lifecycle_stage == "deleted":
+            continue  # another folder, or the run is in the trash already
+        if plan.problem:
+            kept.append(DeletionResult(plan.run_id, "failed", message=plan.problem))
+        elif not (
+            passable(plan.reasons, same_run=False)
+            and successors.at_least(successors.goal.value_of(run.data.metrics))
+        ):
+            message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
+            kept.append(
+                DeletionResult(plan.run_id, "protected", message=message, reasons=plan.reasons)
+            )
+    return kept
+
+
+def _whose(name: str, plugin_name: str) -> str:
+    rest = name.removeprefix(plugin_name + SEPARATOR)
+    other = plugin_name + SEPARATOR + rest.rsplit(SEPARATOR, 1)[0]
+    return (
+        f"The iteration {name!r} stays: it may be one of plugin {other!r}, since no tag "
+        f"{PLUGIN_TAG} says whose it is. If it is {plugin_name!r}'s, set_iteration({name!r}) says "
+        "so; finish it, and delete it then."
+    )
 
 
 def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResult]:
@@ -211,19 +331,6 @@ def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResul
     return found
 
 
-def _runs_with_models(client: MlflowClient, experiment_id: str) -> list[str]:
-    made = [
-        model.source_run_id
-        for model in iter_logged_models(client, [experiment_id])
-        if model.source_run_id and model.tags.get(MODEL_TAG) != "deleted"
-    ]
-    logged = [
-        run.info.run_id
-        for run in iter_runs(client, [experiment_id], f"tags.{quoted(_HISTORY_TAG)} LIKE '%'")
-    ]
-    return list(dict.fromkeys([*made, *logged]))
-
-
 def _delete(
     manager: DeletesModels, run_id: str, successors: _Successors, *, force: bool
 ) -> DeletionResult:
@@ -232,11 +339,15 @@ def _delete(
         result = manager.delete_model(run_id, experiment_id, None, force)
         if result.outcome != "protected" or not passable(result.reasons, same_run=False):
             return result
-        if not successors.replace(run_id):
+        better = successors.of(run_id)
+        if better is None:
             return result
         plan = manager.plan_deletion(run_id)
         if not passable(plan.runs[0].reasons, same_run=False):
             return result
+        why = look(successors.client, successors.files, better)
+        if why:
+            return kept_for_want_of(better, why, run_id)
         return manager.delete_model(run_id, experiment_id, None, True, plan=plan)  # noqa: FBT003, RUF100
     except ExpmgrError as error:
         return DeletionResult(run_id, "failed", message=str(error), error=error)

@@ -132,9 +132,9 @@ class RunMethods(TrainingBase):
             supersede(
                 self,
                 client,
+                self._model_files(),
                 run.experiment_id,
-                self.main_metric,
-                is_loss=self.is_loss,
+                self._goal,
                 run_id=run.run_id,
                 only_run=run.run_id,
             )

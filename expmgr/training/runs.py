@@ -43,6 +43,8 @@ class OpenRun:
         The last value logged of each metric.
     best_only
         Whether a model was saved to be kept only while it is the best.
+    model_step
+        The output step of the model that was saved last, -1 before the first.
     """
 
     run_id: str
@@ -51,6 +53,7 @@ class OpenRun:
     steps: dict[str, int] = field(default_factory=dict)
     last: dict[str, Metric] = field(default_factory=dict)
     best_only: bool = False
+    model_step: int = -1
 
 
 def finished_run(client: MlflowClient, experiment_id: str, params: Mapping[str, str]) -> str | None:

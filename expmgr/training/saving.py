@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from expmgr.training.best_only import beats_or_equals, supersede
 from expmgr.training.initial_model import begin_initial_run, find_initial_model
-from expmgr.training.models import best_model, log_model, stored_models
+from expmgr.training.models import log_model
 from expmgr.training.runs import end_run, now_ms
 from expmgr.training.saved_model import SavedModel
+from expmgr.training.stored import best_model, stored_models
 from expmgr.training.tags import BEST_ONLY_TAG
 
 if TYPE_CHECKING:
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
+    from expmgr.catalog.quality import Goal
     from expmgr.results import DeletionResult
     from expmgr.training.base import TrainingBase
     from expmgr.training.model_files import OnProgress
-    from expmgr.training.models import StoredModel
     from expmgr.training.runs import OpenRun
+    from expmgr.training.stored import StoredModel
 
 __all__ = ["save_initial_model", "save_model"]
 
@@ -41,21 +42,23 @@ def save_model(
     cancel: threading.Event | None,
 ) -> SavedModel:
     """Store the model, unless a better one is there; then delete what it supersedes."""
-    client, metric = manager.client, manager.main_metric
+    client, goal = manager.client, manager._goal  # noqa: SLF001 - see below
+    files = manager._model_files()  # noqa: SLF001 - the mixin is this module's other half
     best: StoredModel | None = None
     if best_only:
-        models = stored_models(client, run.experiment_id, metric)
-        best = best_model(client, models, is_loss=manager.is_loss)
+        models = stored_models(client, run.experiment_id, goal)
+        best = best_model(client, files, models, goal)
         best_quality = None if best is None else best.quality
-        if (
-            quality is None
-            or not math.isfinite(quality)
-            or not beats_or_equals(quality, best_quality, is_loss=manager.is_loss)
-        ):
+        compared = goal.counts(quality)
+        if compared is None or not beats_or_equals(goal, compared, best_quality):
             return SavedModel(run.run_id, False, quality=quality, best_quality=best_quality)
+    entry = _entry(client, run, goal, quality)
+    # What tells the models of one run apart: their output steps (MLflow's fluent API copies the
+    # run's values onto every model of the step), so no two have the same.
+    run.model_step = max(run.model_step + 1, 0 if entry is None else entry.step)
     logged, done = log_model(
         client,
-        manager._model_files(),  # noqa: SLF001 - the mixin is this module's other half
+        files,
         model,
         run_id=run.run_id,
         experiment_id=run.experiment_id,
@@ -64,7 +67,8 @@ def save_model(
         options=options,
         params=run.params,
         tags={BEST_ONLY_TAG: "true"} if best_only else {},
-        quality=_entry(client, run, metric, quality),
+        quality=entry,
+        step=run.model_step,
         on_progress=on_progress,
         cancel=cancel,
     )
@@ -74,9 +78,9 @@ def save_model(
         superseded = supersede(
             manager,
             client,
+            files,
             run.experiment_id,
-            metric,
-            is_loss=manager.is_loss,
+            goal,
             run_id=run.run_id,
             previous_best=best,
         )
@@ -94,12 +98,16 @@ def save_model(
     )
 
 
-def _entry(client: MlflowClient, run: OpenRun, metric: str, quality: float | None) -> Metric | None:
-    """Return the main metric's entry in the run's history, as it is repeated for the model."""
+def _entry(client: MlflowClient, run: OpenRun, goal: Goal, quality: float | None) -> Metric | None:
+    """Return the main metric's entry in the run's history, as it is repeated for the model.
+
+    None where it is no number that counts: MLflow reads NaN back as 0 from a model.
+    """
     from mlflow.entities import Metric
 
-    if quality is None:
+    if goal.counts(quality) is None:
         return None
+    metric = goal.metric
     entry = run.last.get(metric)
     if entry is None or entry.value != quality:
         history = client.get_metric_history(run.run_id, metric)
@@ -119,7 +127,8 @@ def save_initial_model(
 ) -> SavedModel:
     """Store the plugin's initial model where it has none."""
     client, plugin_name = manager.client, manager.plugin_name
-    there = find_initial_model(client, plugin_name, manager.main_metric)
+    files = manager._model_files()  # noqa: SLF001 - see above
+    there = find_initial_model(client, files, plugin_name, manager._goal)  # noqa: SLF001 - above
     if there is not None:
         return SavedModel(
             there.run_id,
@@ -137,7 +146,7 @@ def save_initial_model(
     try:
         logged, done = log_model(
             client,
-            manager._model_files(),  # noqa: SLF001
+            files,
             model,
             run_id=run_id,
             experiment_id=experiment_id,
@@ -147,6 +156,7 @@ def save_initial_model(
             params={},
             tags={},
             quality=None,
+            step=0,
             on_progress=on_progress,
             cancel=cancel,
         )

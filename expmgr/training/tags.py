@@ -7,6 +7,7 @@ from expmgr.tracking.journal import MODEL_TAG
 
 __all__ = [
     "BEST_ONLY_TAG",
+    "FILES_TAG",
     "INITIAL_TAG",
     "ITERATION_TAG",
     "LOSS_TAG",
@@ -25,11 +26,15 @@ LOSS_TAG = "expmgr.is_loss"
 ITERATION_TAG = "expmgr.iteration"
 """On an experiment: ``open``, ``finished``, or ``deleting`` while it is being deleted."""
 
+PLUGIN_TAG = "expmgr.plugin"
+"""On an experiment: the plugin whose iteration or initial model it holds. The name alone does not
+tell: ``x / sub / one`` may be ``sub / one`` of plugin ``x`` or ``one`` of plugin ``x / sub``."""
+
 PARAMS_TAG = "expmgr.params"
 """On a run: what identifies its parameter set (`expmgr.training.params.fingerprint`)."""
 
 BEST_ONLY_TAG = "expmgr.best_only"
 """On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
 
-PLUGIN_TAG = "expmgr.plugin"
-"""On an experiment: whose it is; its name alone does not tell plugin ``x`` of ``x / y``."""
+FILES_TAG = "expmgr.files"
+"""On a LoggedModel: how many files were stored, so that half a model is not taken for a whole."""
