@@ -112,7 +112,11 @@ class ScriptedManager:
     def runs(self, experiments=None, filter_string="", models_only=False, *, limit=None):
         self._called("runs" if limit is None else "runs(limit)")
         self.calls[f"filter: {filter_string}"] += 1
-        return (self.table if limit is None else self.table.head(limit)).copy()
+        if limit is None:
+            return self.table.copy()
+        page = self.table.head(limit).copy()  # what needs all runs or the registry is left out
+        known = page["protected_by"].where(page["protected_by"] == "active run", "")
+        return page.assign(is_best=False, protected_by=known)
 
     def plan_of(self, run_id):
         row = self.table.loc[self.table["run_id"] == run_id].iloc[0]

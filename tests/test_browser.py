@@ -12,10 +12,21 @@ import pandas as pd
 import pytest
 from scripted_manager import ScriptedManager, run_table
 
-from expmgr.errors import DeletionError, FilterError, TrackingUnreachableError
+from expmgr.errors import (
+    DeletionError,
+    FilterError,
+    InvalidInputError,
+    TrackingUnreachableError,
+)
 from expmgr.results import DeletionResult
 from expmgr.storage.location import Store
 from expmgr.widgets.browser import RunBrowser
+
+
+@pytest.fixture(autouse=True)
+def _armed_at_once(monkeypatch):
+    """Buttons take clicks at once here; test_browser_arming.py is about that they do not."""
+    monkeypatch.setattr("expmgr.widgets.arming.ARMED_AFTER", 0.0)
 
 
 @pytest.fixture
@@ -62,6 +73,61 @@ def test_first_page_comes_from_one_small_query_and_the_rest_behind_it(browse):
         browser.close()
 
 
+def test_fewer_runs_than_a_page_are_read_whole_too(browse):
+    manager = ScriptedManager(run_table(5))
+    browser = browse(manager)
+    assert manager.calls["runs"] == 1
+    assert "★" in browser.rows[1].cells.value
+    assert "best" in browser.rows[1].cells.value
+    assert browser.rows[1].delete_button.layout.visibility == "hidden"
+
+
+def test_nothing_is_offered_until_it_is_known_what_protects(browse):
+    manager = ScriptedManager(run_table(60))
+    gate = manager.hold("runs")
+    browser = RunBrowser(manager, measure=False)
+    try:
+        while len(browser.rows) < 25:
+            browser._loop.wait(0.01)
+        row = browser.rows[0]
+        assert row.delete_button.description == "checking …"
+        assert row.delete_button.disabled
+        row.delete_button.click()
+        browser._loop.call(lambda: None)
+        assert manager.calls["plan_deletion"] == 0
+        browser.select([row.run_id])
+        assert browser.bulk.delete_button.disabled
+        browser.bulk.delete_button.click()
+        browser._loop.call(lambda: None)
+        assert manager.calls["plan_deletion"] == 0
+        gate.set()
+        assert browser.wait(10)
+        assert row.delete_button.description == "Delete"
+        assert not browser.bulk.delete_button.disabled
+    finally:
+        gate.set()
+        browser.close()
+
+
+def test_a_load_that_was_stopped_is_not_taken_as_complete_by_a_refresh(browse):
+    manager = ScriptedManager(run_table(60))
+    browser = browse(manager)
+    gate = manager.hold("runs")
+    browser.toolbar.filter_box.value = "metrics.accuracy > 0"
+    browser.toolbar.apply_button.click()
+    while len(browser.table) != 25:
+        browser._loop.wait(0.01)
+    browser.notice.cancel_button.click()
+    browser._loop.call(lambda: None)
+    gate.set()
+    manager.gates.clear()
+    assert browser.rows[0].delete_button.description == "checking …"
+    browser.refresh()
+    assert browser.wait(10)
+    assert len(browser.table) == 60
+    assert browser.rows[0].delete_button.description == "Delete"
+
+
 def test_a_page_is_shown_and_turned(browse):
     browser = browse(ScriptedManager(run_table(60)), page_size=25)
     assert [row.run_id for row in browser.rows] == list(browser.table["run_id"][:25])
@@ -104,10 +170,12 @@ def test_cancel_takes_the_first_click_back(browse):
     row = browser.rows[0]
     row.delete_button.click()
     assert browser.wait(10)
-    row.cancel_button.click()
-    row.confirm_button.click()
+    confirm = row.confirm_button
+    row.delete_button.click()
+    confirm.click()
     assert browser.wait(10)
     assert row.status == ""
+    assert row.confirm_button is None
     assert manager.calls["delete_model"] == 0
 
 
@@ -117,10 +185,11 @@ def test_an_unconfirmed_deletion_takes_itself_back(browse):
     row = browser.rows[0]
     row.delete_button.click()
     assert browser.wait(10)
+    confirm = row.confirm_button
     back = threading.Event()
     browser._loop.later(0.1, back.set)
     assert back.wait(5)
-    row.confirm_button.click()
+    confirm.click()
     assert browser.wait(10)
     assert row.status == ""
     assert manager.calls["delete_model"] == 0
@@ -154,13 +223,31 @@ def test_a_failure_shows_its_log_and_can_be_retried(browse):
     browser.wait(10)
     assert row.status.startswith("8 files are left")
     assert row.log == ("attempt 1: 503 ServerBusy, waited 0.4 s", "attempt 2: 503 ServerBusy")
-    assert row.delete_button.description == "Retry"
-    assert "<details" in row._line.value
+    assert row.confirm_button.description == "Retry"
     del manager.results[row.run_id]
-    row.delete_button.click()
+    row.confirm_button.click()
     browser.wait(10)
     assert row.status.startswith("Deleted 12 files")
     assert manager.calls["plan_deletion"] == 1  # what was confirmed is what is retried
+
+
+def test_the_log_of_a_failure_stands_in_the_details_and_the_row_is_as_high_as_ever(browse):
+    manager = ScriptedManager(run_table(3))
+    browser = browse(manager)
+    row = browser.rows[0]
+    manager.results[row.run_id] = DeletionResult(
+        row.run_id, "failed", message="503 <b>twice</b>", log=("attempt 1: 503 <i>",)
+    )
+    row.delete_button.click()
+    browser.wait(10)
+    row.details_button.click()
+    browser.wait(10)
+    assert "Delete 12 files, 34.1 MB?" in browser.details.box.value
+    row.confirm_button.click()
+    browser.wait(10)
+    assert "attempt 1: 503 &lt;i&gt;" in browser.details.box.value
+    assert "503 &lt;b&gt;twice" in browser.details.box.value
+    assert "attempt 1" not in row.cells.value
 
 
 def test_an_exception_in_a_deletion_is_a_failure_in_the_row(browse):
@@ -220,7 +307,7 @@ def test_stop_reaches_the_deletion(browse):
     row.confirm_button.click()
     while not row.status.startswith("Deleting"):
         browser._loop.wait(0.01)
-    row.cancel_button.click()
+    row.delete_button.click()
     browser._loop.call(lambda: None)
     assert row.status.startswith("Stopping")
     gate.set()
@@ -237,6 +324,9 @@ def test_what_is_gone_already_is_said_before_asking(browse):
     browser.wait(10)
     assert row.status == "Nothing to delete: no model files are left in storage."
     assert browser.table["model"][0] == "none"
+    row.delete_button.click()
+    browser.wait(10)
+    assert row.status == ""
     assert row.delete_button.layout.visibility == "hidden"
     assert manager.calls["delete_model"] == 0
 
@@ -467,9 +557,26 @@ def test_the_bundle_carries_the_widget_and_an_escaped_page(browse):
 
 def test_a_read_only_browser_offers_nothing_that_changes_anything(browse):
     browser = browse(ScriptedManager(run_table(5)), read_only=True)
-    shown = browser.rows[0].box.children
-    assert browser.rows[0].delete_button not in shown
-    assert browser.rows[0].tick not in shown
+    row = browser.rows[0]
+    assert (row.delete_button, row.tick, row.confirm_button) == (None, None, None)
+    assert (browser.bulk, browser._table.tick_all) == (None, None)
+    assert "read-only" in browser.widget.children[2].value
+
+
+def test_what_a_read_only_browser_is_told_to_delete_it_refuses(browse):
+    manager = ScriptedManager(run_table(5))
+    browser = browse(manager, read_only=True)
+    run_id = browser.rows[0].run_id
+    browser.press(run_id)
+    assert browser.wait(10)
+    assert "this browser is read-only" in browser.notice.text
+    with pytest.raises(InvalidInputError, match="read-only"):
+        browser._deletions.ask(run_id, "name")
+    with pytest.raises(InvalidInputError, match="read-only"):
+        browser._deletions.ask_to_kill(run_id, "name", 9.0)
+    with pytest.raises(InvalidInputError, match="read-only"):
+        browser.delete_selected(confirmed=True)
+    assert manager.calls["plan_deletion"] == manager.calls["delete_model"] == 0
 
 
 def test_an_empty_table_is_a_sentence(browse):
@@ -495,7 +602,7 @@ def test_many_are_deleted_with_one_confirmation(browse):
     manager.reasons[free[2]] = ("registered: churn version 3",)
     browser.select([*free[:3], browser.table["run_id"][1]])
     assert browser.selected == free[:3]  # the best of its experiment cannot be ticked
-    browser.toolbar.delete_button.click()
+    browser.bulk.delete_button.click()
     assert browser.wait(10)
     assert browser.bulk.status == "Delete 2 models: 24 files, 68.2 MB?"
     assert "registered: churn version 3" in browser.bulk._line.value
@@ -526,16 +633,18 @@ def test_a_failure_among_many_shows_in_its_row(browse):
 def test_many_can_be_stopped_and_it_says_what_was_done(browse):
     manager = ScriptedManager(run_table(12))
     browser = browse(manager)
-    browser.toolbar.select.value = "all"
+    browser.bulk.select.value = "all"
     browser.wait(10)
     count = len(browser.selected)
     gate = manager.hold("delete_models")
     browser.delete_selected()
     browser.wait(10)
+    browser.bulk.count_box.value = str(count)  # it is more than half of all bytes
+    browser.wait(10)
     browser.bulk.confirm_button.click()
     while browser.bulk.phase != "running":
         browser._loop.wait(0.01)
-    browser.bulk.cancel_button.click()
+    browser.bulk.delete_button.click()
     browser._loop.call(lambda: None)
     assert browser.bulk.status.startswith("Stopping")
     gate.set()
@@ -547,7 +656,7 @@ def test_many_can_be_stopped_and_it_says_what_was_done(browse):
 def test_all_but_the_best_are_selected_by_experiment(browse):
     manager = ScriptedManager(run_table(60))
     browser = browse(manager)
-    browser.toolbar.select.value = "best 3"
+    browser.bulk.select.value = "best 3"
     browser.wait(10)
     table = browser.table[browser.table["model"].eq("stored")]
     for _, runs in table.groupby("experiment_id"):
@@ -556,7 +665,7 @@ def test_all_but_the_best_are_selected_by_experiment(browse):
     assert (
         not browser.table.set_index("run_id").loc[browser.selected, "metrics.accuracy"].isna().any()
     )
-    browser.toolbar.select.value = "none"
+    browser.bulk.select.value = "none"
     browser.wait(10)
     assert browser.selected == []
 
@@ -751,5 +860,7 @@ def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):
     browser.wait(10)
     assert manager.ended == [(row.run_id, "KILLED")]
     assert row.status.startswith("Marked as killed after 9 days")
+    row.delete_button.click()
+    browser.wait(10)
     assert row.delete_button.description == "Delete"
     assert row.delete_button.layout.visibility is None

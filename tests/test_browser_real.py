@@ -23,6 +23,12 @@ RECIPES = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _armed_at_once(monkeypatch):
+    """Buttons take clicks at once here; test_browser_arming.py is about that they do not."""
+    monkeypatch.setattr("expmgr.widgets.arming.ARMED_AFTER", 0.0)
+
+
 @pytest.fixture
 def manager_class():
     return ExperimentsManagerWithAzureBlobBackend
@@ -75,6 +81,17 @@ def test_a_button_deletes_one_model_and_the_table_follows(manager, blob_names):
         row.details_button.click()
         assert browser.wait(60)
         assert ": deleted, " in browser.details.box.value
+
+
+@pytest.mark.timeout(120)
+def test_the_best_of_a_few_runs_is_starred_and_offers_no_delete(manager):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        table = browser.table.set_index("run_name")
+        (best,) = table.index[table["is_best"]]
+        row = row_of(browser, best)
+        assert "★" in row.cells.value
+        assert row.delete_button.layout.visibility == "hidden"
 
 
 @pytest.mark.timeout(120)

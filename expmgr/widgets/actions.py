@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from expmgr.formatting import format_count
+from expmgr.widgets.bulk import Ticked
 from expmgr.widgets.columns import Context, column_of, default_columns
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
-from expmgr.widgets.table import MOST_COLUMNS
+from expmgr.widgets.table import MOST_COLUMNS, Surroundings
 from expmgr.widgets.text import escape
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.view import but_the_best, deletable_mask
@@ -47,7 +48,7 @@ class BrowserActions:
     toolbar: Toolbar
     footer: Footer
     notice: Notice
-    bulk: BulkDeletion
+    bulk: BulkDeletion | None
     details: Details
     _kit: Kit
     _loop: Loop
@@ -166,19 +167,24 @@ class BrowserActions:
 
     def _draw(self) -> None:
         self._runs.turn(self._runs.page)
-        opened = (self.details.run_id, self.details.box) if self.details.run_id else None
         self._table.show_page(
             self._runs.records,
-            self._context(),
-            deletion_of=self._deletions.get,
-            selected=self._runs.selected,
-            opened=opened,
+            self._surroundings(),
             page_size=self._runs.page_size,
             empty=self._empty_text(),
         )
         self._draw_footer()
         if self._show_pictures:
             self._draw_pictures()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._context(),
+            deletion_of=self._deletions.get,
+            selected=self._runs.selected,
+            opened=(self.details.run_id, self.details.box) if self.details.run_id else None,
+            checking=not self._runs.complete,
+        )
 
     def _empty_text(self) -> str:
         if not self._loader.complete:
@@ -190,25 +196,25 @@ class BrowserActions:
         self.footer.show(
             totals, page=self._runs.page + 1, pages=self._runs.pages, note=self._sizes.note
         )
-        self.toolbar.count_selected(totals.selected)
+        if self.bulk is not None:
+            self.bulk.show_ticked()
 
     def _row_changed(self, run_id: str) -> None:
-        opened = (self.details.run_id, self.details.box) if self.details.run_id else None
         for row, record in zip(self._table.pool, self._runs.records, strict=False):
             if row.run_id == run_id:
-                self._table.show_row(
-                    row,
-                    record,
-                    self._context(),
-                    self._deletions.get,
-                    self._runs.selected,
-                    opened,
-                )
-                return
+                self._table.show_row(row, record, self._surroundings())
+                break
+        deletion = self._deletions.get(run_id)
+        if self.details.run_id == run_id and (deletion is None or not deletion.busy):
+            self.details.draw()
 
-    def _ask_row(self, run_id: str) -> None:
-        name = self._runs.name(run_id)
-        if run_id in self._stale:
+    def _press_row(self, run_id: str) -> None:
+        name, deletion = self._runs.name(run_id), self._deletions.get(run_id)
+        if deletion is not None and deletion.phase == "ended":
+            self._deletions.forget(run_id)
+        elif deletion is not None:
+            self._deletions.take_back(run_id)
+        elif run_id in self._stale:
             self._deletions.ask_to_kill(run_id, name, self._stale_after)
         else:
             self._deletions.ask(run_id, name)
@@ -241,6 +247,18 @@ class BrowserActions:
     def _selected_in_order(self) -> list[str]:
         frame, selected = self._runs.frame, self._runs.selected
         return [run_id for run_id in frame.get("run_id", ()) if run_id in selected]
+
+    def _ticked(self) -> Ticked:
+        totals = self._runs.totals()
+        here = {str(record["run_id"]) for record in self._runs.records}
+        chosen = self._selected_in_order()
+        return Ticked(
+            tuple(chosen),
+            elsewhere=sum(1 for run_id in chosen if run_id not in here),
+            bytes=totals.selected_bytes,
+            all_bytes=totals.all_bytes,
+            checking=not self._runs.complete,
+        )
 
     def _select(self, run_ids: Sequence[str]) -> None:
         self._runs.selected.clear()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["RunBrowser"]
 
 _numbers = itertools.count(1)
+_READ_ONLY = '<span role="note">This page is read-only: nothing can be deleted here.</span>'
 
 
 class RunBrowser(BrowserCallbacks):
@@ -112,6 +113,7 @@ class RunBrowser(BrowserCallbacks):
             killed=self._run_killed,
             take_back=take_back,
             patience=patience,
+            read_only=self.read_only,
         )
         self._style = kit.html(style_sheet(self._scope, self._columns))
         self.toolbar = Toolbar(
@@ -119,22 +121,34 @@ class RunBrowser(BrowserCallbacks):
             self,
             filter_string=filter_string,
             loud=self._loud,
-            read_only=self.read_only,
             can_measure=hasattr(manager, "storage_usage"),
-            keep=int(getattr(manager, "n_top_runs", 10)),
         )
         self.notice = Notice(kit)
         self._size_notice = Notice(kit)
-        self.bulk = BulkDeletion(
+        self.bulk = None
+        if self.read_only:
+            many = kit.html(_READ_ONLY, "xm-read-only")
+        else:
+            self.bulk = BulkDeletion(
+                manager,
+                loop,
+                kit,
+                name_of=self._runs.name,
+                ticked=self._ticked,
+                ended=self._bulk_ended,
+                choose=self.select_soon,
+                keep=int(getattr(manager, "n_top_runs", 10)),
+                patience=patience,
+            )
+            many = self.bulk.box
+        self.details = Details(
             manager,
             loop,
             kit,
-            name_of=self._runs.name,
-            ended=self._bulk_ended,
-            take_back=max(take_back, 60.0) if take_back >= 1 else take_back,
             patience=patience,
+            can_delete=can_delete,
+            deletion_of=self._deletions.get,
         )
-        self.details = Details(manager, loop, kit, patience=patience, can_delete=can_delete)
         self._pictures = kit.html("", "xm-picture-page")
         self._pictures.layout = kit.gone
         self._table = RunTable(
@@ -161,14 +175,14 @@ class RunBrowser(BrowserCallbacks):
         parts = (
             self._style,
             self.toolbar.box,
-            self.notice.box,
-            self._size_notice.box,
-            self.bulk.box,
+            many,
+            kit.box((self.notice.box, self._size_notice.box), "xm-notices"),
             self._pictures,
             self._table.box,
             self.footer.box,
         )
-        self.widget = kit.box(parts, "xm-root", self._scope)
+        look = () if self.bulk is not None else ("xm-looking",)
+        self.widget = kit.box(parts, "xm-root", self._scope, *look)
         loop.post(self._loader.start)
 
     @property
@@ -242,9 +256,10 @@ class RunBrowser(BrowserCallbacks):
         InvalidInputError
             The browser is read-only.
         """
-        if self.read_only:
+        bulk = self.bulk
+        if bulk is None:
             raise InvalidInputError("this browser is read-only: it deletes nothing.")
-        self._loop.call(lambda: self.bulk.ask(self._selected_in_order(), confirmed=confirmed))
+        self._loop.call(lambda: bulk.ask(self._ticked(), confirmed=confirmed))
 
     def refresh(self) -> None:
         """Fetch what changed, in the background; rows forget what they said of ended deletions."""
@@ -264,7 +279,8 @@ class RunBrowser(BrowserCallbacks):
             return
         self._closed = True
         self._deletions.cancel_all()
-        self.bulk.stop()
+        if self.bulk is not None:
+            self.bulk.stop()
         self._sizes.stop()
         self._loop.close()
         self._kit.close()

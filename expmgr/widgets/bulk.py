@@ -1,50 +1,94 @@
-"""Many models at once: tick, one confirmation, one bar, one summary."""
+"""Many models at once: tick, one confirmation, one bar, one summary, in a line of its own.
+
+The line is always there, as high as ever, so that an offer or a result moves no row.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from expmgr.formatting import format_bytes, format_count, format_seconds
-from expmgr.widgets.deletion import PROGRESS_INTERVAL, describe_failure
-from expmgr.widgets.row import bar
+from expmgr.widgets.arming import Slot, armed_button
+from expmgr.widgets.deletion import PROGRESS_INTERVAL, Offer, describe_failure
+from expmgr.widgets.row import FACES, bar
 from expmgr.widgets.text import escape, plain, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import ipywidgets as widgets
+
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.loop import Job, Loop, Timer
+    from expmgr.widgets.loop import Job, Loop
 
-__all__ = ["BulkDeletion", "plan_html", "summary_text"]
+__all__ = ["BulkDeletion", "Ticked", "plan_html", "summary_text"]
 
 MOST_LISTED = 100
 FEW = 10
 """So many models are listed by name without being asked."""
+MOST_UNTYPED = 100
+"""Above so many models the number must be typed."""
+MOST_SHARE = 0.5
+"""Above this share of all bytes the number must be typed."""
+
+
+@dataclass(frozen=True)
+class Ticked:
+    """What is ticked.
+
+    Attributes
+    ----------
+    run_ids
+        In the table's order.
+    elsewhere
+        How many of them are not on the page in sight.
+    bytes
+        What is known of their sizes.
+    all_bytes
+        The same of all runs.
+    checking
+        Whether it is still unknown what protects them.
+    """
+
+    run_ids: tuple[str, ...] = ()
+    elsewhere: int = 0
+    bytes: int = 0
+    all_bytes: int = 0
+    checking: bool = False
 
 
 class BulkDeletion:
-    """The panel that asks once and deletes many. Belongs to the loop.
+    """The line that selects, asks once and deletes many. Belongs to the loop.
 
     Parameters
     ----------
     name_of
         The name of a run.
+    ticked
+        Returns what is ticked.
     ended
         Told each result.
-    take_back
-        Seconds after which an unconfirmed deletion is taken back.
+    choose
+        Ticks many: ``all``, ``none`` or ``best N``.
+    keep
+        How many of the best "all but the best" offers, besides the usual numbers.
 
     Attributes
     ----------
     phase
         ``idle``, ``planning``, ``armed``, ``running``, ``stopping`` or ``ended``.
     status
-        What the panel says, as plain text.
+        What the line says, as plain text.
     summary
         After it ended, one line a run, to be copied.
+    delete_button
+        Delete selected, and in its place Cancel, Stop and Close.
+    confirm_button, count_box
+        Made anew for each offer: the second click, and where many go, the box for their number.
     """
 
     def __init__(
@@ -54,52 +98,74 @@ class BulkDeletion:
         kit: Kit,
         *,
         name_of: Callable[[str], str],
+        ticked: Callable[[], Ticked],
         ended: Callable[[Sequence[DeletionResult]], None],
-        take_back: float,
+        choose: Callable[[str], None],
+        keep: int,
         patience: float,
     ) -> None:
         self._manager = manager
         self._loop = loop
         self._kit = kit
         self._name_of = name_of
+        self._ticked = ticked
         self._ended = ended
-        self._take_back = take_back
         self._patience = patience
         self.phase: Literal["idle", "planning", "armed", "running", "stopping", "ended"] = "idle"
-        self.status = ""
-        self.summary = ""
+        self.status = self.summary = ""
         self._plan: Any = None
+        self._offered: Offer | None = None
+        self._asked = Ticked()
         self._job: Job | None = None
-        self._timer: Timer | None = None
         self._cancel = threading.Event()
-        self._began = 0.0
-        self._reported = 0.0
+        self._began = self._reported = 0.0
+        best = [
+            (f"All but the best {count} of each experiment", f"best {count}")
+            for count in sorted({1, 3, 5, keep})
+        ]
+
+        def chosen(which: str) -> None:
+            if which and not loop.inside:
+                choose(which)
+                self.select.value = ""
+
+        self.select = kit.choice(
+            [("Select …", ""), ("All that match", "all"), *best, ("None", "none")],
+            chosen,
+            "xm-select",
+            tooltip="Tick many runs at once; protected ones stay out",
+        )
+        self._slot = Slot(kit, "", lambda: loop.post(self.press), "xm-delete-many")
+        self.delete_button = self._slot.button
         self._line = kit.html("", "xm-line")
-        self.cancel_button = kit.button(
-            "Cancel", lambda: loop.post(self.cancel), "xm-cancel", shown=False
-        )
-        self.confirm_button = kit.button(
-            "Delete", lambda: loop.post(self.confirm), "xm-confirm", shown=False
-        )
-        self.box = kit.box((self._line, self.cancel_button, self.confirm_button), "xm-bulk")
-        self.box.layout = kit.gone
+        self._base = (self.select, self.delete_button, self._line)
+        self.confirm_button: widgets.Button | None = None
+        self.count_box: widgets.Text | None = None
+        self.box = kit.box(self._base, "xm-bulk")
+        self.show_ticked()
 
     @property
     def busy(self) -> bool:
         """True while something is under way."""
         return self.phase in ("planning", "running", "stopping")
 
-    def ask(self, run_ids: Sequence[str], *, confirmed: bool = False) -> None:
+    def press(self) -> None:
+        """Do what the button says: ask, cancel, stop or close."""
+        if self.phase == "idle":
+            self.ask(self._ticked())
+        else:
+            self.cancel()
+
+    def ask(self, ticked: Ticked, *, confirmed: bool = False) -> None:
         """Find out what would go and ask; ``confirmed`` skips the question."""
-        if self.busy or not run_ids:
+        if self.busy or not ticked.run_ids:
             return
-        self._forget_timer()
+        self._asked = ticked
         cancel = self._cancel = threading.Event()
-        self._say(
-            "planning", f"Finding out what {format_count(len(run_ids), 'deletion')} would do …"
-        )
+        count = format_count(len(ticked.run_ids), "deletion")
+        self._say("planning", f"Finding out what {count} would do …")
         self._job = self._loop.work(
-            lambda: self._manager.plan_deletion(list(run_ids), cancel=cancel),
+            lambda: self._manager.plan_deletion(list(ticked.run_ids), cancel=cancel),
             lambda plan, error: self._planned(plan, error, confirmed=confirmed),
             slow=lambda: self._say(
                 "planning", "Waiting for the tracking server or the storage account …"
@@ -112,30 +178,69 @@ class BulkDeletion:
             self._say("ended", f"Nothing was deleted: {describe_failure(error)}", bad=True)
             return
         self._plan = plan
-        if not plan.deletable:
-            self._say("ended", "Nothing of this can be deleted.", below=plan_html(plan))
+        count = len(plan.deletable)
+        if not count:
+            self._say("ended", "Nothing of this can be deleted.", more=plan_html(plan))
             return
         if confirmed:
-            self._phase_armed(plan)
-            self.confirm()
+            self._start()
             return
-        self._phase_armed(plan)
-        self._timer = self._loop.later(self._take_back, self.cancel)
+        models = format_count(count, "model")
+        asked = f"Delete {models}: {format_count(plan.files, 'file')}, {format_bytes(plan.bytes)}?"
+        raw = sum(1 for run in plan.deletable if run.raw_artifacts)
+        if raw:
+            asked += f" {format_count(raw, 'run')} recorded no model: all their artifacts go."
+        if self._asked.elsewhere:
+            asked += f" {self._asked.elsewhere:,} of those ticked are not on this page."
+        whole = self._asked.all_bytes
+        large = bool(whole) and self._asked.bytes > MOST_SHARE * whole
+        if count > MOST_UNTYPED or large:
+            asked += f" Type {count} to confirm."
+            self.count_box = self._kit.text(f"Type {count}", self._typed, "xm-count")
+        else:
+            self._offer()
+        few = len(plan.runs) <= FEW
+        self._say("armed", asked, more=plan_html(plan), opened=few)
 
-    def _phase_armed(self, plan: Any) -> None:
-        models = format_count(len(plan.deletable), "model")
-        self.confirm_button.description = f"Delete {models}"
-        self._say(
-            "armed",
-            f"Delete {models}: {format_count(plan.files, 'file')}, {format_bytes(plan.bytes)}?",
-            below=plan_html(plan),
+    def _typed(self, text: str) -> None:
+        right = text.strip().replace(",", "") == str(len(self._plan.deletable))
+
+        def follow() -> None:
+            if self.phase == "armed" and right != (self.confirm_button is not None):
+                if right:
+                    self._offer()
+                    self._show_children()
+                else:
+                    self._withdraw(keep=self.count_box)
+
+        self._loop.post(follow)
+
+    def _offer(self) -> None:
+        offer = self._offered = Offer(f"Delete {format_count(len(self._plan.deletable), 'model')}")
+        self.confirm_button = armed_button(
+            self._kit, offer.text, lambda: self._loop.post(lambda: self._confirm(offer))
         )
 
-    def confirm(self) -> None:
-        """Delete what the plan shows."""
-        if self.phase != "armed":
-            return
-        self._forget_timer()
+    def _withdraw(self, keep: widgets.Widget | None = None) -> None:
+        """End the widgets of an offer."""
+        dead = [self.confirm_button, *(() if keep is not None else (self.count_box,))]
+        self._offered, self.confirm_button, self.count_box = None, None, keep
+        self._show_children()
+        for widget in dead:
+            if widget is not None:
+                self._kit.end(widget)
+
+    def _show_children(self) -> None:
+        offer = (self.count_box, self.confirm_button)
+        children = (*self._base, *(widget for widget in offer if widget is not None))
+        if self.box.children != children:
+            self.box.children = children
+
+    def _confirm(self, offer: Offer) -> None:
+        if self.phase == "armed" and offer is self._offered:
+            self._start()
+
+    def _start(self) -> None:
         plan, cancel = self._plan, self._cancel
         self._began = time.monotonic()
 
@@ -157,22 +262,16 @@ class BulkDeletion:
         """Take the question back, stop after the batches in flight, or close the summary."""
         self._cancel.set()
         if self.phase in ("planning", "armed", "ended"):
-            self._forget_timer()
             if self._job is not None:
                 self._job.abandon()
-            self.phase, self.status = "idle", ""
-            self.box.layout = self._kit.gone
+            self.phase = "idle"
+            self.show_ticked()
         elif self.phase == "running":
-            self._say("stopping", "Stopping after the batches in flight …", share=None)
+            self._say("stopping", "Stopping after the batches in flight …")
 
     def stop(self) -> None:
         """Tell what is under way to stop. Safe from any thread."""
         self._cancel.set()
-
-    def _forget_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def _progressed(self, progress: DeletionProgress) -> None:
         if self.phase != "running":
@@ -206,16 +305,23 @@ class BulkDeletion:
         if left > 0 and self._cancel.is_set():
             parts.append(f"stopped before the other {left}")
         self.summary = summary_text(report.results, self._name_of)
-        self._say(
-            "ended",
-            "; ".join(parts),
-            bad=bool(counts.get("failed")),
-            below=(
-                '<details class="xm-log"><summary>Summary to copy</summary>'
-                f'<pre class="xm-copy" tabindex="0">{_escaped_block(self.summary)}</pre></details>'
-            ),
-        )
+        copied = f'<pre class="xm-copy" tabindex="0">{_escaped_block(self.summary)}</pre>'
+        bad = bool(counts.get("failed"))
+        self._say("ended", "; ".join(parts), bad=bad, more=copied, title="Summary to copy")
         self._ended(report.results)
+
+    def show_ticked(self) -> None:
+        """Say what is ticked, while nothing else is to be said."""
+        if self.phase != "idle":
+            return
+        ticked = self._ticked()
+        count = len(ticked.run_ids)
+        words = ""
+        if count:
+            words = f"{count:,} selected"
+            words += f", {format_bytes(ticked.bytes)}" if ticked.bytes else ""
+            words += f"; {ticked.elsewhere:,} not on this page" if ticked.elsewhere else ""
+        self._say("idle", words)
 
     def _say(
         self,
@@ -224,25 +330,42 @@ class BulkDeletion:
         *,
         share: float | None = None,
         bad: bool = False,
-        below: str = "",
+        more: str = "",
+        title: str = "What goes, what stays",
+        opened: bool = False,
     ) -> None:
         self.phase, self.status = phase, text
         sign = "✕" if bad else "✓" if phase == "ended" else "?" if phase == "armed" else ""
         tone = "xm-bad" if bad else "xm-good" if phase == "ended" else "xm-ask"
         mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
         moving = bar(share) if self.busy else ""
+        words = escape(text, 600)
+        folded = _popover(title, more, opened=opened) if more else ""
         self._line.value = (
-            f'<div class="xm-status"><span class="{tone}" role="status">{mark}'
-            f"{escape(text, 600)}</span>{moving}</div>{below}"
+            f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
+            f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
-        kit = self._kit
-        self.confirm_button.layout = kit.shown if phase == "armed" else kit.gone
-        stoppable = phase in ("planning", "armed", "running", "ended")
-        words = {"running": "Stop", "ended": "Close"}
-        with self.cancel_button.hold_sync():
-            self.cancel_button.description = words.get(phase, "Cancel")
-            self.cancel_button.layout = kit.shown if stoppable else kit.gone
-        self.box.layout = kit.shown
+        if phase == "idle":
+            ticked = self._ticked()
+            count = len(ticked.run_ids)
+            label = f"Delete {count:,} selected" if count else "Delete selected"
+            self._slot.show("delete", label, dead=count == 0 or ticked.checking)
+        else:
+            kind, label = FACES[phase]
+            self._slot.show(kind, label, dead=kind == "waiting")
+        if phase == "armed":
+            self._show_children()
+        else:
+            self._withdraw()
+
+
+def _popover(title: str, body: str, *, opened: bool) -> str:
+    """Return what unfolds over the table, not in it, so that no row moves."""
+    state = " open" if opened else ""
+    return (
+        f'<details class="xm-pop"{state}><summary>{escape(title, 200)}</summary>'
+        f'<div class="xm-over">{body}</div></details>'
+    )
 
 
 def _escaped_block(text: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expmgr.widgets.actions import BrowserActions
 from expmgr.widgets.table import MOST_ROWS
+
+if TYPE_CHECKING:
+    from expmgr.widgets.deletion import Offer
 
 __all__ = ["BrowserCallbacks"]
 
@@ -16,17 +19,17 @@ class BrowserCallbacks(BrowserActions):
     def _loud(self) -> bool:
         return not self._loop.inside
 
-    def ask(self, run_id: str) -> None:
-        """First click on a row's button."""
-        self._loop.post(lambda: self._ask_row(run_id))
+    def press(self, run_id: str) -> None:
+        """Delete, Cancel, Stop or Close on a row."""
+        self._loop.post(lambda: self._press_row(run_id))
 
-    def confirm(self, run_id: str) -> None:
+    def confirm(self, run_id: str, offer: Offer) -> None:
         """Second click."""
-        self._loop.post(lambda: self._deletions.confirm(run_id))
+        self._loop.post(lambda: self._deletions.confirm(run_id, offer))
 
-    def take_back(self, run_id: str) -> None:
-        """Cancel or Stop on a row."""
-        self._loop.post(lambda: self._deletions.take_back(run_id))
+    def redraw(self) -> None:
+        """Show again what holds: a click that did not count may have changed a tick box."""
+        self._loop.post(self._draw)
 
     def tick(self, run_id: str, on: bool) -> None:
         """Take note of a row's tick box."""
@@ -77,10 +80,6 @@ class BrowserCallbacks(BrowserActions):
     def select_soon(self, which: str) -> None:
         """Tick many: ``all``, ``none`` or ``best N``."""
         self._loop.post(lambda: self._select_many(which))
-
-    def delete_selected_soon(self) -> None:
-        """Ask to delete what is ticked."""
-        self._loop.post(lambda: self.bulk.ask(self._selected_in_order()))
 
     def turn_to(self, where: str) -> None:
         """Turn the page: ``first``, ``previous``, ``next`` or ``last``."""

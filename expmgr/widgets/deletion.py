@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from expmgr.errors import DeletionError, ProtectedModelError
+from expmgr.errors import DeletionError, InvalidInputError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
 from expmgr.widgets.stale import mark_as_killed
@@ -22,11 +22,18 @@ if TYPE_CHECKING:
 
     from expmgr.widgets.loop import Job, Loop, Timer
 
-__all__ = ["Deletion", "Deletions", "Phase", "describe_failure", "result_of_error"]
+__all__ = ["Deletion", "Deletions", "Offer", "Phase", "describe_failure", "result_of_error"]
 
 Phase = Literal["planning", "armed", "running", "stopping", "ended"]
 PROGRESS_INTERVAL = 0.1
 """Seconds between two updates of a bar."""
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """What one Confirm button is for. Each is another: a late click on an old one finds nothing."""
+
+    text: str
 
 
 @dataclass
@@ -40,8 +47,10 @@ class Deletion:
         ``running``, ``stopping`` or ``ended``.
     message
         One line for a person.
+    offer
+        What can be confirmed, None while there is nothing to confirm.
     failed
-        True when it ended otherwise than wished, and Retry makes sense.
+        True when it ended otherwise than wished.
     log
         Attempt by attempt.
     kind
@@ -55,9 +64,7 @@ class Deletion:
     phase: Phase = "planning"
     message: str = ""
     plan: Any = None
-    files: int | None = None
-    bytes: int | None = None
-    confirm_text: str = "Delete"
+    offer: Offer | None = None
     progress: DeletionProgress | None = None
     outcome: str = ""
     failed: bool = False
@@ -72,6 +79,16 @@ class Deletion:
     def busy(self) -> bool:
         """True while something is under way for this run."""
         return self.phase in ("planning", "running", "stopping")
+
+    @property
+    def share(self) -> float | None:
+        """How much is done, from 0 to 1; None while that is not known."""
+        progress = self.progress
+        if progress is None:
+            return None
+        if progress.total_bytes:
+            return progress.bytes / progress.total_bytes
+        return progress.files / progress.total_files if progress.total_files else None
 
 
 def describe_failure(error: BaseException) -> str:
@@ -130,6 +147,8 @@ class Deletions:
         Told each run that was marked as killed.
     take_back
         Seconds after which an unconfirmed deletion is taken back.
+    read_only
+        Refuse whatever would change anything.
     """
 
     def __init__(
@@ -142,8 +161,10 @@ class Deletions:
         killed: Callable[[str], None],
         take_back: float = 15.0,
         patience: float = 4.0,
+        read_only: bool = False,
     ) -> None:
         self._manager = manager
+        self._read_only = read_only
         self._loop = loop
         self._changed = changed
         self._finished = finished
@@ -160,17 +181,27 @@ class Deletions:
         """Return how many are under way."""
         return sum(1 for deletion in self._by_run.values() if deletion.busy)
 
+    def _begin(self, deletion: Deletion) -> bool:
+        """Make the deletion the run's, unless another one is under way."""
+        if self._read_only:
+            raise InvalidInputError("this browser is read-only: it deletes nothing.")
+        known = self._by_run.get(deletion.run_id)
+        if known is not None and known.phase != "ended":
+            return False
+        self._by_run[deletion.run_id] = deletion
+        return True
+
     def ask(self, run_id: str, name: str) -> None:
-        """First click: find out what would go. A failed deletion is retried as it was planned."""
-        known = self._by_run.get(run_id)
-        if known is not None and (known.busy or known.phase == "armed"):
-            return
-        if known is not None and known.failed and known.plan is not None:
-            known.cancel = threading.Event()
-            self._start(known)
-            return
+        """First click: find out what would go.
+
+        Raises
+        ------
+        InvalidInputError
+            The browser is read-only.
+        """
         deletion = Deletion(run_id, name, message="Finding out what would be deleted …")
-        self._by_run[run_id] = deletion
+        if not self._begin(deletion):
+            return
 
         def slow() -> None:
             deletion.message = "Waiting for the tracking server or the storage account …"
@@ -185,19 +216,17 @@ class Deletions:
         self._changed(run_id)
 
     def ask_to_kill(self, run_id: str, name: str, days: float) -> None:
-        """First click on a run that seems dead."""
-        known = self._by_run.get(run_id)
-        if known is not None and (known.busy or known.phase == "armed"):
-            return
-        deletion = Deletion(run_id, name, kind="kill", days=days, phase="armed")
-        deletion.message = (
-            "Nothing has moved for days. Mark this run as KILLED? Its model can be deleted then."
-        )
-        deletion.confirm_text = "Mark as killed"
-        self._by_run[run_id] = deletion
-        self._arm_timer(deletion)
+        """First click on a run that seems dead; raises as :meth:`ask` does."""
+        deletion = Deletion(run_id, name, kind="kill", days=days)
+        if self._begin(deletion):
+            deletion.message = (
+                "Nothing has moved for days. Mark this run as KILLED? "
+                "Its model can be deleted then."
+            )
+            self._arm(deletion, "Mark as killed")
 
-    def _arm_timer(self, deletion: Deletion) -> None:
+    def _arm(self, deletion: Deletion, text: str) -> None:
+        deletion.phase, deletion.offer = "armed", Offer(text)
         deletion.timer = self._loop.later(self._take_back, lambda: self.take_back(deletion.run_id))
         self._changed(deletion.run_id)
 
@@ -207,6 +236,7 @@ class Deletions:
         def done(words: str | None, error: Exception | None) -> None:
             deletion.phase, deletion.failed = "ended", error is not None
             if error is not None:
+                deletion.outcome = "failed"
                 deletion.message = f"Not marked as killed: {describe_failure(error)}"
             else:
                 deletion.message, deletion.outcome = str(words), "killed"
@@ -234,31 +264,29 @@ class Deletions:
             self._end(deletion, DeletionResult(deletion.run_id, "not_found", message=message))
         else:
             deletion.plan = plan
-            deletion.files, deletion.bytes = entry.files, entry.bytes
-            self._arm(deletion, raw=bool(entry.raw_artifacts))
+            self._offer_plan(deletion, entry)
 
     def _refuse(self, deletion: Deletion, outcome: str, message: str) -> None:
         deletion.phase, deletion.outcome = "ended", outcome
         deletion.failed = outcome == "failed"
         deletion.message = plain(redact(message), 600)
+        if deletion.failed:
+            deletion.offer = Offer("Retry")
         self._changed(deletion.run_id)
 
-    def _arm(self, deletion: Deletion, *, raw: bool) -> None:
-        deletion.phase = "armed"
-        amount = f"{format_count(deletion.files or 0, 'file')}, {format_bytes(deletion.bytes)}"
-        if not deletion.files:
+    def _offer_plan(self, deletion: Deletion, entry: Any) -> None:
+        files = format_count(entry.files, "file")
+        if not entry.files:
             deletion.message = "No files are left in storage. Finish the interrupted deletion?"
-            deletion.confirm_text = "Finish"
-        elif raw:
-            deletion.message = (
-                f"Delete {amount}? MLflow recorded no model for this run: "
+            self._arm(deletion, "Finish")
+            return
+        deletion.message = f"Delete {files}, {format_bytes(entry.bytes)}?"
+        if entry.raw_artifacts:
+            deletion.message += (
+                " MLflow recorded no model for this run: "
                 "this deletes everything it logged as artifacts."
             )
-            deletion.confirm_text = f"Delete {format_count(deletion.files, 'file')}"
-        else:
-            deletion.message = f"Delete {amount}?"
-            deletion.confirm_text = f"Delete {format_count(deletion.files, 'file')}"
-        self._arm_timer(deletion)
+        self._arm(deletion, f"Delete {files}")
 
     def take_back(self, run_id: str) -> None:
         """Cancel: forget an unconfirmed deletion, or stop a running one after its batches."""
@@ -278,15 +306,20 @@ class Deletions:
             deletion.message = "Stopping after the batches in flight …"
         self._changed(run_id)
 
-    def confirm(self, run_id: str) -> None:
-        """Second click: delete what the plan shows."""
+    def confirm(self, run_id: str, offer: Offer) -> None:
+        """Second click: delete what the plan shows, or try again as it was planned."""
         deletion = self._by_run.get(run_id)
-        if deletion is not None and deletion.phase == "armed":
+        if deletion is None or deletion.offer is not offer:
+            return
+        if deletion.phase == "ended" and deletion.plan is None:
+            self.ask(run_id, deletion.name)
+        else:
             self._start(deletion)
 
     def _start(self, deletion: Deletion) -> None:
         if deletion.timer is not None:
             deletion.timer.cancel()
+        deletion.cancel, deletion.offer = threading.Event(), None
         deletion.phase, deletion.failed, deletion.log = "running", False, ()
         deletion.message, deletion.progress = "Deleting …", None
         deletion.began = time.monotonic()
@@ -357,6 +390,8 @@ class Deletions:
             deletion.message = "The model is protected."
         else:
             deletion.message = "The deletion failed."
+        if deletion.failed:
+            deletion.offer = Offer("Retry")
         if deletion.failed and not deletion.log and result.error is not None:
             deletion.log = tuple(plain(redact(line), 1000) for line in _chain(result.error))
         self._finished(result)
@@ -364,9 +399,18 @@ class Deletions:
 
     def settle(self, result: DeletionResult, name: str) -> None:
         """Show a result that came from elsewhere (a bulk deletion) on the run's row."""
+        known = self._by_run.get(result.run_id)
+        if known is not None and known.busy:
+            return
         deletion = Deletion(result.run_id, name)
         self._by_run[result.run_id] = deletion
         self._end(deletion, result)
+
+    def forget(self, run_id: str) -> None:
+        """Say no more of a deletion that ended."""
+        if run_id in self._by_run and self._by_run[run_id].phase == "ended":
+            del self._by_run[run_id]
+            self._changed(run_id)
 
     def forget_ended(self) -> None:
         """Drop what ended well and what was only said; failures stay, with their log and Retry."""

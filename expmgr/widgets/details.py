@@ -17,6 +17,7 @@ from expmgr.widgets.text import HOVER_LIMIT, escape, redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from expmgr.widgets.deletion import Deletion
     from expmgr.widgets.kit import Kit
     from expmgr.widgets.loop import Job, Loop
 
@@ -25,6 +26,7 @@ __all__ = ["Details", "Facts", "details_html", "look_up", "tree"]
 MOST_FILES = 2_000
 MOST_LINES = 200
 MOST_ENTRIES = 300
+MOST_LOGGED = 50
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,13 @@ def tree(files: Sequence[tuple[str, int | None]]) -> list[tuple[int, str, int | 
 
 
 def details_html(
-    record: Mapping[str, Any], facts: Facts | None, *, call: str, waiting: str = ""
+    record: Mapping[str, Any],
+    facts: Facts | None,
+    *,
+    call: str,
+    waiting: str = "",
+    said: str = "",
+    log: Sequence[str] = (),
 ) -> str:
     """Return the panel as escaped HTML.
 
@@ -134,6 +142,8 @@ def details_html(
         Python that does the same from a script.
     waiting
         What to say while they are asked.
+    said, log
+        What the row says of a deletion, whole, and attempt by attempt.
     """
     run_id = str(record["run_id"])
     groups = {
@@ -157,9 +167,15 @@ def details_html(
     ]
     script = f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'
     return (
-        f'<div class="xm-sections">{"".join(sections)}</div>'
+        f'{_said(said, log)}<div class="xm-sections">{"".join(sections)}</div>'
         f'<div class="xm-script">{_section("The same from a script", script)}</div>'
     )
+
+
+def _said(said: str, log: Sequence[str]) -> str:
+    lines = "\n".join(escape(line, 1000) for line in log[-MOST_LOGGED:])
+    folded = f'<pre class="xm-log" tabindex="0">{lines}</pre>' if lines else ""
+    return _section("This deletion", f"<p>{escape(said, 600)}</p>{folded}") if said else ""
 
 
 def _section(title: str, body: str) -> str:
@@ -245,13 +261,24 @@ class Details:
     """
 
     def __init__(
-        self, manager: Any, loop: Loop, kit: Kit, *, patience: float, can_delete: bool
+        self,
+        manager: Any,
+        loop: Loop,
+        kit: Kit,
+        *,
+        patience: float,
+        can_delete: bool,
+        deletion_of: Callable[[str], Deletion | None],
     ) -> None:
         self._manager = manager
         self._loop = loop
         self._patience = patience
         self._can_delete = can_delete
+        self._deletion_of = deletion_of
         self._job: Job | None = None
+        self._record: Mapping[str, Any] = {}
+        self._facts: Facts | None = None
+        self._waiting = ""
         self.run_id = ""
         self.box = kit.html("", "xm-details")
 
@@ -259,27 +286,46 @@ class Details:
         """Show what the table knows at once, and ask the servers for the rest."""
         self.close()
         self.run_id = run_id = str(record["run_id"])
-        call = f'manager.delete_model("{run_id}")'
+        self._record = record
         if not self._can_delete:
-            self.box.value = details_html(record, Facts(), call=call)
+            self._show(Facts())
             then()
             return
 
-        def show(facts: Facts | None, waiting: str = "") -> None:
-            if self.run_id == run_id:
-                self.box.value = details_html(record, facts, call=call, waiting=waiting)
-
         def done(facts: Facts | None, error: Exception | None) -> None:
             self._job = None
-            show(facts or Facts(problems=(describe_failure(error or RuntimeError("no answer")),)))
+            self._show(
+                facts or Facts(problems=(describe_failure(error or RuntimeError("no answer")),))
+            )
 
-        show(None, "Asking the tracking server and the storage account …")
+        self._show(None, "Asking the tracking server and the storage account …")
         then()
         self._job = self._loop.work(
             lambda: look_up(self._manager, run_id),
             done,
-            slow=lambda: show(None, "Waiting for the tracking server or the storage account …"),
+            slow=lambda: self._show(
+                None, "Waiting for the tracking server or the storage account …"
+            ),
             slow_after=self._patience,
+        )
+
+    def _show(self, facts: Facts | None, waiting: str = "") -> None:
+        self._facts, self._waiting = facts, waiting
+        self.draw()
+
+    def draw(self) -> None:
+        """Write the panel, with what is known by now of the run's deletion."""
+        if not self.run_id:
+            return
+        deletion = self._deletion_of(self.run_id)
+        ended = deletion is not None and not deletion.busy
+        self.box.value = details_html(
+            self._record,
+            self._facts,
+            call=f'manager.delete_model("{self.run_id}")',
+            waiting=self._waiting,
+            said=deletion.message if deletion is not None and ended else "",
+            log=deletion.log if deletion is not None and ended else (),
         )
 
     def close(self) -> None:

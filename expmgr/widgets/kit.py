@@ -154,6 +154,11 @@ class Kit:
         many.observe(lambda change: on_change(tuple(change["new"])), "value")
         return many
 
+    def end(self, widget: widgets.Widget) -> None:
+        """Close one widget for good; it must stand nowhere any more."""
+        self._made.remove(widget)
+        widget.close()
+
     def close(self) -> None:
         """Close every widget, layout and style that was made here."""
         for widget in reversed(self._made):

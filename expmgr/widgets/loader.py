@@ -74,7 +74,7 @@ class Loader:
     def start(self) -> None:
         """Load from the beginning: a page, then everything."""
         self._drop()
-        self.complete = False
+        self.complete, self._complete_at = False, None
         self._ask(self._first, self._first_page)
 
     def refresh(self) -> None:
@@ -167,10 +167,10 @@ class Loader:
         self._loop.post(self.cancel)
 
     def _first_page(self, frame: pd.DataFrame, sent: float) -> None:
-        complete = len(frame) < self._first
-        if not complete:
-            self._ask(None, self._everything)
-        self._take(frame, complete, sent)
+        # What needs all runs (the best) or the whole registry is not in a limited answer, however
+        # few runs there are.
+        self._ask(None, self._everything)
+        self._take(frame, False, sent)
 
     def _changes(self, news: pd.DataFrame, sent: float) -> None:
         if has_new_best(self.frame, news):

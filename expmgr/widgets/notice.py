@@ -76,8 +76,10 @@ class Notice:
             thin = (
                 f'<div class="xm-bar xm-thin{unknown}" role="progressbar"><div{width}></div></div>'
             )
+        words = escape(text, 1000)
         self._line.value = (
-            f'<div class="{tone}" role="{role}">{sign}{escape(text, 1000)}</div>{thin}'
+            f'<div class="{tone}" role="{role}" title="{words}">{sign}'
+            f'<span class="xm-words">{words}</span></div>{thin}'
         )
         self._on_cancel, self._on_retry = cancel, retry
         self.cancel_button.layout = self._kit.shown if cancel else self._kit.gone

@@ -1,32 +1,37 @@
-"""One line of the table: a widget that is bound to whichever run the page puts there."""
+"""One line of the table: a widget that is bound to whichever run the page puts there.
+
+Its height never changes: what is asked, under way or done stands in the line itself, in place of
+the cells after the name.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot, armed_button
 from expmgr.widgets.columns import is_deletable
 from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Protocol
 
     import ipywidgets as widgets
 
-    from expmgr.widgets.deletion import Deletion
+    from expmgr.widgets.deletion import Deletion, Offer
     from expmgr.widgets.kit import Kit
 
     class RowActions(Protocol):
         """What a row's buttons do. Every call must return at once."""
 
-        def ask(self, run_id: str) -> None: ...
-        def confirm(self, run_id: str) -> None: ...
-        def take_back(self, run_id: str) -> None: ...
+        def press(self, run_id: str) -> None: ...
+        def confirm(self, run_id: str, offer: Offer) -> None: ...
         def tick(self, run_id: str, on: bool) -> None: ...
         def open(self, run_id: str) -> None: ...
+        def redraw(self) -> None: ...
 
 
-__all__ = ["Row", "bar"]
+__all__ = ["FACES", "Row", "bar", "said_html"]
 
 
 def bar(share: float | None) -> str:
@@ -40,8 +45,49 @@ def bar(share: float | None) -> str:
     )
 
 
+def said_html(deletion: Deletion) -> str:
+    """Return what a row says of a deletion, one line that takes the place of its cells."""
+    busy = bar(deletion.share) if deletion.busy else ""
+    sign, tone = _TONES.get(deletion.outcome, ("✓", "xm-good"))
+    if deletion.phase != "ended":
+        sign, tone = ("?", "xm-ask") if deletion.phase == "armed" else ("", "xm-busy")
+    mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
+    text = escape(deletion.message, 600)
+    offering = " xm-offering" if deletion.offer is not None else ""
+    return (
+        f'<div class="xm-say {tone}{offering}" role="status" title="{text}">'
+        f'{mark}<span class="xm-words">{text}</span>{busy}</div>'
+    )
+
+
+_TONES = {"failed": ("✕", "xm-bad"), "protected": ("◆", "xm-ask")}
+
+
+def _face(
+    record: Mapping[str, Any], deletion: Deletion | None, *, stale: bool, checking: bool
+) -> tuple[str, str]:
+    """Return what a click on the row's button means and what it says; ("", "") hides it."""
+    if deletion is not None:
+        return FACES[deletion.phase]
+    if stale and not checking:
+        return "delete", "Mark killed"
+    if not is_deletable(record):
+        return "", ""
+    return ("waiting", "checking …") if checking else ("delete", "Delete")
+
+
+FACES = {
+    "planning": ("cancel", "Cancel"),
+    "armed": ("cancel", "Cancel"),
+    "running": ("cancel", "Stop"),
+    "stopping": ("waiting", "Stopping"),
+    "ended": ("close", "Close"),
+}
+"""What the button in Delete's place means and says in each phase of a deletion."""
+
+
 class Row:
-    """A reusable line: tick box, details button, cells, delete button and, when needed, a strip.
+    """A reusable line: tick box, details button, cells and a button; in turn, Confirm.
 
     Attributes
     ----------
@@ -50,68 +96,53 @@ class Row:
     status
         What the row says about a deletion, as plain text; "" when there is nothing to say.
     log
-        The lines folded under a failure.
+        The lines of a failure, shown in the run's details.
+    tick, delete_button
+        None in a read-only browser: what does not exist cannot be clicked over a websocket either.
+        In the place of Delete the same button says Cancel, Stop and Close.
+    confirm_button
+        The second click: a new button for each offer, None while nothing is offered.
     """
 
     def __init__(self, kit: Kit, actions: RowActions, *, read_only: bool) -> None:
         self._kit = kit
         self._actions = actions
-        self._read_only = read_only
-        self._strip: widgets.Box | None = None
-        self._line: widgets.HTML | None = None
-        self._confirm: widgets.Button | None = None
-        self._cancel: widgets.Button | None = None
-        self._extra: tuple[widgets.Widget, ...] = ()
-        self.run_id = ""
-        self.status = ""
-        self.log: tuple[str, ...] = ()
+        self._fresh = Arming()
+        self._slot: Slot | None = None
+        self._offer: Offer | None = None
         self._binding = False
+        self.run_id = self.status = ""
+        self.log: tuple[str, ...] = ()
+        self.tick: widgets.Checkbox | None = None
+        self.delete_button: widgets.Button | None = None
+        self.confirm_button: widgets.Button | None = None
         # What stays the same from run to run costs no message when the page is turned.
-        self.tick = kit.checkbox(self._ticked, tooltip="Select for deletion")
-        self.details_button = kit.button(
-            "▸", lambda: self._act(actions.open), "xm-open", tooltip="Details"
-        )
+        self.details_button = kit.button("▸", self._open, "xm-open", tooltip="Details")
         self.cells = kit.html("", "xm-cells")
-        self.delete_button = kit.button("Delete", lambda: self._act(actions.ask), "xm-delete")
-        parts = (self.details_button, self.cells)
-        self._base = parts if read_only else (self.tick, *parts, self.delete_button)
+        self._base: tuple[widgets.Widget, ...] = (self.details_button, self.cells)
+        if not read_only:
+            self.tick = kit.checkbox(self._ticked, tooltip="Select for deletion")
+            self._slot = Slot(kit, "Delete", self._press, "xm-slot")
+            self.delete_button = self._slot.button
+            self._base = (self.tick, *self._base, self.delete_button)
         self.box = kit.box(self._base, "xm-row")
         self.box.layout = kit.gone
 
-    @property
-    def confirm_button(self) -> widgets.Button:
-        """The second click."""
-        self._make_strip()
-        assert self._confirm is not None
-        return self._confirm
+    def _open(self) -> None:
+        if self.run_id and self._fresh.takes():
+            self._actions.open(self.run_id)
 
-    @property
-    def cancel_button(self) -> widgets.Button:
-        """Takes the first click back, or stops a deletion under way."""
-        self._make_strip()
-        assert self._cancel is not None
-        return self._cancel
-
-    def _act(self, action: Callable[[str], None]) -> None:
-        if self.run_id:
-            action(self.run_id)
+    def _press(self) -> None:
+        if self.run_id and self._fresh.takes():
+            self._actions.press(self.run_id)
 
     def _ticked(self, on: bool) -> None:
-        if self.run_id and not self._binding:
-            self._actions.tick(self.run_id, on)
-
-    def _make_strip(self) -> None:
-        if self._strip is not None:
+        if not self.run_id or self._binding:
             return
-        kit, actions = self._kit, self._actions
-        self._line = kit.html("", "xm-line")
-        self._cancel = kit.button(
-            "Cancel", lambda: self._act(actions.take_back), "xm-cancel", shown=False
-        )
-        self._confirm = kit.button(
-            "Delete", lambda: self._act(actions.confirm), "xm-confirm", shown=False
-        )
-        self._strip = kit.box((self._line, self._cancel, self._confirm), "xm-strip")
+        if self._fresh.takes():
+            self._actions.tick(self.run_id, on)
+        else:
+            self._actions.redraw()
 
     def bind(
         self,
@@ -122,6 +153,8 @@ class Row:
         selected: bool,
         opened: widgets.Widget | None = None,
         stale: bool = False,
+        checking: bool = False,
+        moved: bool = False,
     ) -> None:
         """Show a run, or nothing.
 
@@ -139,120 +172,70 @@ class Row:
             The details panel, where it is open under this row.
         stale
             Whether the run seems dead, so that its button marks it as killed.
+        checking
+            Whether it is still unknown what protects the run, so that nothing is offered.
+        moved
+            Whether the row stands elsewhere than before, so that a click may be meant for another.
         """
         if record is None:
             self.run_id, self.status, self.log = "", "", ()
-            self._extra = ()
-            self._show_children(strip=False)
+            self._show_offer(None, None)
             self.box.layout = self._kit.gone
             return
-        self.run_id = str(record["run_id"])
-        self._extra = (opened,) if opened is not None else ()
-        self.cells.value = cells
+        run_id = str(record["run_id"])
+        if run_id != self.run_id or moved:
+            self._fresh.start()
+        self.run_id = run_id
+        self.status = deletion.message if deletion is not None else ""
+        self.log = deletion.log if deletion is not None else ()
+        self.cells.value = cells + _shield(self._fresh.age)
         self.details_button.description = "▾" if opened is not None else "▸"
-        if not self._read_only:
-            self._bind_controls(record, deletion, selected=selected, stale=stale)
-        self._bind_strip(deletion)
+        if self.tick is not None:
+            self._binding = True
+            try:
+                with self.tick.hold_sync():
+                    self.tick.value = selected
+                    self.tick.disabled = not is_deletable(record)
+            finally:
+                self._binding = False
+        if self._slot is not None:
+            kind, text = _face(record, deletion, stale=stale, checking=checking)
+            self._slot.show(kind, text, dead=kind == "waiting")
+        self._show_offer(deletion, opened)
         self.box.layout = self._kit.shown
 
-    def _bind_controls(
-        self,
-        record: Mapping[str, Any],
-        deletion: Deletion | None,
-        *,
-        selected: bool,
-        stale: bool,
-    ) -> None:
-        able = is_deletable(record)
-        phase = deletion.phase if deletion is not None else ""
-        retry = deletion is not None and deletion.failed
-        self._binding = True
-        try:
-            with self.tick.hold_sync():
-                self.tick.value = selected
-                self.tick.disabled = not able
-        finally:
-            self._binding = False
-        button = self.delete_button
-        with button.hold_sync():
-            button.description = "Retry" if retry else "Mark killed" if stale else "Delete"
-            button.disabled = phase in ("planning", "running", "stopping")
-            offered = (able or retry or stale) and phase != "armed"
-            button.layout = self._kit.shown if offered else self._kit.ghost
+    def _show_offer(self, deletion: Deletion | None, opened: widgets.Widget | None) -> None:
+        """Make a Confirm for a new offer, end the one of an old, and show the details or not."""
+        offer = deletion.offer if deletion is not None else None
+        dead = self.confirm_button if offer is not self._offer else None
+        if offer is not self._offer:
+            self._offer, self.confirm_button = offer, None
+            if offer is not None and deletion is not None:
+                self.confirm_button = self._make_confirm(deletion.name, offer)
+        extra = (self.confirm_button, opened)
+        children = (*self._base, *(widget for widget in extra if widget is not None))
+        if self.box.children != children:
+            self.box.children = children
+        if dead is not None:
+            self._kit.end(dead)
 
-    def _bind_strip(self, deletion: Deletion | None) -> None:
-        if deletion is None:
-            self.status, self.log = "", ()
-            self._show_children(strip=False)
-            if self._confirm is not None and self._cancel is not None:
-                self._confirm.layout = self._cancel.layout = self._kit.gone
-            return
-        self._make_strip()
-        assert self._line is not None
-        assert self._cancel is not None
-        assert self._confirm is not None
-        self.status, self.log = deletion.message, deletion.log
-        self._line.value = _line_html(deletion)
-        armed = deletion.phase == "armed"
-        with self._confirm.hold_sync():
-            self._confirm.description = deletion.confirm_text
-            self._confirm.tooltip = f"{deletion.confirm_text}: {plain(deletion.name, 60)}"
-            self._confirm.layout = self._kit.shown if armed else self._kit.gone
-        stoppable = deletion.phase in ("planning", "armed", "running")
-        with self._cancel.hold_sync():
-            self._cancel.description = "Stop" if deletion.phase == "running" else "Cancel"
-            self._cancel.layout = self._kit.shown if stoppable else self._kit.gone
-        self._show_children(strip=True)
+    def _make_confirm(self, name: str, offer: Offer) -> widgets.Button:
+        run_id = self.run_id
+        return armed_button(
+            self._kit,
+            offer.text,
+            lambda: self._actions.confirm(run_id, offer),
+            tooltip=f"{offer.text}: {plain(name, 60)}",
+        )
 
     def let_go(self, widget: widgets.Widget) -> None:
         """Give up the details panel, because another row is about to show it."""
-        if widget in self._extra:
-            self._extra = ()
+        if widget in self.box.children:
             self.box.children = tuple(child for child in self.box.children if child is not widget)
 
-    def _show_children(self, *, strip: bool) -> None:
-        children = self._base
-        if strip and self._strip is not None:
-            children = (*children, self._strip)
-        children = (*children, *self._extra)
-        if self.box.children != children:
-            self.box.children = children
 
-
-def _line_html(deletion: Deletion) -> str:
-    """Return a deletion's line: sign, message, bar, and the folded log."""
-    if deletion.phase in ("running", "stopping", "planning"):
-        sign, tone = "", "xm-busy"
-    elif deletion.phase == "armed":
-        sign, tone = "?", "xm-ask"
-    elif deletion.failed:
-        sign, tone = "✕", "xm-bad"
-    else:
-        sign, tone = "✓", "xm-good"
-        if deletion.outcome == "protected":
-            sign, tone = "◆", "xm-ask"
-    mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
-    name = f'<b class="xm-which"><bdi>{escape(deletion.name, 60)}</bdi></b>'
-    text = f'<span class="{tone}" role="status">{mark}{escape(deletion.message, 600)}</span>'
-    progress = ""
-    if deletion.phase in ("running", "stopping", "planning"):
-        progress = bar(_share(deletion))
-    folded = ""
-    if deletion.log and deletion.failed:
-        lines = "\n".join(escape(line, 1000) for line in deletion.log[-50:])
-        folded = (
-            f"<details class='xm-log'><summary>Log, {len(deletion.log)} "
-            f"{'line' if len(deletion.log) == 1 else 'lines'}</summary><pre>{lines}</pre></details>"
-        )
-    return f'<div class="xm-status">{name}{text}{progress}</div>{folded}'
-
-
-def _share(deletion: Deletion) -> float | None:
-    progress = deletion.progress
-    if progress is None:
-        return None
-    if progress.total_bytes:
-        return progress.bytes / progress.total_bytes
-    if progress.total_files:
-        return progress.files / progress.total_files
-    return None
+def _shield(age: float) -> str:
+    """Return what keeps the pointer off a row that was bound ``age`` seconds ago."""
+    if age >= ARMED_AFTER:
+        return ""
+    return f'<div class="xm-shield" style="animation-delay:-{age:.2f}s"></div>'

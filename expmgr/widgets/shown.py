@@ -27,6 +27,8 @@ class ShownRuns:
     ----------
     frame
         All runs loaded.
+    complete
+        Whether these are all runs, so that what needs all of them (the best) is known.
     query
         What the person asked to see.
     positions
@@ -41,6 +43,7 @@ class ShownRuns:
 
     def __init__(self, page_size: int) -> None:
         self.frame = pd.DataFrame()
+        self.complete = False
         self.query = Query()
         self.positions = np.empty(0, dtype=np.intp)
         self.selected: set[str] = set()
@@ -74,7 +77,7 @@ class ShownRuns:
             for name in ("model", "status", "protected_by"):
                 if name in frame:
                     frame[name] = frame[name].astype(object)
-        self.frame = frame
+        self.frame, self.complete = frame, complete
         self._place = {run_id: at for at, run_id in enumerate(frame.get("run_id", ()))}
         for run_id, (when, values) in list(self._changes.items()):
             if when > sent:

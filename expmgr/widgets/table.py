@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from expmgr.widgets.arming import Arming
 from expmgr.widgets.columns import cell, is_deletable
-from expmgr.widgets.row import Row
+from expmgr.widgets.row import Row, said_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,12 +20,37 @@ if TYPE_CHECKING:
     from expmgr.widgets.kit import Kit
     from expmgr.widgets.row import RowActions
 
-__all__ = ["MOST_COLUMNS", "MOST_ROWS", "RunTable"]
+__all__ = ["MOST_COLUMNS", "MOST_ROWS", "RunTable", "Surroundings"]
 
 MOST_ROWS = 30
-"""Rows on a page: with nine widgets a row the browser stays under 400 widget models."""
+"""Rows on a page: with six widgets a row the browser stays under 400 widget models."""
 MOST_COLUMNS = 16
 """Columns at once, the usual ones included: each has a header button."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a row shows besides its run's own columns.
+
+    Attributes
+    ----------
+    context
+        What its cells need to know.
+    deletion_of
+        Returns a run's deletion, where one was begun.
+    selected
+        Run ids that are ticked.
+    opened
+        The run whose details are open, and their panel.
+    checking
+        Whether it is still unknown what protects the runs.
+    """
+
+    context: Context
+    deletion_of: Callable[[str], Deletion | None]
+    selected: set[str]
+    opened: tuple[str, widgets.Widget] | None
+    checking: bool
 
 
 class RunTable:
@@ -50,17 +77,19 @@ class RunTable:
         self._actions = actions
         self._read_only = read_only
         self._on_sort = on_sort
+        self._on_tick_all = on_tick_all
+        self._binding = False
+        self._fresh = Arming()
+        self._opened = ("", -1)
         self.columns: tuple[Column, ...] = ()
         self.pool: list[Row] = []
         self.headers: list[widgets.Button] = []
-        self._binding = False
         self._grid = kit.box((), "xm-grid", "xm-head-cells")
-        self.tick_all = kit.checkbox(
-            lambda on: None if self._binding else on_tick_all(on),
-            tooltip="Select every deletable run of this page",
-        )
-        spaces = (kit.html("", "xm-space-open"), self._grid)
-        inside = spaces if read_only else (self.tick_all, *spaces, kit.html("", "xm-space-delete"))
+        self.tick_all: widgets.Checkbox | None = None
+        if not read_only:
+            tooltip = "Select every deletable run of this page"
+            self.tick_all = kit.checkbox(self._ticked_all, tooltip=tooltip)
+        inside = (self._grid,) if self.tick_all is None else (self.tick_all, self._grid)
         self._head = kit.box(inside, "xm-head")
         self._rows = kit.box((), "xm-rows")
         self._empty = kit.html("", "xm-empty")
@@ -88,27 +117,42 @@ class RunTable:
         if place < len(self.columns):
             self._on_sort(self.columns[place].key)
 
+    def _ticked_all(self, on: bool) -> None:
+        if self._binding:
+            return
+        if self._fresh.takes():
+            self._on_tick_all(on)
+        else:
+            self._actions.redraw()
+
     def show_page(
         self,
         records: Sequence[dict[str, Any]],
-        context: Context,
+        around: Surroundings,
         *,
-        deletion_of: Callable[[str], Deletion | None],
-        selected: set[str],
-        opened: tuple[str, widgets.Widget] | None,
         page_size: int,
         empty: str,
     ) -> None:
         """Bind the page's runs to the pool's rows."""
         while len(self.pool) < min(page_size, MOST_ROWS, max(len(records), len(self.pool))):
             self.pool.append(Row(self._kit, self._actions, read_only=self._read_only))
-        if opened is not None:
+        ids = [str(record["run_id"]) for record in records]
+        if ids != [row.run_id for row in self.pool if row.run_id]:
+            self._fresh.start()
+        moved = False
+        if around.opened is None:
+            self._opened = ("", -1)
+        else:
+            open_id, panel = around.opened
+            place = ids.index(open_id) if open_id in ids else -1
+            moved = self._opened[0] == open_id and self._opened[1] != place
+            self._opened = (open_id, place)
             for row in self.pool:  # a widget may stand in one place only
-                if row.run_id != opened[0]:
-                    row.let_go(opened[1])
+                if row.run_id != open_id:
+                    row.let_go(panel)
         for place, row in enumerate(self.pool):
             if place < len(records):
-                self.show_row(row, records[place], context, deletion_of, selected, opened)
+                self.show_row(row, records[place], around, moved=moved)
             elif row.run_id:
                 row.bind(None, "", deletion=None, selected=False)
         children = tuple(row.box for row in self.pool)
@@ -116,30 +160,32 @@ class RunTable:
             self._rows.children = children
         self._empty.value = empty if not records else ""
         self._empty.layout = self._kit.gone if records else self._kit.shown
-        able = {str(record["run_id"]) for record in records if is_deletable(record)}
-        self._binding = True
-        try:
-            self.tick_all.value = bool(able) and able <= selected
-        finally:
-            self._binding = False
+        if self.tick_all is not None:
+            able = {str(record["run_id"]) for record in records if is_deletable(record)}
+            self._binding = True
+            try:
+                self.tick_all.value = bool(able) and able <= around.selected
+            finally:
+                self._binding = False
 
     def show_row(
-        self,
-        row: Row,
-        record: dict[str, Any],
-        context: Context,
-        deletion_of: Callable[[str], Deletion | None],
-        selected: set[str],
-        opened: tuple[str, widgets.Widget] | None,
+        self, row: Row, record: dict[str, Any], around: Surroundings, *, moved: bool = False
     ) -> None:
-        """Bind one run to one row."""
+        """Bind one run to one row; ``moved`` where the row went elsewhere by itself."""
         run_id = str(record["run_id"])
-        cells = "".join(cell(column, record, context) for column in self.columns)
+        deletion = around.deletion_of(run_id)
+        columns = self.columns if deletion is None else self.columns[:1]
+        cells = "".join(cell(column, record, around.context) for column in columns)
+        said = ""
+        if deletion is not None:
+            said, cells = " xm-said", cells + said_html(deletion)
         row.bind(
             record,
-            f'<div class="xm-grid">{cells}</div>',
-            deletion=deletion_of(run_id),
-            selected=run_id in selected,
-            opened=opened[1] if opened is not None and opened[0] == run_id else None,
-            stale=run_id in (context.stale or {}),
+            f'<div class="xm-grid{said}">{cells}</div>',
+            deletion=deletion,
+            selected=run_id in around.selected,
+            opened=around.opened[1] if around.opened and around.opened[0] == run_id else None,
+            stale=run_id in (around.context.stale or {}),
+            checking=around.checking,
+            moved=moved,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.widgets.arming import ARMED_AFTER
 from expmgr.widgets.columns import tracks
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ outline:2px solid var(--xm-accent)!important;outline-offset:1px}
 .xm-root .xm-bar-line{display:flex;flex-flow:row wrap;gap:6px;align-items:center;
 padding:2px 0 4px}
 .xm-root .xm-text,.xm-root .xm-choice{margin:0;height:24px;width:auto;min-width:0}
-.xm-root .xm-text{flex:1 1 200px}
-.xm-root .xm-choice{flex:0 1 auto;max-width:190px}
+.xm-root .xm-text{flex:1 1 170px}
+.xm-root .xm-choice{flex:0 0 auto;width:132px}
 .xm-root .xm-text input,.xm-root .xm-choice select{height:24px;font-size:12.5px;
 color:var(--xm-fg);background-color:var(--xm-bg1);border:1px solid var(--xm-line);
 border-radius:3px;padding:0 6px;line-height:22px}
@@ -52,14 +53,34 @@ border-radius:3px;padding:0 6px;line-height:22px}
 .xm-root .xm-tools,.xm-root .xm-chooser{display:block}
 .xm-root .xm-frame{display:block;overflow-x:auto!important;border:1px solid var(--xm-line);
 border-radius:3px;container:xm/inline-size}
-.xm-root .xm-head,.xm-root .xm-row{display:flex;flex-flow:row wrap;align-items:center;
+/* Every line is a grid of one height: nothing that comes or goes in it moves another line. */
+.xm-root .xm-head,.xm-root .xm-row{display:grid;position:relative;align-items:center;
+grid-template:var(--xm-high) auto/var(--xm-tick) var(--xm-open) minmax(0,1fr) var(--xm-slot);
 padding:0 6px;column-gap:6px;box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
-.xm-root .xm-head{background:var(--xm-bg2);min-height:28px}
-.xm-root .xm-row{min-height:29px;padding-top:2px;padding-bottom:2px}
+.xm-root.xm-looking .xm-head,.xm-root.xm-looking .xm-row{
+grid-template:var(--xm-high) auto/0 var(--xm-open) minmax(0,1fr) 0}
+.xm-root .xm-head{background:var(--xm-bg2)}
+.xm-root .xm-row>.xm-tick,.xm-root .xm-head>.xm-tick{grid-area:1/1}
+.xm-root .xm-row>.xm-open{grid-area:1/2}
+.xm-root .xm-row>.xm-cells,.xm-root .xm-head>.xm-head-cells{grid-area:1/3}
+/* The buttons stay in sight when the cells scroll under them, on a ground of their own. */
+.xm-root .xm-row>.xm-slot,.xm-root .xm-row>.xm-confirm{grid-area:1/1/2/-1;justify-self:end;
+position:sticky;z-index:2}
+.xm-root .xm-row>.xm-slot{right:6px}
+.xm-root .xm-row>.xm-confirm{right:calc(var(--xm-slot) + 12px);
+margin-right:calc(var(--xm-slot) + 6px)}
+.xm-root:not(.xm-looking) .xm-row::after,.xm-root:not(.xm-looking) .xm-head::after{content:"";
+grid-area:1/1/2/-1;justify-self:end;position:sticky;right:0;z-index:1;margin-right:-6px;
+width:calc(var(--xm-slot) + 14px);height:100%;background:inherit}
+.xm-root .xm-row{background:var(--xm-bg)}
 .xm-root .xm-row:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
 .xm-root .xm-rows{display:block}
 .xm-root .xm-grid{display:grid;column-gap:8px;align-items:center;width:100%}
-.xm-root .xm-head-cells,.xm-root .xm-cells{flex:1 1 0;min-width:0}
+.xm-root .xm-head-cells,.xm-root .xm-cells{min-width:0}
+.xm-root .xm-cells,.xm-root .xm-cells>.widget-html-content{position:static!important}
+.xm-root .xm-shield{position:absolute;inset:0;z-index:3;
+animation:xm-shield var(--xm-armed) step-end both}
+@keyframes xm-shield{from{pointer-events:auto}to{pointer-events:none}}
 .xm-root .xm-head-cells .xm-button{background:none;border:none;padding:0;text-align:left;
 font-weight:600;width:100%;min-width:0;overflow:hidden;text-overflow:ellipsis;
 white-space:nowrap;color:var(--xm-fg)}
@@ -78,27 +99,40 @@ padding-left:6px}
 .xm-root .xm-model-deleted,.xm-root .xm-model-none,.xm-root .xm-model-elsewhere,
 .xm-root .xm-model-unknown,.xm-root .xm-protected{color:var(--xm-dim)}
 .xm-root .xm-good .xm-sign{color:var(--xm-good)}
-.xm-root .xm-tick{width:18px;height:20px;margin:0;flex:none;min-width:0;overflow:hidden}
-.xm-root .xm-tick label{padding:0;width:auto;height:20px}
-.xm-root .xm-tick input{margin:1px 0 0 2px}
-.xm-root .xm-open{width:22px;padding:0;border:none;background:none;text-align:center}
-.xm-root .xm-spring{flex:1 1 0}
-.xm-root .xm-delete{width:76px;padding:0;text-align:center}
+.xm-root .xm-tick{width:var(--xm-tick);height:var(--xm-touch,20px);margin:0;min-width:0;
+overflow:hidden}
+.xm-root .xm-tick label{padding:0;width:100%;height:100%;display:flex;align-items:center}
+.xm-root .xm-tick input{margin:0 0 0 2px}
+.xm-root .xm-open{width:var(--xm-open);padding:0;border:none;background:none;text-align:center}
+.xm-root .xm-slot{width:var(--xm-slot);padding:0;text-align:center}
 .xm-root .xm-delete:hover:enabled,.xm-root .xm-confirm{border-color:var(--xm-bad)}
 .xm-root .xm-delete:hover:enabled{color:var(--xm-bad)}
-.xm-root .xm-confirm{background:var(--xm-bad);color:var(--jp-ui-inverse-font-color0,#fff);
-font-weight:600}
-.xm-root .xm-space-open{width:22px;flex:none}.xm-root .xm-space-delete{width:76px;flex:none}
-.xm-root .xm-strip{flex:1 1 100%;display:flex;flex-flow:row wrap;gap:6px;align-items:center;
-padding:2px 0 3px 52px;box-sizing:border-box}
-.xm-root .xm-row>.xm-strip,.xm-root .xm-row>.xm-details{flex:0 0 auto;
-width:calc(100cqw - 14px);position:sticky;left:6px}
-.xm-root .xm-row>.xm-delete,.xm-root .xm-head>.xm-space-delete{position:sticky;right:6px}
-.xm-root .xm-line{flex:1 1 300px}
-.xm-root .xm-status{display:flex;flex-flow:row wrap;gap:2px 8px;align-items:center;
-overflow-wrap:anywhere}
-.xm-root .xm-which{max-width:260px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.xm-root .xm-bar{flex:1 1 160px;max-width:380px;height:8px;border-radius:4px;overflow:hidden;
+.xm-root .xm-row .xm-waiting{border:none;background:none}
+/* Confirm never stands where a Delete stood, and takes no click at first: ARMED_AFTER, also where
+motion is reduced, because this is no motion. */
+.xm-root .xm-confirm{width:var(--xm-confirm);padding:0 4px;text-align:center;font-weight:600;
+background:var(--xm-bad);color:var(--jp-ui-inverse-font-color0,#fff);
+animation:xm-arm var(--xm-armed) step-end both}
+@keyframes xm-arm{from{pointer-events:none;opacity:.55}to{pointer-events:auto;opacity:1}}
+/* So does a button that has just come to mean something else: another name starts anew. */
+.xm-root .xm-delete{animation:xm-quiet-d var(--xm-armed) step-end both}
+.xm-root .xm-cancel{animation:xm-quiet-c var(--xm-armed) step-end both}
+.xm-root .xm-close{animation:xm-quiet-x var(--xm-armed) step-end both}
+@keyframes xm-quiet-d{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-c{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-x{from{pointer-events:none}to{pointer-events:auto}}
+/* What a row says stands in sight and in its line, however far the cells are scrolled. */
+.xm-root .xm-said{position:sticky;left:calc(var(--xm-tick) + var(--xm-open) + 18px);
+width:calc(100cqw - var(--xm-tick) - var(--xm-open) - var(--xm-slot) - 30px)}
+.xm-root .xm-said>.xm-say{grid-column:2/-1}
+.xm-root .xm-say{display:flex;gap:2px 8px;align-items:center;min-width:0}
+.xm-root .xm-row .xm-offering{padding-right:calc(var(--xm-confirm) + 6px)}
+.xm-root .xm-say>.xm-sign{flex:none;margin:0 -6px 0 0}
+.xm-root .xm-words{flex:0 1 auto;min-width:0;max-height:2.3em;overflow:hidden;line-height:1.15;
+overflow-wrap:anywhere;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}
+.xm-root .xm-row>.xm-details{grid-area:2/1/3/-1;width:calc(100cqw - 14px);position:sticky;
+left:6px;height:300px;overflow:auto}
+.xm-root .xm-bar{flex:1 1 60px;max-width:300px;height:8px;border-radius:4px;overflow:hidden;
 background:var(--xm-line)}
 .xm-root .xm-bar>div{height:100%;background:var(--xm-accent);transition:width .2s}
 .xm-root .xm-bar.xm-unknown>div{width:30%;animation:xm-slide 1.4s linear infinite}
@@ -108,9 +142,13 @@ background:var(--xm-line)}
 .xm-root .xm-log pre{margin:2px 0;padding:4px 8px;max-height:220px;overflow:auto;
 background:var(--xm-bg2);color:var(--xm-fg);font-family:var(--jp-code-font-family,monospace);
 font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
-.xm-root .xm-notice{display:flex;gap:8px;align-items:center;padding:2px 0}
+.xm-root .xm-notices{display:flex;gap:16px;height:var(--xm-high);align-items:center}
+.xm-root .xm-notice{display:flex;gap:8px;align-items:center;flex:1 1 0;min-width:0}
 .xm-root .xm-notice .xm-html{flex:1 1 0}
+.xm-root .xm-notice .xm-words{-webkit-line-clamp:1;max-height:1.15em}
 .xm-root .xm-thin{height:3px;margin:0;max-width:none}
+.xm-root .xm-read-only{padding:4px 2px;color:var(--xm-dim)}
+.xm-root .xm-refused{flex:1 1 100%;height:34px;overflow:auto}
 .xm-root .xm-empty{padding:18px 12px;color:var(--xm-dim)}
 .xm-root .xm-foot{display:flex;flex-flow:row wrap;gap:6px;align-items:center;padding:5px 0 2px}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
@@ -119,9 +157,20 @@ font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .xm-root .xm-many{width:100%;margin:2px 0 6px}
 .xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);
 border:1px solid var(--xm-line)}
-.xm-root .xm-bulk{display:flex;flex-flow:row wrap;gap:6px;align-items:flex-start;padding:6px 8px;
-margin:0 0 6px;border:1px solid var(--xm-line);border-left:3px solid var(--xm-warn);
-border-radius:3px}
+/* One line of one height for whatever happens to many, and Confirm beside the button, not on it. */
+.xm-root .xm-bulk{display:flex;gap:6px;align-items:center;height:var(--xm-high);
+position:relative;z-index:4}
+.xm-root .xm-bulk .xm-delete-many{width:156px;padding:0;text-align:center}
+.xm-root .xm-bulk .xm-count{flex:0 0 92px;order:1}
+.xm-root .xm-bulk .xm-confirm{order:2}
+.xm-root .xm-bulk .xm-line{flex:1 1 0;order:3}
+.xm-root .xm-bulk .xm-line>.widget-html-content{display:flex;gap:12px;align-items:center}
+.xm-root .xm-bulk .xm-say{flex:1 1 0}
+.xm-root .xm-pop{flex:none}
+.xm-root .xm-pop>summary{cursor:pointer}
+.xm-root .xm-over{position:absolute;top:100%;right:0;width:min(720px,100%);max-height:260px;
+overflow:auto;box-sizing:border-box;padding:6px 10px;background:var(--xm-bg1);
+border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0,0,.25)}
 .xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
@@ -145,6 +194,11 @@ overflow-wrap:anywhere}
 .xm-root .xm-pictures figure{margin:0;flex:1 1 340px;max-width:560px;min-width:0}
 .xm-root .xm-pictures figcaption{font-weight:600;margin-bottom:2px}
 .xm-root .xm-pictures svg{width:100%;height:auto;display:block}
+.xm-root{--xm-high:30px;--xm-tick:18px;--xm-open:22px;--xm-slot:76px;--xm-confirm:148px}
+@media (pointer:coarse){.xm-root{--xm-high:48px;--xm-tick:44px;--xm-open:44px;--xm-touch:44px}
+.xm-root .xm-button,.xm-root .xm-text,.xm-root .xm-choice,.xm-root .xm-text input,
+.xm-root .xm-choice select{height:44px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
+@media (forced-colors:active){.xm-root .xm-confirm{border:2px solid}}
 """
 
 
@@ -162,12 +216,12 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
     slim = _least([column.narrow for column in columns if column.narrow], gap=6)
     root = f".xm-root.{scope}"
     hidden = ",".join(
-        f"{root} .xm-grid>:nth-child({place})"
+        f"{root} .xm-grid>:nth-child({place}):not(.xm-say)"
         for place, column in enumerate(columns, 1)
         if not column.narrow
     )
     return (
-        f"<style>{_RULES}"
+        f"<style>{_RULES}{root}{{--xm-armed:{ARMED_AFTER}s}}"
         f"{root} .xm-grid{{grid-template-columns:{tracks(columns)}}}"
         f"{root} .xm-head,{root} .xm-row{{min-width:{least}px}}"
         f"@container xm (max-width:{least - 1}px){{"
@@ -176,6 +230,8 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
         "{padding-left:2px}"
         f"{root} .xm-head,{root} .xm-row{{min-width:{slim}px}}"
         f"{hidden}{{display:none!important}}}}"
+        f"@container xm (max-width:{slim - 1}px){{"
+        f"{root} .xm-said{{grid-template-columns:90px minmax(0,1fr)}}}}"
         "</style>"
     )
 

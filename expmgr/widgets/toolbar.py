@@ -24,8 +24,6 @@ if TYPE_CHECKING:
         def choose_columns_soon(self, keys: tuple[str, ...]) -> None: ...
         def measure_soon(self) -> None: ...
         def pictures_soon(self) -> None: ...
-        def select_soon(self, which: str) -> None: ...
-        def delete_selected_soon(self) -> None: ...
         def turn_to(self, where: str) -> None: ...
         def resize_page(self, rows: int) -> None: ...
 
@@ -58,12 +56,8 @@ class Toolbar:
     loud
         Tells whether a change of a widget comes from a person: changes that the browser makes
         itself are not heard.
-    read_only
-        Leaves out what selects and deletes.
     can_measure
         Whether there is a storage account to ask for sizes.
-    keep
-        How many of the best "all but the best" offers, besides the usual numbers.
     """
 
     def __init__(
@@ -73,9 +67,7 @@ class Toolbar:
         *,
         filter_string: str,
         loud: Callable[[], bool],
-        read_only: bool,
         can_measure: bool,
-        keep: int,
     ) -> None:
         self._kit = kit
         self._actions = actions
@@ -113,40 +105,28 @@ class Toolbar:
         )
         self.filter_box.value = filter_string
         self.apply_button = kit.button("Apply", self._apply)
-        self.filter_error = kit.html("", "xm-bad")
-        self.filter_error.layout = kit.gone
-        self._filter_line = kit.box((self.filter_box, self.apply_button), "xm-bar-line")
+        self.filter_error = kit.html("", "xm-bad", "xm-refused")
+        inside = (self.filter_box, self.apply_button, self.filter_error)
+        self._filter_line = kit.box(inside, "xm-bar-line")
         self._filter_line.layout = kit.shown if filter_string else kit.gone
         self.chooser: Any = None
         self._hint: Any = None
-        best = [
-            (f"All but the best {count} of each experiment", f"best {count}")
-            for count in sorted({1, 3, 5, keep})
-        ]
-        self.select = kit.choice(
-            [("Select …", ""), ("All that match", "all"), *best, ("None", "none")],
-            self._select,
-            tooltip="Tick many runs at once; protected ones stay out",
-        )
-        self.delete_button = kit.button(
-            "Delete selected", actions.delete_selected_soon, "xm-delete-many"
-        )
-        self.delete_button.disabled = True
-        buttons = (
-            *(() if read_only else (self.select, self.delete_button)),
-            kit.html("", "xm-spring"),
+        parts = (
+            self.search,
+            self.experiment,
+            self.status,
+            self.model,
             self.columns_button,
             self.filter_button,
             *((self.measure_button,) if can_measure else ()),
             self.pictures_button,
             self.refresh_button,
         )
-        self._line = kit.box((self.search, self.experiment, self.status, self.model), "xm-bar-line")
-        self._buttons = kit.box(buttons, "xm-bar-line")
+        self._line = kit.box(parts, "xm-bar-line")
         self._choosing = kit.box((), "xm-chooser")
         self._choosing.layout = kit.gone
         self.box = kit.box(
-            (self._line, self._buttons, self._filter_line, self.filter_error, self._choosing),
+            (self._line, self._filter_line, self._choosing),
             "xm-tools",
         )
 
@@ -186,19 +166,6 @@ class Toolbar:
         if self._loud():
             self._actions.choose_columns_soon(keys)
 
-    def _select(self, which: str) -> None:
-        if which and self._loud():
-            self._actions.select_soon(which)
-            self.select.value = ""
-
-    def count_selected(self, count: int) -> None:
-        """Say on the button how many are ticked."""
-        with self.delete_button.hold_sync():
-            self.delete_button.description = (
-                f"Delete {count:,} selected" if count else "Delete selected"
-            )
-            self.delete_button.disabled = count == 0
-
     def offer(self, *, experiments: Sequence[str], columns: Sequence[str]) -> None:
         """Set what can be chosen, keeping what is chosen."""
         names = tuple(experiments)
@@ -224,7 +191,6 @@ class Toolbar:
             if text
             else ""
         )
-        self.filter_error.layout = self._kit.shown if text else self._kit.gone
         if text:
             self._filter_line.layout = self._kit.shown
 

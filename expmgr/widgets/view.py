@@ -68,6 +68,7 @@ class Totals:
     selected: int
     selected_bytes: int
     selected_measured: int
+    all_bytes: int
 
 
 def _is_missing(values: pd.Series) -> NDArray[np.bool_]:
@@ -226,6 +227,7 @@ def totals(frame: pd.DataFrame, positions: Positions, selected: Collection[str])
         selected=int(np.count_nonzero(ticked)),
         selected_bytes=int(np.nansum(sizes[ticked])) if ticked.any() else 0,
         selected_measured=int(np.count_nonzero(~np.isnan(sizes[ticked]))),
+        all_bytes=int(np.nansum(sizes)) if len(sizes) else 0,
     )
 
 
