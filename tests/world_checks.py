@@ -32,7 +32,8 @@ def check_entry(entry, expected: Entry) -> None:
         assert names >= expected.names
     if names and not entry.problem:
         assert expected.must <= found <= expected.may, (
-            f"{entry.id}: {sorted(entry.reasons)}, not {sorted(expected.must)}..{sorted(expected.may)}"
+            f"{entry.id}: {sorted(entry.reasons)}, "
+            f"not {sorted(expected.must)}..{sorted(expected.may)}"
         )
     assert not (entry.deletable and found)
     if expected.deletable is not None:
