@@ -286,6 +286,39 @@ class ExperimentsManager(TrainingMixin):
         del experiments
         return nowhere()
 
+    def pin(self, id: str, reason: str) -> None:  # noqa: A002 - the id of a run or a model
+        """Keep a run's models, or one model, until somebody takes the pin back.
+
+        Parameters
+        ----------
+        id
+            A run id, for all models of the run and those that it names; or a model's (``m-...``).
+        reason
+            Why, in words; everybody sees it (tag ``expmgr.keep``).
+
+        Raises
+        ------
+        InvalidInputError
+            The reason is no words.
+        NotFoundError, TrackingError
+            There is no such run or model, or it takes no tags.
+        """
+        from expmgr.tracking.pins import pin
+
+        pin(self.client, id, reason)
+
+    def unpin(self, id: str) -> bool:  # noqa: A002 - as above
+        """Take a pin back; returns whether there was one.
+
+        Raises
+        ------
+        NotFoundError, TrackingError
+            There is no such run or model, or it takes no tags.
+        """
+        from expmgr.tracking.pins import unpin
+
+        return unpin(self.client, id)
+
     def browse(
         self,
         experiments: str | Iterable[str] | None = None,

@@ -30,8 +30,8 @@ __all__ = ["read_versions"]
 
 _RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
 _MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#@]+)(?:/|$)")
-_WHOLE_MODEL = re.compile(r"^models:/+(m-[0-9a-f]{32})/?$")
-"""A LoggedModel and nothing else: of a registered model a version would follow."""
+_WHOLE_MODEL = re.compile(r"(?:^models:/+|/models/)(m-[0-9a-f]{32})(?:/artifacts)?/?$")
+"""A LoggedModel and nothing else, by its id or its place; of a version a number would follow."""
 _VERSION_SOURCE = re.compile(r"^models:/+[^/?#@]+(?:/[0-9]+|@[^/?#]+)/?$")
 _MODELS = "models:/"
 _SEGMENTS = re.compile(r"[/?#&=]+")
@@ -67,13 +67,14 @@ def read_versions(client: MlflowClient, blob_path: Callable[[str], str]) -> Vers
         names = aliases.get((entry.name, str(entry.version)), ())
         text = f"{entry.name} v{entry.version}" + (f" ({', '.join(names)})" if names else "")
         version = Version(text, f"{entry.name}/{entry.version}")
-        named = _WHOLE_MODEL.match(entry.source or "")
-        model_id = getattr(entry, "model_id", None) or (named[1] if named else None)
-        if model_id:
-            builder.model(model_id, version)
-        elif entry.run_id:
+        model_id = getattr(entry, "model_id", None)
+        sources = _sources(client, entry, known=bool(model_id))
+        model_ids = {match[1] for source in sources if (match := _WHOLE_MODEL.search(source))}
+        for named in model_ids | ({model_id} if model_id else set()):
+            builder.model(named, version)
+        if entry.run_id and not model_id and not model_ids:
             builder.run(entry.run_id, version)
-        for source in _sources(client, entry, known=bool(model_id)):
+        for source in sources:
             _note_source(builder, source, version, blob_path, linking)
     runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(linking))
     for run in runs:
