@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.handover import HandOvers
     from expmgr.cleanup.plan import RunPlan
     from expmgr.storage.blob_store import BlobStore
-    from expmgr.tracking.journal import RecordState
+    from expmgr.tracking.journal_record import RecordState
 
 __all__ = ["Deleter", "failure"]
 

@@ -11,9 +11,9 @@ from expmgr.catalog.reason import Reason, distinct
 from expmgr.catalog.states import model_state, run_state
 from expmgr.cleanup.contest import Looks
 from expmgr.cleanup.evidence import Subject, gather_evidence
+from expmgr.cleanup.gathered import Gathered
 from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
-from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
     MODEL_TAG,
@@ -23,13 +23,11 @@ from expmgr.tracking.journal import (
     owner_of,
     read_records,
 )
-from expmgr.tracking.models import RunModels, maker_of, model_of, models_of_runs
+from expmgr.tracking.models import RunModels, maker_of, model_of
 from expmgr.tracking.queries import (
     in_parallel,
     iter_experiments,
     logged_model,
-    run_or_none,
-    runs_by_id,
 )
 
 if TYPE_CHECKING:
@@ -48,67 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["PARTS", "Planner", "Resolved"]
 
 PARTS = ("model", "raw")
-_FEW = 8
-"""So many ids are asked for one by one; more are read by searches of a hundred."""
-
-
-@dataclass
-class _Gathered:
-    """What one call of the planner learns of MLflow, each thing once."""
-
-    client: MlflowClient
-    blob_store: BlobStore
-    experiments: Mapping[str, Experiment]
-    finder: Finder
-    _runs: dict[str, Run] = field(default_factory=dict)
-    _told: dict[str, RunModels] = field(default_factory=dict)
-    _unowned: dict[str, Unowned] = field(default_factory=dict)
-
-    @property
-    def ids(self) -> list[str]:
-        """All experiments, those in the trash included."""
-        return list(self.experiments)
-
-    def prefetch(self, run_ids: Sequence[str]) -> None:
-        """Read many runs and their models at once; what fails is asked for again one by one."""
-        if len(run_ids) <= _FEW:
-            return
-        try:
-            runs = runs_by_id(self.client, self.ids, run_ids)
-            self._told = models_of_runs(self.client, list(runs.values()), self.ids)
-            self._runs = runs
-        except ExpmgrError:
-            return
-
-    def run(self, run_id: str) -> Run | None:
-        """Return a run, None where there is none."""
-        found = self._runs.get(run_id)
-        return found if found is not None else run_or_none(self.client, run_id)
-
-    def whole(self, run: Run) -> Run:
-        """Return a run with its model inputs, which only a question for its id tells."""
-        if run.info.run_id in self._runs:
-            return run_or_none(self.client, run.info.run_id) or run
-        return run
-
-    def told(self, run: Run) -> RunModels:
-        """Return a run's models."""
-        run_id = run.info.run_id
-        if run_id not in self._told:
-            self._told.update(models_of_runs(self.client, [run], self.ids))
-        return self._told[run_id]
-
-    def unowned(self, run: Run) -> Unowned:
-        """Return what no list tells below the root of a run."""
-        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
-        if root not in self._unowned:
-            homes = [
-                experiment.experiment_id
-                for experiment in self.experiments.values()
-                if self.finder.path_or_none(experiment.artifact_location) == root
-            ]
-            self._unowned[root] = read_unowned(self.client, self.blob_store, root, homes)
-        return self._unowned[root]
 
 
 @dataclass(frozen=True)
@@ -242,20 +179,20 @@ class Planner:
         drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
         return self._protect(drafts, gathered)
 
-    def _gathered(self) -> _Gathered:
+    def _gathered(self) -> Gathered:
         experiments = {
             experiment.experiment_id: experiment
             for experiment in iter_experiments(self.client, deleted=True)
         }
         finder = self.finder(experiments.values())
-        return _Gathered(self.client, self.blob_store, experiments, finder)
+        return Gathered(self.client, self.blob_store, experiments, finder)
 
     # ------------------------------------------------------------------------------------ drafts
 
     def _draft_run(
         self,
         run_id: str,
-        gathered: _Gathered,
+        gathered: Gathered,
         model_ids: Sequence[str] | None,
         part: str,
         cancel: threading.Event | None,
@@ -293,7 +230,7 @@ class Planner:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
     def _draft_model(
-        self, model_id: str, gathered: _Gathered, named: frozenset[str]
+        self, model_id: str, gathered: Gathered, named: frozenset[str]
     ) -> _Draft | None:
         """Return the draft for a model by its own id, None where its run is planned whole."""
         plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,))
@@ -328,7 +265,7 @@ class Planner:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
     def _with_unlisted(
-        self, run: Run, models: RunModels, gathered: _Gathered, part: str
+        self, run: Run, models: RunModels, gathered: Gathered, part: str
     ) -> tuple[RunModels, tuple[Reason, ...]]:
         """Return what MLflow records of a run that seems to have no model, and the doubt about it.
 
@@ -354,7 +291,7 @@ class Planner:
         run: Run | None,
         chosen: Sequence[Located],
         told: RunModels,
-        gathered: _Gathered,
+        gathered: Gathered,
         *,
         tags: Mapping[str, str],
         doubt: tuple[Reason, ...] = (),
@@ -401,7 +338,7 @@ class Planner:
         run: Run | None,
         models: tuple[Model, ...],
         told: RunModels,
-        gathered: _Gathered,
+        gathered: Gathered,
     ) -> Subject:
         ids = {model.id for model in models}
         siblings = [
@@ -415,7 +352,7 @@ class Planner:
             None if run is None else maker_of(run, whole=True),
         )
 
-    def _redraft(self, plan: RunPlan, gathered: _Gathered) -> _Draft:
+    def _redraft(self, plan: RunPlan, gathered: Gathered) -> _Draft:
         try:
             run = gathered.run(plan.run_id) if plan.run_id else None
             if plan.run_id and run is None:
@@ -475,7 +412,7 @@ class Planner:
 
     # -------------------------------------------------------------------------------- protection
 
-    def _protect(self, drafts: Sequence[_Draft], gathered: _Gathered) -> tuple[RunPlan, ...]:
+    def _protect(self, drafts: Sequence[_Draft], gathered: Gathered) -> tuple[RunPlan, ...]:
         evidence = gather_evidence(
             self.client,
             Looks(self.blob_store),
@@ -502,7 +439,7 @@ class Planner:
         return tuple(plans)
 
 
-def _takes_tags(run: Run, gathered: _Gathered) -> bool:
+def _takes_tags(run: Run, gathered: Gathered) -> bool:
     """Whether a run can record a deletion: neither it nor its experiment is in the trash."""
     experiment = gathered.experiments.get(run.info.experiment_id)
     return (

@@ -9,21 +9,26 @@ is refused before anything is deleted. Encoding, decoding and the state are pure
 
 from __future__ import annotations
 
-import base64
 import getpass
-import hashlib
 import json
 import os
-import posixpath
 import socket
-import time
-import zlib
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import is_model_id
 from expmgr.errors import JournalError
-from expmgr.storage.location import Location
+from expmgr.tracking.journal_record import (
+    LEASE_SECONDS,
+    MODEL_TAG,
+    RECORD_TAG_PREFIX,
+    DeletionRecord,
+    decode_record,
+    now_ms,
+    owner_of,
+    planned_among,
+    seen_digest,
+)
 from expmgr.tracking.queries import asking, ensure_reachable
 
 if TYPE_CHECKING:
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from expmgr.catalog.model import JournalState
-    from expmgr.storage.location import LocationKind
+    from expmgr.storage.location import Location
 
 __all__ = [
     "LEASE_SECONDS",
@@ -53,143 +58,6 @@ __all__ = [
     "seen_digest",
     "write_record",
 ]
-
-RECORD_TAG_PREFIX = "expmgr.deletion."
-MODEL_TAG = "expmgr.model"
-LEASE_SECONDS = 900.0
-"""How long a record is believed without being renewed; a longer deletion renews it as it goes."""
-
-_MOST_AHEAD_MS = 3_600_000
-"""A deadline further ahead than a lease and this was written by a clock that is wrong."""
-_LAST_MS = 253_402_300_799_000  # the year 9999, where `datetime` ends
-
-_MAX_CHARACTERS = 7_500
-_MAX_CHARACTERS_AT_END = 7_700  # what could be begun can be ended: times and numbers grow
-_MAX_NOTE = 500
-_MAX_SEEN = 1_000
-_DIGEST = 4  # bytes: of a thousand files, a foreign one is taken for a planned one 1 in 4 million
-_VERSION = 1
-_KIND_TO_CODE: dict[LocationKind, str] = {
-    "logged_model": "m",
-    "run_model": "r",
-    "run_artifacts": "a",
-}
-_CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
-
-RecordState = Literal["deleting", "deleted", "failed", "cancelled", "restored"]
-
-
-def now_ms() -> int:
-    """Return the time in milliseconds since 1970, as MLflow counts it."""
-    return int(time.time() * 1000)
-
-
-@dataclass(frozen=True)
-class DeletionRecord:
-    """One deletion as the journal holds it. Times are milliseconds since 1970 (UTC).
-
-    Attributes
-    ----------
-    owner_id
-        The run, or the model where that has no run, whose tags hold the record.
-    planned_at
-        The storage service's clock when the plan's listing was made; files written after it are
-        not this deletion's. None for a deletion that never had a plan.
-    forced
-        The protections that ``force=True`` overrode.
-    seen
-        A short digest of each file that the plan saw, see `seen_digest`; "" where they are too
-        many, or there was no plan.
-    """
-
-    record_id: str
-    owner_id: str
-    state: RecordState
-    locations: tuple[Location, ...]
-    owner: str
-    began: int
-    deadline: int
-    planned_at: int | None = None
-    ended: int | None = None
-    files: int = 0
-    bytes: int = 0
-    forced: tuple[str, ...] = ()
-    note: str = ""
-    seen: str = ""
-
-    def is_live(self, at: int) -> bool:
-        """Whether its owner may still be at work at that time (ms)."""
-        latest = at + int(LEASE_SECONDS * 1000) + _MOST_AHEAD_MS
-        return self.state == "deleting" and at < self.deadline <= latest
-
-    def is_unfinished(self) -> bool:
-        """Whether it may have left half a model.
-
-        One that was cancelled before any file went has left a whole one.
-        """
-        return self.state in {"deleting", "failed"} or (
-            self.state == "cancelled" and self.files > 0
-        )
-
-    @property
-    def touched(self) -> int:
-        """When it was last at work, as far as it tells."""
-        renewed_at = self.deadline - int(LEASE_SECONDS * 1000)
-        return max(self.began, self.ended or (renewed_at if self.state == "deleting" else 0))
-
-    def to_tag(self) -> tuple[str, str]:
-        """Return tag key and JSON value.
-
-        Raises
-        ------
-        JournalError
-            The value would be longer than MLflow keeps whole.
-        """
-        value = self._json(self.note[:_MAX_NOTE])
-        if len(value) > _MAX_CHARACTERS:
-            value = self._json(self.note[:_MAX_NOTE], packed=True)
-        if len(value) > _MAX_CHARACTERS:  # the words may go, the locations may not
-            value = self._json("", packed=True)
-        if len(value) > _MAX_CHARACTERS:  # without digests a resume leaves what is in doubt
-            value = self._json("", packed=True, seen=False)
-        if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
-            message = (
-                f"the deletion of {owner_of(self.owner_id)} has {len(self.locations)} locations, "
-                "more than one journal tag can hold, so nothing was deleted. Delete the models in "
-                "parts with model_ids=[...]."
-            )
-            raise JournalError(message, run_id=self.owner_id)
-        return RECORD_TAG_PREFIX + self.record_id, value
-
-    def _json(self, note: str, *, packed: bool = False, seen: bool = True) -> str:
-        first = self.locations[0]
-        root = posixpath.commonpath([location.path for location in self.locations])
-        locations = [
-            _KIND_TO_CODE[location.kind]
-            + ("!" if location.marker_last else ":")
-            + location.path[len(root) :].lstrip("/")
-            for location in self.locations
-        ]
-        return json.dumps(
-            {
-                "v": _VERSION,
-                "run": self.owner_id,
-                "state": self.state,
-                "at": [first.account, first.container, root],
-                "locations": _pack(locations) if packed else locations,
-                "owner": self.owner,
-                "began": self.began,
-                "deadline": self.deadline,
-                "planned_at": self.planned_at,
-                "ended": self.ended,
-                "files": self.files,
-                "bytes": self.bytes,
-                "forced": list(self.forced),
-                "note": note,
-                **({"seen": self.seen} if self.seen and seen else {}),
-            },
-            separators=(",", ":"),
-        )
 
 
 def owner_name() -> str:
@@ -241,39 +109,6 @@ def begin(
     )
 
 
-def _digest(name: str, etag: str) -> bytes:
-    return hashlib.blake2b(f"{name}\0{etag}".encode(), digest_size=_DIGEST).digest()
-
-
-def seen_digest(etags: Mapping[str, str]) -> str:
-    """Return what tells later which files a plan saw, "" where they are too many for a tag. Pure.
-
-    Azure's times are of a second, so time alone cannot tell a file that the plan saw from one that
-    came within that second.
-    """
-    if len(etags) > _MAX_SEEN:
-        return ""
-    digests = b"".join(sorted(_digest(name, etag) for name, etag in etags.items()))
-    return base64.b85encode(digests).decode("ascii")
-
-
-def planned_among(record: DeletionRecord, etags: Mapping[str, str]) -> dict[str, str] | None:
-    """Return those of some files that the record's plan saw, None where it does not tell. Pure."""
-    if not record.seen:
-        return None
-    try:
-        digests = base64.b85decode(record.seen)
-    except ValueError:
-        return {}
-    known = {digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)}
-    return {name: etag for name, etag in etags.items() if _digest(name, etag) in known}
-
-
-def owner_of(owner_id: str) -> str:
-    """Return how a message calls the owner of a deletion. Pure."""
-    return f"model {owner_id}" if is_model_id(owner_id) else f"run {owner_id}"
-
-
 def renewed(record: DeletionRecord) -> DeletionRecord:
     """Return the record with its deadline moved on from now."""
     return replace(record, deadline=now_ms() + int(LEASE_SECONDS * 1000))
@@ -310,59 +145,6 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
         raise JournalError(message, run_id=record.owner_id) from error
 
 
-def _pack(entries: Sequence[str]) -> str:
-    """Return many locations as one short text; it holds a few hundred models in a tag."""
-    return base64.b85encode(zlib.compress("\n".join(entries).encode(), 9)).decode("ascii")
-
-
-def _unpack(text: str) -> list[str]:
-    try:
-        return zlib.decompress(base64.b85decode(text)).decode().split("\n")
-    except zlib.error as error:
-        raise ValueError(text) from error
-
-
-def _time(value: object) -> int:
-    """Return a time in milliseconds; ValueError for one that no clock has shown."""
-    number = int(value)  # type: ignore[call-overload]  # a wrong type raises, and tells nothing
-    if not 0 <= number <= _LAST_MS:
-        raise ValueError(value)
-    return int(number)
-
-
-def _decode(key: str, value: str, owner_id: str) -> DeletionRecord | None:
-    try:
-        data = json.loads(value)
-        if data["v"] != _VERSION or data["run"] != owner_id:
-            return None
-        account, container, root = data["at"]
-        locations = []
-        entries = data["locations"]
-        for entry in _unpack(entries) if isinstance(entries, str) else entries:
-            kind = _CODE_TO_KIND[entry[0]]
-            path = posixpath.join(root, entry[2:]) if entry[2:] else root
-            owner = path.split("/")[-2] if kind == "logged_model" else owner_id
-            locations.append(Location(account, container, path, kind, owner, entry[1] == "!"))
-        return DeletionRecord(
-            record_id=key[len(RECORD_TAG_PREFIX) :],
-            owner_id=owner_id,
-            state=data["state"],
-            locations=tuple(locations),
-            owner=str(data["owner"]),
-            began=_time(data["began"]),
-            deadline=_time(data["deadline"]),
-            planned_at=None if data["planned_at"] is None else _time(data["planned_at"]),
-            ended=None if data["ended"] is None else _time(data["ended"]),
-            files=int(data["files"]),
-            bytes=int(data["bytes"]),
-            forced=tuple(map(str, data["forced"])),
-            note=str(data["note"]),
-            seen=str(data.get("seen", "")),
-        )
-    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        return None  # not ours, or of a later version: it tells nothing
-
-
 def _number(record: DeletionRecord) -> tuple[int, str]:
     """Return a record's place in the order of deletions; several processes' clocks do not agree."""
     return int(record.record_id) if record.record_id.isdecimal() else 0, record.record_id
@@ -374,7 +156,7 @@ def read_records(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord
         record
         for key, value in tags.items()
         if key.startswith(RECORD_TAG_PREFIX)
-        and (record := _decode(key, value, owner_id)) is not None
+        and (record := decode_record(key, value, owner_id)) is not None
     ]
     return tuple(sorted(records, key=_number))
 

@@ -1,0 +1,87 @@
+"""What one call of the planner learns of MLflow, each thing once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.cleanup.locate import Finder, parent_of
+from expmgr.cleanup.unowned import Unowned, read_unowned
+from expmgr.errors import ExpmgrError
+from expmgr.tracking.models import RunModels, models_of_runs
+from expmgr.tracking.queries import (
+    run_or_none,
+    runs_by_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, Run
+
+    from expmgr.storage.blob_store import BlobStore
+
+__all__ = ["Gathered"]
+
+_FEW = 8
+"""So many ids are asked for one by one; more are read by searches of a hundred."""
+
+
+@dataclass
+class Gathered:
+    """What one call of the planner learns of MLflow, each thing once."""
+
+    client: MlflowClient
+    blob_store: BlobStore
+    experiments: Mapping[str, Experiment]
+    finder: Finder
+    _runs: dict[str, Run] = field(default_factory=dict)
+    _told: dict[str, RunModels] = field(default_factory=dict)
+    _unowned: dict[str, Unowned] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """All experiments, those in the trash included."""
+        return list(self.experiments)
+
+    def prefetch(self, run_ids: Sequence[str]) -> None:
+        """Read many runs and their models at once; what fails is asked for again one by one."""
+        if len(run_ids) <= _FEW:
+            return
+        try:
+            runs = runs_by_id(self.client, self.ids, run_ids)
+            self._told = models_of_runs(self.client, list(runs.values()), self.ids)
+            self._runs = runs
+        except ExpmgrError:
+            return
+
+    def run(self, run_id: str) -> Run | None:
+        """Return a run, None where there is none."""
+        found = self._runs.get(run_id)
+        return found if found is not None else run_or_none(self.client, run_id)
+
+    def whole(self, run: Run) -> Run:
+        """Return a run with its model inputs, which only a question for its id tells."""
+        if run.info.run_id in self._runs:
+            return run_or_none(self.client, run.info.run_id) or run
+        return run
+
+    def told(self, run: Run) -> RunModels:
+        """Return a run's models."""
+        run_id = run.info.run_id
+        if run_id not in self._told:
+            self._told.update(models_of_runs(self.client, [run], self.ids))
+        return self._told[run_id]
+
+    def unowned(self, run: Run) -> Unowned:
+        """Return what no list tells below the root of a run."""
+        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
+        if root not in self._unowned:
+            homes = [
+                experiment.experiment_id
+                for experiment in self.experiments.values()
+                if self.finder.path_or_none(experiment.artifact_location) == root
+            ]
+            self._unowned[root] = read_unowned(self.client, self.blob_store, root, homes)
+        return self._unowned[root]

@@ -1,0 +1,84 @@
+"""What was learned of the container and of MLflow that still holds for the next table."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.usage import ArtifactFolder
+from expmgr.storage.blob_path import is_within
+from expmgr.tracking.journal import now_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlflow.entities import LoggedModel
+
+    from expmgr.catalog.quality import Entry
+    from expmgr.catalog.usage import Scan
+
+__all__ = ["Memory"]
+
+
+@dataclass
+class Memory:
+    """Remembers what was measured until it is forgotten, and what never changes.
+
+    Attributes
+    ----------
+    strangers
+        LoggedModels that no search lists, by id.
+    inputs
+        Models that a run names as inputs, by run id.
+    proved
+        See `expmgr.catalog.protection.candidates`.
+    """
+
+    strangers: dict[str, LoggedModel] = field(default_factory=dict)
+    inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    proved: dict[Entry, bool | None] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _folders: dict[str, tuple[ArtifactFolder, int]] = field(default_factory=dict)
+    _scanned: dict[str, int] = field(default_factory=dict)
+    _forgotten: dict[str, int] = field(default_factory=dict)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Note that what was measured of some runs and models no longer holds."""
+        with self._lock:
+            self._forgotten.update(dict.fromkeys(ids, now_ms()))
+
+    def remember(self, scan: Scan) -> None:
+        """Keep what a scan of the container measured, in place of what was known there."""
+        with self._lock:
+            for path in [path for path in self._folders if scan.folder(path) is not None]:
+                del self._folders[path]
+            for root, usage in scan.roots.items():
+                self._scanned[root] = scan.began
+                self._folders.update(
+                    {path: (folder, scan.began) for path, folder in usage.folders.items()}
+                )
+
+    def measured(self, path: str, changed: int) -> ArtifactFolder | None:
+        """Return what lies in an artifacts folder, None where nothing is known that still holds.
+
+        Parameters
+        ----------
+        changed
+            When its owner was last changed, in milliseconds since 1970: an older measurement may
+            have missed what came since.
+        """
+        found = self._folders.get(path)
+        if found is None:
+            began = max(
+                (at for root, at in self._scanned.items() if not root or is_within(path, root)),
+                default=None,
+            )
+            if began is None:
+                return None
+            found = (ArtifactFolder(), began)
+        folder, began = found
+        owners = path.split("/")[-3:]
+        if began <= changed or any(self._forgotten.get(owner, 0) > began for owner in owners):
+            return None
+        return folder

@@ -1,0 +1,380 @@
+"""One reading of all runs and models of some experiments, and of what protects them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.model import Model
+from expmgr.catalog.protection import Evidence, NamingRun, best_in
+from expmgr.catalog.reason import Reason
+from expmgr.cleanup.contest import Competitors, Contest, Looks, prove
+from expmgr.cleanup.evidence import Questions, Subject, best_naming, gather_evidence, read_naming
+from expmgr.cleanup.locate import parent_of, run_model
+from expmgr.cleanup.unowned import Unowned, read_unowned
+from expmgr.errors import LocationError
+from expmgr.tracking.journal import MODEL_TAG, journal_of, now_ms, read_records
+from expmgr.tracking.models import (
+    history_paths,
+    input_model_ids,
+    maker_of,
+    model_of,
+    output_model_ids,
+)
+from expmgr.tracking.queries import (
+    in_parallel,
+    logged_model,
+    read_logged_models,
+    run_or_none,
+    runs_by_id,
+)
+from expmgr.tracking.registry import read_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment, LoggedModel, Run
+
+    from expmgr.catalog.model import Maker
+    from expmgr.catalog.quality import Goal, Rank
+    from expmgr.catalog.versions import Versions
+    from expmgr.cleanup.locate import Finder
+    from expmgr.cleanup.memory import Memory
+    from expmgr.storage.blob_store import BlobStore
+
+__all__ = ["Reading"]
+
+_MOST_ASKED = 500
+"""Raw runs of one table that are asked for the models they evaluated, a request each."""
+
+
+@dataclass
+class Reading:
+    """One reading of a survey."""
+
+    memory: Memory
+    goals_of: Callable[[Experiment], tuple[Goal, ...]]
+    storage: Callable[[], BlobStore] | None
+    client: MlflowClient
+    finder: Finder
+    experiments: Sequence[Experiment]
+    ids: Sequence[str]
+    runs: Sequence[Run]
+    models: dict[str, Model] = field(default_factory=dict)
+    makers: dict[str, Maker] = field(default_factory=dict)
+    doubts: dict[str, Reason] = field(default_factory=dict)
+    untold: set[str] = field(default_factory=set)
+    measured_without: set[str] = field(default_factory=set)
+    _unowned: dict[str, Unowned] = field(default_factory=dict)
+
+    # ------------------------------------------------------------------------------------ models
+
+    def read_models(self, *, page: bool) -> None:
+        """Read the LoggedModels, and tell the other models by tags and files."""
+        at = now_ms()
+        self.makers = {run.info.run_id: maker_of(run, whole=False) for run in self.runs}
+        if page:
+            made = ", ".join(repr(run_id) for run_id in self.makers)
+            condition = f"source_run_id IN ({made})"
+            listed = read_logged_models(self.client, self.ids, condition) if made else []
+        else:
+            listed = read_logged_models(self.client, self.ids)
+        entities = {model.model_id: model for model in listed}
+        strangers = self._strangers(entities)
+        if not page:
+            self._read_makers([*entities.values(), *strangers.values()])
+        of_run: dict[str, list[Model]] = defaultdict(list)
+        for entity in entities.values():
+            self._enter(self._logged(entity, at, in_trash=False), of_run)
+        for entity in strangers.values():
+            if entity.source_run_id in self.makers:
+                in_trash = str(entity.experiment_id) in self.ids
+                self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
+        raw: list[tuple[Run, Model]] = []
+        for run in self.runs:
+            self._tell(run, {*entities, *strangers}, of_run, at)
+            raw += [(run, model) for model in of_run[run.info.run_id] if model.kind == "raw"]
+        self._judge_raw(raw)
+
+    def _tell(self, run: Run, told: set[str], of_run: dict[str, list[Model]], at: int) -> None:
+        """Tell the models of a run that are no LoggedModels."""
+        run_id = run.info.run_id
+        listed = output_model_ids(run)
+        paths = history_paths(run.data.tags)
+        for path in paths:
+            self._enter(self._directory(run, path, at), of_run)
+        if any(model_id not in told for model_id in listed):
+            self.untold.add(run_id)
+        elif not of_run[run_id]:
+            self._note_measured(run)
+            if not listed:  # otherwise it only links to models that others made
+                for model in self._by_files(run, at):
+                    self._enter(model, of_run)
+
+    def _note_measured(self, run: Run) -> None:
+        path = self.finder.path_or_none(run.info.artifact_uri)
+        if path is not None and self.memory.measured(path, _changed(run)) is not None:
+            self.measured_without.add(run.info.run_id)
+
+    def _enter(self, model: Model, of_run: dict[str, list[Model]]) -> None:
+        self.models[model.id] = model
+        of_run[model.run_id].append(model)
+
+    def _strangers(self, entities: Mapping[str, LoggedModel]) -> dict[str, LoggedModel]:
+        """Look up models that runs list and no search did: made elsewhere, or in the trash."""
+        known = self.memory.strangers
+        wanted = [
+            model_id
+            for model_id in dict.fromkeys(mid for run in self.runs for mid in output_model_ids(run))
+            if model_id not in entities
+        ]
+        ask = [model_id for model_id in wanted if model_id not in known]
+        found = in_parallel(lambda model_id: logged_model(self.client, model_id), ask)
+        known.update({m.model_id: m for m in found if m is not None})
+        return {model_id: known[model_id] for model_id in wanted if model_id in known}
+
+    def _read_makers(self, models: Iterable[LoggedModel]) -> None:
+        """Read runs outside the table that made models in it, or lie in the trash."""
+        missing = {
+            model.source_run_id
+            for model in models
+            if model.source_run_id and model.source_run_id not in self.makers
+        }
+        every = [experiment.experiment_id for experiment in self.experiments]
+        for run in runs_by_id(self.client, every, sorted(missing)).values():
+            self.makers[run.info.run_id] = maker_of(run, whole=False)
+
+    def _logged(self, entity: LoggedModel, at: int, *, in_trash: bool) -> Model:
+        try:
+            model = self.finder.logged(entity, in_trash=in_trash).model
+        except LocationError:
+            model = model_of(entity, None, in_trash=in_trash)
+        return self._known(model, at, model.path, "", entity.last_updated_timestamp or 0)
+
+    def _directory(self, run: Run, path: str, at: int) -> Model:
+        artifacts = self.finder.path_or_none(run.info.artifact_uri)
+        try:
+            located = next(iter(self.finder.directories(run, [path])))
+        except LocationError:
+            plain = path.strip("/")
+            return Model(
+                f"{run.info.run_id}/{plain}",
+                "directory",
+                run.info.experiment_id,
+                run_id=run.info.run_id,
+                name=plain,
+                created=run.info.start_time or 0,
+            )
+        return self._known(located.model, at, artifacts, path.strip("/"), _changed(run))
+
+    def _by_files(self, run: Run, at: int) -> list[Model]:
+        """Return what the files of a run say where MLflow recorded nothing (rules 2 and 3)."""
+        try:
+            artifacts = self.finder.artifacts(run)
+        except LocationError:
+            return [Model(run.info.run_id, "raw", run.info.experiment_id, run_id=run.info.run_id)]
+        changed = _changed(run)
+        records = read_records(run.info.run_id, run.data.tags)
+        if records:
+            # Never widened: what was taken for the model then is all that may ever go.
+            found = {location.path: location for r in records for location in r.locations}
+            models = [run_model(run, location) for location in found.values()]
+        else:
+            folder = self.memory.measured(artifacts.path, changed)
+            if folder is None:
+                return [run_model(run, artifacts)]
+            marked = folder.models()
+            if marked and marked != ("",):
+                models = [located.model for located in self.finder.directories(run, marked)]
+            elif not folder.size.files or (folder.only_reports and not marked):
+                return []
+            else:
+                models = [run_model(run, artifacts)]
+        return [
+            self._known(model, at, artifacts.path, model.name, changed)
+            if model.kind != "logged"
+            else self._known(model, at, model.path, "", changed)
+            for model in models
+        ]
+
+    def _judge_raw(self, raw: Sequence[tuple[Run, Model]]) -> None:
+        """Leave out evaluations, and models that lie in the trash; note doubts about the rest."""
+        memory = self.memory
+        measured = [(run, model) for run, model in raw if model.stored is not None]
+        ask = [run.info.run_id for run, _ in measured if run.info.run_id not in memory.inputs]
+        for run in in_parallel(lambda id_: run_or_none(self.client, id_), ask[:_MOST_ASKED]):
+            if run is not None:
+                memory.inputs[run.info.run_id] = input_model_ids(run)
+        for run, model in measured:
+            run_id = run.info.run_id
+            unowned = self._unowned_at(run)
+            trashed = unowned.trashed.get(run_id, ())
+            if memory.inputs.get(run_id) or trashed or run_id in unowned.forgotten:
+                del self.models[model.id]
+                for entity in trashed:
+                    found = self._logged(entity, now_ms(), in_trash=True)
+                    self.models[found.id] = found
+                if run_id in unowned.forgotten:
+                    self.untold.add(run_id)
+            elif unowned.doubt:
+                root = parent_of(model.path or "")
+                self.doubts[model.id] = Reason("unknown", unowned.doubt, root)
+
+    def _unowned_at(self, run: Run) -> Unowned:
+        storage = self.storage
+        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
+        if root not in self._unowned:
+            homes = [
+                experiment.experiment_id
+                for experiment in self.experiments
+                if self.finder.path_or_none(experiment.artifact_location) == root
+            ]
+            self._unowned[root] = (
+                Unowned() if storage is None else read_unowned(self.client, storage(), root, homes)
+            )
+        return self._unowned[root]
+
+    def _known(
+        self, model: Model, at: int, artifacts: str | None, below: str, changed: int
+    ) -> Model:
+        """Return a model with what was measured of it and what the journal says.
+
+        Parameters
+        ----------
+        artifacts, below
+            Its ``artifacts`` folder, and where it lies in there.
+        changed
+            See `Survey.measured`.
+        """
+        if model.path is None or artifacts is None:
+            return model
+        maker = self.makers.get(model.run_id)
+        owners: list[tuple[str, Mapping[str, str]]] = [(model.id, model.tags)]
+        if maker is not None:
+            owners.insert(0, (maker.id, maker.tags))
+        owners = [(owner_id, tags) for owner_id, tags in owners if MODEL_TAG in tags]
+        journal = journal_of(model.path, at, *owners)
+        touched = [
+            min(record.touched, at)
+            for owner_id, tags in owners
+            for record in read_records(owner_id, tags)
+        ]
+        folder = self.memory.measured(artifacts, max([changed, *touched]))
+        stored = None if folder is None else folder.stored(below)
+        return replace(model, journal=journal, stored=stored)
+
+    # ---------------------------------------------------------------------------------- evidence
+
+    def looks(self) -> Looks:
+        """Return what looks at models; where there is no container nothing is ever asked of it."""
+        storage = self.storage
+        return Looks(None if storage is None else storage())
+
+    def targeted_evidence(self) -> Evidence:
+        """Return what protects the models of a filtered table."""
+        by_run: dict[str, list[Model]] = defaultdict(list)
+        for model in self.models.values():
+            by_run[model.run_id or model.id].append(model)
+        subjects = [
+            Subject(tuple(models), maker=self.makers.get(run_id))
+            for run_id, models in by_run.items()
+        ]
+        return gather_evidence(
+            self.client,
+            self.looks(),
+            self.finder,
+            {experiment.experiment_id: experiment for experiment in self.experiments},
+            self.goals_of,
+            subjects,
+        )
+
+    def whole_evidence(self) -> Evidence:
+        """Return what protects, from all models of the chosen experiments and few questions."""
+        memory, client = self.memory, self.client
+        every = [experiment.experiment_id for experiment in self.experiments]
+        versions: list[Versions] = []
+        naming: list[NamingRun] = []
+        best: dict[str, list[Rank]] = defaultdict(list)
+        questions = Questions()
+        logged = any(model.kind == "logged" for model in self.models.values())
+        models = list(self.models.values())
+        homes = {maker.experiment_id for maker in self.makers.values()} | set(self.ids)
+
+        def ask_registry() -> None:
+            versions.append(read_versions(client, self.finder.blob_path))
+
+        def ask_naming() -> None:
+            naming.extend(read_naming(client, every))
+
+        def judge(experiment: Experiment, goal: Goal) -> None:
+            id_ = experiment.experiment_id
+            if id_ in self.ids:
+                here = [model for model in models if self._concerns(model, id_)]
+                prove(client, here, [goal], memory.proved)
+                found = Competitors(
+                    {model.id: model for model in here},
+                    {run_id: m for run_id, m in self.makers.items() if m.experiment_id == id_}
+                    | {m.run_id: self.makers[m.run_id] for m in here if m.run_id in self.makers},
+                    self._linked(id_),
+                )
+            else:
+                contest = Contest(client, self.finder, self.looks(), id_, goal, every, {})
+                found = contest.run()
+                memory.proved.update(contest.proved)
+                found.models.update(
+                    {model.id: model for model in models if self._concerns(model, id_)}
+                )
+                found.makers.update(self.makers)
+            ranks = best_in(id_, list(found.models.values()), found.makers, goal, memory.proved)
+            for model_id, rank in ranks.items():
+                best[model_id].append(rank)
+            if logged:
+                naming.extend(best_naming(client, found, ranks, goal))
+
+        questions.ask(
+            [
+                ("the model registry", ask_registry),
+                ("pinned, initial and active runs", ask_naming),
+                *(
+                    (
+                        f"the best model of experiment {experiment.experiment_id}",
+                        lambda experiment=experiment, goal=goal: judge(experiment, goal),
+                    )
+                    for experiment in self.experiments
+                    if experiment.lifecycle_stage == "active"
+                    and (logged or experiment.experiment_id in homes)
+                    for goal in self.goals_of(experiment)
+                ),
+            ]
+        )
+        return Evidence(
+            versions[0] if versions else None,
+            tuple(naming),
+            {model_id: tuple(ranks) for model_id, ranks in best.items()},
+            tuple(questions.unknown),
+            now_ms(),
+        )
+
+    def _concerns(self, model: Model, experiment_id: str) -> bool:
+        if model.experiment_id == experiment_id:
+            return True
+        maker = self.makers.get(model.run_id)
+        return maker is not None and maker.experiment_id == experiment_id
+
+    def _linked(self, experiment_id: str) -> dict[str, bool]:
+        """Return which models that runs of an experiment link to have files."""
+        found: dict[str, bool] = {}
+        for maker in self.makers.values():
+            if maker.experiment_id == experiment_id:
+                for model_id in maker.outputs:
+                    model = self.models.get(model_id)
+                    # What is not measured, or lies elsewhere, counts as there.
+                    found[model_id] = model is None or model.competes
+        return found
+
+
+def _changed(run: Run) -> int:
+    """Return when a run was last known to change: what it writes meanwhile, it is active for."""
+    return run.info.end_time or run.info.start_time or 0
