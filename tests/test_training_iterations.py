@@ -403,6 +403,47 @@ def test_a_raw_checkpoint_that_is_the_best_of_all_keeps_the_iteration(manager, r
     assert blob in blob_names()
 
 
+def test_plots_and_tables_keep_no_iteration_and_a_pinned_run_does(manager, put_blob, blob_names):
+    with manager.iteration("one"):
+        runs = []
+        for number in range(2):
+            manager.set_run({"n": number})
+            manager.save_metric(MetricValue("accuracy", 0.99))
+            runs.append(manager.current_run_id)
+            manager.finish_run()
+            root = manager.client.get_run(runs[-1]).info.artifact_uri.split("/", 3)[3]
+            put_blob(f"{root}/plots/roc.png")
+    manager.set_iteration("two")
+    manager.client.set_tag(runs[0], "expmgr.keep", "for the report")
+    deletion = manager.delete_previous_iteration()
+    assert [(kept.run_id, kept.outcome) for kept in deletion.kept] == [(runs[0], "protected")]
+    manager.client.set_tag(runs[0], "expmgr.keep", "false")
+    assert manager.delete_previous_iteration().outcome == "deleted"
+    assert len(blob_names()) == 2
+
+
+def test_the_best_by_another_goal_is_not_let_go_for_a_later_one(
+    manager, sqlite_uri, credentials, blob_names
+):
+    with manager.iteration("one"):
+        manager.set_run({"a": 1})
+        manager.save_metric([MetricValue("accuracy", 0.5), MetricValue("loss", 0.1)])
+        manager.save_model(classifier())
+        manager.finish_run()
+    before = blob_names()
+    other = make_manager(
+        sqlite_uri, credentials, manager.plugin_name, main_metric="loss", is_loss=True
+    )
+    manager.set_iteration("two")
+    train(manager, 0.9)
+    other.set_iteration("three")
+    deletion = other.delete_previous_iteration()
+    assert deletion.name == f"{manager.plugin_name} / two"
+    manager.client.delete_experiment(deletion.experiment_id)
+    assert other.delete_previous_iteration().outcome == "protected"
+    assert set(before) <= set(blob_names())
+
+
 def test_a_model_in_the_trash_goes_with_its_iteration_and_is_counted(manager, blob_names):
     with manager.iteration("one"):
         _, saved = train(manager, 0.5)

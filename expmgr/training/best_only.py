@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from expmgr.catalog.quality import Goal
+    from expmgr.catalog.reason import Reason
     from expmgr.cleanup.plan import DeletionPlan
     from expmgr.storage.blob_store import BlobStore
     from expmgr.training.model_files import ModelFiles
@@ -51,7 +52,11 @@ class DeletesModels(Protocol):
         """See `ExperimentsManagerWithAzureBlobBackend.blob_store`."""
 
     def plan_deletion(
-        self, run_ids: str | Iterable[str], *, model_ids: Sequence[str] | None = None
+        self,
+        ids: str | Iterable[str],
+        part: str = "model",
+        *,
+        model_ids: Sequence[str] | None = None,
     ) -> DeletionPlan:
         """See `ExperimentsManagerWithAzureBlobBackend.plan_deletion`."""
 
@@ -95,18 +100,16 @@ def victims(
     ]
 
 
-def passable(reasons: Iterable[str], *, same_run: bool) -> bool:
+def passable(reasons: Iterable[Reason], *, same_run: bool) -> bool:
     """Whether none of the reasons speaks against deleting a superseded model. Pure.
 
-    "Best of its experiment" does not: protection looks at FINISHED runs and keeps all of a tie,
-    while the model that is at least as good has just been stored by a run that may still be
-    RUNNING. "Active" does not where the run itself replaces its own model. Every other reason
-    (registered, pinned, initial, used by another run, unknown) does.
+    "Best of its experiment" does not: protection keeps all of a tie, and the best by the run's
+    last value too, while a model whose quality is at least as good is there. "Active" does not
+    where the run itself replaces its own model. Every other reason (registered, pinned, initial,
+    used by another run, unknown) does.
     """
-    return all(
-        reason.startswith("best:") or (same_run and reason.startswith("active:"))
-        for reason in reasons
-    )
+    allowed = {"best", "active"} if same_run else {"best"}
+    return all(reason.kind in allowed for reason in reasons)
 
 
 def kept_for_want_of(better: StoredModel, why: str, run_id: str) -> DeletionResult:

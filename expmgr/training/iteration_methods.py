@@ -171,5 +171,5 @@ class IterationMethods(RunMethods):
             message = f"plugin {self.plugin_name!r} has no previous iteration."
             return IterationDeletion("not_found", message=message)
         return delete_iteration(
-            self, client, self._model_files(), self.plugin_name, found, force=force
+            self, client, self._model_files(), self.plugin_name, found, self._goal, force=force
         )

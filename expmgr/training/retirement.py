@@ -9,10 +9,13 @@ after: a model that MLflow lists nowhere has files all the same.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
 from expmgr.catalog.quality import Goal
+from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
@@ -118,15 +121,24 @@ def iteration_to_delete(
 
 
 class _Successors:
-    """The models of later iterations, which are asked for when they are first needed."""
+    """The models of later iterations, which are asked for when they are first needed.
+
+    There are none where the iteration was tracked by another goal than the manager's: protection
+    knows the best by either, and a successor by one of them says nothing of the other.
+    """
 
     def __init__(
-        self, client: MlflowClient, files: ModelFiles, plugin_name: str, experiment: Experiment
+        self,
+        client: MlflowClient,
+        files: ModelFiles,
+        plugin_name: str,
+        experiment: Experiment,
+        goal: Goal,
     ) -> None:
         self.client = client
         self.files = files
         self.experiment = experiment
-        self.goal = _goal_of(experiment)
+        self.goal = goal
         self._plugin_name = plugin_name
         self._later: list[list[StoredModel]] | None = None
 
@@ -163,6 +175,8 @@ class _Successors:
         return None
 
     def _stored_later(self) -> Iterator[list[StoredModel]]:
+        if _goal_of(self.experiment) != self.goal:
+            return
         for later in newest(self.client, self._plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
@@ -181,6 +195,7 @@ def delete_iteration(
     files: ModelFiles,
     plugin_name: str,
     experiment: Experiment,
+    goal: Goal,
     *,
     force: bool,
 ) -> IterationDeletion:
@@ -213,17 +228,17 @@ def delete_iteration(
         return IterationDeletion("failed", experiment_id, name, message=message)
     before = state_of(experiment)
     marked = mark(client, experiment, {ITERATION_TAG: DELETING})
-    results: list[DeletionResult] = [] if force else _active_runs(client, experiment_id)
-    active = {result.run_id for result in results}
-    successors = _Successors(client, files, plugin_name, experiment)
+    results: list[DeletionResult] = [] if force else _standing_runs(client, experiment_id)
+    standing = {result.run_id for result in results}
+    successors = _Successors(client, files, plugin_name, experiment, goal)
     owners = find_owners(client, experiment_id, held)
     results.extend(
         _delete(deleter, owner, successors, force=force)
         for owner in owners.ids
-        if owner not in active
+        if owner not in standing
     )
     if not force:
-        raw = [folder for folder in held.others if folder not in {*active, *owners.ids}]
+        raw = [folder for folder in held.others if folder not in {*standing, *owners.ids}]
         results.extend(_protected_raw(deleter, raw, successors))
     left = _held(deleter, experiment, force=force)
     results.extend(_still_there(left, owners, results))
@@ -276,8 +291,8 @@ def _still_there(
             continue  # of a model that MLflow does not know nobody can say whose it was
         files, size = left.of_model(model_id)
         message = (
-            f"model {model_id} still has {format_count(files, 'file')}, {format_bytes(size)}: no "
-            "run of the iteration lists it. Delete it by its id"
+            f"model {model_id} still has {format_count(files, 'file')}, {format_bytes(size)}; "
+            "delete it by its id"
         )
         found.append(DeletionResult(owner, "failed", message=message))
     return found
@@ -286,24 +301,31 @@ def _still_there(
 def _protected_raw(
     manager: DeletesModels, run_ids: Sequence[str], successors: _Successors
 ) -> list[DeletionResult]:
-    """Return the runs whose raw artifacts must stay, and so their experiment."""
+    """Return the runs whose raw artifacts must stay, and so their experiment.
+
+    Whether they are a model at all may be in doubt; since they are not deleted, only what else
+    protects them counts then.
+    """
+    plans = list(manager.plan_deletion(run_ids)) if run_ids else []
+    doubtful = [plan.id for plan in plans if any(one.kind == "unknown" for one in plan.reasons)]
+    named = {plan.id: plan for plan in manager.plan_deletion(doubtful, "raw")} if doubtful else {}
     kept = []
-    for plan in manager.plan_deletion(run_ids) if run_ids else ():
-        if not plan.reasons and not plan.problem:
-            continue
-        run = run_or_none(successors.client, plan.run_id)
+    for plan in (named.get(plan.id, plan) for plan in plans):
+        run_id = plan.run_id
+        certain = plan.files or plan.problem_error is not None or plan.model == "deleting"
+        if not certain or not (plan.reasons or plan.problem):
+            continue  # plots and tables, another folder, or nothing that anybody relies on
+        run = run_or_none(successors.client, run_id)
         if run is None or run.info.lifecycle_stage == "deleted":
-            continue  # another folder, or the run is in the trash already
+            continue
         if plan.problem:
-            kept.append(DeletionResult(plan.run_id, "failed", message=plan.problem))
+            kept.append(DeletionResult(run_id, "failed", message=plan.problem))
         elif not (
             passable(plan.reasons, same_run=False)
             and successors.at_least(successors.goal.value_of(run.data.metrics))
         ):
             message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
-            kept.append(
-                DeletionResult(plan.run_id, "protected", message=message, reasons=plan.reasons)
-            )
+            kept.append(DeletionResult(run_id, "protected", message=message, reasons=plan.reasons))
     return kept
 
 
@@ -317,18 +339,26 @@ def _whose(name: str, plugin_name: str) -> str:
     )
 
 
-def _active_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResult]:
-    """Return runs under way, with a model or not, whose experiment must not go from under them."""
-    found = []
-    for status in ("RUNNING", "SCHEDULED"):
+def _standing_runs(client: MlflowClient, experiment_id: str) -> list[DeletionResult]:
+    """Return runs under way and pinned ones, whose experiment must not go from under them.
+
+    With a model or not: somebody relies on the run.
+    """
+    found: dict[str, list[Reason]] = defaultdict(list)
+    for status in ACTIVE_STATUSES:
         for run in iter_runs(client, [experiment_id], f"attributes.status = '{status}'"):
-            reason = f"active: the run is {status}"
-            found.append(
-                DeletionResult(
-                    run.info.run_id, "protected", message=f"kept ({reason})", reasons=(reason,)
-                )
-            )
-    return found
+            run_id = run.info.run_id
+            found[run_id].append(Reason("active", f"the run is {status}", run_id))
+    for run in iter_runs(client, [experiment_id], f"tags.{quoted(KEEP_TAG)} LIKE '%'"):
+        run_id = run.info.run_id
+        if is_pin(run.data.tags.get(KEEP_TAG)):
+            found[run_id].append(Reason("pinned", f"the run has the tag {KEEP_TAG}", run_id))
+    return [
+        DeletionResult(
+            run_id, "protected", message=f"kept ({'; '.join(reasons)})", reasons=tuple(reasons)
+        )
+        for run_id, reasons in found.items()
+    ]
 
 
 def _delete(
@@ -337,13 +367,13 @@ def _delete(
     experiment_id = successors.experiment.experiment_id
     try:
         result = manager.delete_model(run_id, experiment_id, None, force)
-        if result.outcome != "protected" or not passable(result.reasons, same_run=False):
-            return result
-        better = successors.of(run_id)
-        if better is None:
+        if result.outcome != "protected":
             return result
         plan = manager.plan_deletion(run_id)
         if not passable(plan.runs[0].reasons, same_run=False):
+            return result
+        better = successors.of(run_id)
+        if better is None:
             return result
         why = look(successors.client, successors.files, better)
         if why:
