@@ -14,6 +14,7 @@ from conftest import NPM_DIR
 from jupyter_driver import REPOSITORY
 from mlflow import MlflowClient
 
+from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.azurite import ACCOUNT_KEY
 from expmgr.demo.data import DemoData
 from expmgr.demo.recipes import HOSTILE_NAME, RECIPES
@@ -73,16 +74,37 @@ def test_the_sample_runs_are_of_every_kind(first_check, data):
     runs = client.search_runs([one.experiment_id for one in experiments])
     by_name = {run.info.run_name: run for run in runs}
 
-    assert len(experiments) == 3
-    assert len(runs) == len(RECIPES) >= 24
+    assert len(experiments) == 4
+    assert len(runs) == len(RECIPES) + 6 >= 24
     assert sorted({run.info.status for run in runs}) == ["FAILED", "FINISHED", "RUNNING"]
     assert HOSTILE_NAME in by_name
     assert any("mlflow.log-model.history" in run.data.tags for run in runs)
     assert any(run.outputs and run.outputs.model_outputs for run in runs)
-    accuracies = [run.data.metrics["accuracy"] for run in runs]
+    accuracies = [run.data.metrics.get("accuracy", 1.0) for run in runs]
     assert max(accuracies) - min(accuracies) > 0.5
     champion = client.get_model_version_by_alias("digits-classifier", "champion")
     assert champion.run_id in {run.info.run_id for run in runs}
+
+
+def test_the_stories_are_what_mlflow_3_knows_beyond_a_model_a_run(first_check, data, monkeypatch):
+    client = MlflowClient(data.tracking_uri)
+    (home,) = client.search_experiments(filter_string="name = 'demo / fine-tuning'")
+    models = client.search_logged_models([home.experiment_id])
+    assert sum(model.source_run_id is None for model in models) == 1
+    runs = client.search_runs([home.experiment_id])
+    assert sum("mlflow.parentRunId" in run.data.tags for run in runs) == 3
+    with data.azurite() as azurite:
+        manager = ExperimentsManagerWithAzureBlobBackend(
+            data.tracking_uri, azurite.credentials("models"), "accuracy", "demo"
+        )
+        manager.storage_usage()
+        table = manager.models("demo / fine-tuning").set_index("name")
+    assert len(table) == len(models)
+    # The evaluation, which came later, says otherwise than the run: its values count.
+    assert table.loc["checkpoint-2", "quality"] < table.loc["checkpoint-40", "quality"] < 1
+    assert table.loc[["checkpoint-2", "checkpoint-12"], "protected_by"].tolist() == ["", ""]
+    assert table.loc["served by hand", "run_id"] == ""
+    assert set(table["model"]) == {"stored"}
 
 
 def test_a_second_start_makes_nothing_anew(first_check, data):

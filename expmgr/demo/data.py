@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.demo.azurite import AzuriteServer
 from expmgr.demo.errors import DemoError
-from expmgr.demo.recipes import PLUGIN_NAME, RECIPES
+from expmgr.demo.recipes import PLUGIN_NAME, RECIPES, STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -119,15 +119,16 @@ class DemoData:
         from mlflow import MlflowClient
 
         from expmgr.demo.sample_runs import create_sample_runs
+        from expmgr.demo.stories import create_stories
 
         # MLflow would warn once a model that pickles can run code: these were made right here.
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         os.environ["AZURE_STORAGE_CONNECTION_STRING"] = azurite.connection_string
         with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
             container = service.create_container(CONTAINER)
-            run_ids = create_sample_runs(
-                MlflowClient(self.tracking_uri), container, _ARTIFACT_ROOT, on_run=on_run
-            )
+            client = MlflowClient(self.tracking_uri)
+            run_ids = create_sample_runs(client, container, _ARTIFACT_ROOT, on_run=on_run)
+            create_stories(client, _ARTIFACT_ROOT)
         made = {"fingerprint": _fingerprint(), "runs": run_ids}
         (self.folder / "demo.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
 
@@ -157,5 +158,5 @@ def notebook_source(name: str = "browse.ipynb") -> Path:
 
 def _fingerprint() -> str:
     # Another MLflow may want another database schema; other recipes want other runs.
-    recipe = f"{version('mlflow')} {PLUGIN_NAME} {RECIPES!r}"
+    recipe = f"{version('mlflow')} {PLUGIN_NAME} {RECIPES!r} {STORIES}"
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["HOSTILE_NAME", "PLUGIN_NAME", "RECIPES", "Layout", "Recipe", "Trait", "make_estimator"]
+__all__ = [
+    "HOSTILE_NAME",
+    "PLUGIN_NAME",
+    "RECIPES",
+    "STORIES",
+    "Layout",
+    "Recipe",
+    "Trait",
+    "make_estimator",
+]
 
 PLUGIN_NAME = "demo"
+STORIES = "fine-tuning"
+"""The experiment of checkpoints, an evaluation, a study and a model without a run."""
 HOSTILE_NAME = (
     "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
     " $E=mc^2$ \u202egnorts\u202c 💥"

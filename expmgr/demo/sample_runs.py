@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
     from expmgr.demo.recipes import Recipe
 
-__all__ = ["create_sample_runs"]
+__all__ = ["Trained", "create_sample_runs", "save_sklearn", "train"]
 
 _HOUR = 3_600_000  # milliseconds, MLflow's unit
 _ARTIFACT_PATH = "model"
 
 
 @dataclass(frozen=True)
-class _Trained:
+class Trained:
+    """A trained model and how good it is."""
+
     model: Any
     accuracy: float
     loss: float
@@ -88,7 +90,7 @@ def _log_run(
     run = client.create_run(experiment_id, start_time=start_time, run_name=recipe.name)
     run_id: str = run.info.run_id
     started = time.perf_counter()
-    trained = _train(recipe)
+    trained = train(recipe)
     seconds = time.perf_counter() - started
     _log_values(client, run_id, recipe, trained, seconds, start_time)
     with tempfile.TemporaryDirectory(prefix="expmgr-demo-") as temporary:
@@ -114,7 +116,8 @@ def _log_run(
     return run_id
 
 
-def _train(recipe: Recipe) -> _Trained:
+def train(recipe: Recipe) -> Trained:
+    """Train a recipe's model on its data set and measure it on data that it has not seen."""
     import warnings
 
     from sklearn import datasets
@@ -140,7 +143,7 @@ def _train(recipe: Recipe) -> _Trained:
         else float("nan")
     )
     confusion = confusion_matrix(y_test, predicted)
-    return _Trained(
+    return Trained(
         model=model,
         accuracy=float(accuracy_score(y_test, predicted)),
         loss=loss,
@@ -153,7 +156,7 @@ def _log_values(
     client: MlflowClient,
     run_id: str,
     recipe: Recipe,
-    trained: _Trained,
+    trained: Trained,
     seconds: float,
     start_time: int,
 ) -> None:
@@ -173,7 +176,7 @@ def _log_values(
     client.log_batch(run_id, metrics=metrics, params=params)
 
 
-def _save(model: Any, folder: Path, **recorded: Any) -> Any:
+def save_sklearn(model: Any, folder: Path, **recorded: Any) -> Any:
     """Save by MLflow's scikit-learn flavour to a local folder; return its MLmodel."""
     import warnings
 
@@ -195,7 +198,7 @@ def _save(model: Any, folder: Path, **recorded: Any) -> Any:
 
 def _log_as_mlflow_2(client: MlflowClient, run_id: str, model: Any, folder: Path) -> None:
     """Log a directory of the run's artifacts, told by the tag that MLflow 2 set."""
-    description = _save(model, folder, artifact_path=_ARTIFACT_PATH, run_id=run_id)
+    description = save_sklearn(model, folder, artifact_path=_ARTIFACT_PATH, run_id=run_id)
     client.log_artifacts(run_id, str(folder), _ARTIFACT_PATH)
     entry = {
         "run_id": run_id,
@@ -208,14 +211,16 @@ def _log_as_mlflow_2(client: MlflowClient, run_id: str, model: Any, folder: Path
 
 
 def _log_as_mlflow_3(
-    client: MlflowClient, run_id: str, experiment_id: str, trained: _Trained, folder: Path
+    client: MlflowClient, run_id: str, experiment_id: str, trained: Trained, folder: Path
 ) -> str:
     """Log a LoggedModel: created, uploaded, linked and finalised as ``log_model`` does it."""
     from mlflow.entities import LoggedModelOutput
 
     created = client.create_logged_model(experiment_id, name=_ARTIFACT_PATH, source_run_id=run_id)
     model_id: str = created.model_id
-    _save(trained.model, folder, artifact_path=_ARTIFACT_PATH, run_id=run_id, model_id=model_id)
+    save_sklearn(
+        trained.model, folder, artifact_path=_ARTIFACT_PATH, run_id=run_id, model_id=model_id
+    )
     client.log_model_artifacts(model_id, str(folder))
     client.log_outputs(run_id, models=[LoggedModelOutput(model_id=model_id, step=0)])
     client.finalize_logged_model(model_id, "READY")
