@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.usage import ArtifactFolder
+from expmgr.errors import LocationError
 from expmgr.storage.blob_path import is_within
 from expmgr.tracking.journal import now_ms
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.quality import Entry
     from expmgr.catalog.usage import Scan
+    from expmgr.cleanup.locate import Finder
 
 __all__ = ["Memory"]
 
@@ -38,10 +40,27 @@ class Memory:
     strangers: dict[str, LoggedModel] = field(default_factory=dict)
     inputs: dict[str, tuple[str, ...]] = field(default_factory=dict)
     proved: dict[Entry, bool | None] = field(default_factory=dict)
+    _paths: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    _roots: tuple[str, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _folders: dict[str, tuple[ArtifactFolder, int]] = field(default_factory=dict)
     _scanned: dict[str, int] = field(default_factory=dict)
     _forgotten: dict[str, int] = field(default_factory=dict)
+
+    def path_of(self, model: LoggedModel, finder: Finder) -> str | None:
+        """Return where a LoggedModel lies, None where that is not ours to touch.
+
+        A location never changes, and the guard's answer only with the roots that it knows.
+        """
+        if finder.roots != self._roots:
+            self._paths, self._roots = {}, finder.roots
+        key = (model.model_id, model.artifact_location)
+        if key not in self._paths:
+            try:
+                self._paths[key] = finder.logged(model).location.path
+            except LocationError:
+                self._paths[key] = None
+        return self._paths[key]
 
     def forget(self, ids: Iterable[str]) -> None:
         """Note that what was measured of some runs and models no longer holds."""

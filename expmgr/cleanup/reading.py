@@ -80,7 +80,7 @@ class Reading:
             condition = f"source_run_id IN ({made})"
             listed = read_logged_models(self.client, self.ids, condition) if made else []
         else:
-            listed = read_logged_models(self.client, self.ids)
+            listed = read_logged_models(self.client, self.ids, once=True)
         entities = {model.model_id: model for model in listed}
         strangers = self._strangers(entities)
         if not page:
@@ -147,10 +147,7 @@ class Reading:
             self.makers[run.info.run_id] = maker_of(run, whole=False)
 
     def _logged(self, entity: LoggedModel, at: int, *, in_trash: bool) -> Model:
-        try:
-            model = self.finder.logged(entity, in_trash=in_trash).model
-        except LocationError:
-            model = model_of(entity, None, in_trash=in_trash)
+        model = model_of(entity, self.memory.path_of(entity, self.finder), in_trash=in_trash)
         return self._known(model, at, model.path, "", entity.last_updated_timestamp or 0)
 
     def _directory(self, run: Run, path: str, at: int) -> Model:

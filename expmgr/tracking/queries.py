@@ -298,13 +298,22 @@ def runs_by_id(
 
 
 def read_logged_models(
-    client: MlflowClient, experiment_ids: Sequence[str], filter_string: str | None = None
+    client: MlflowClient,
+    experiment_ids: Sequence[str],
+    filter_string: str | None = None,
+    *,
+    once: bool = False,
 ) -> list[LoggedModel]:
     """Return the active LoggedModels of some experiments (those in the trash are not searchable).
 
     MLflow pages by offset, so a model that is deleted between two pages takes another one's place
     out of sight. They are read oldest first, so that new ones do not move the others, and where
     that took more than one page a second time; what either reading showed counts.
+
+    Parameters
+    ----------
+    once
+        One reading is enough: for a table, where the plan asks again.
     """
     if not experiment_ids:
         return []
@@ -329,7 +338,7 @@ def read_logged_models(
         reading = {model.model_id: model for model in _paged("list the logged models", ask)}
         whole = found.keys() <= reading.keys()
         found.update(reading)
-        if pages == 1 or (before and whole and len(found) == before):
+        if once or pages == 1 or (before and whole and len(found) == before):
             break
     return list(found.values())
 
