@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.report import DeletionReport
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.errors import (
+        ConflictError,
         CredentialsError,
         DeletionCancelledError,
         DeletionError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AzureBlobCredentials",
+    "ConflictError",
     "CredentialsError",
     "DeletionCancelledError",
     "DeletionError",

@@ -100,18 +100,12 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         with self._store_lock:
             if self._blob_store is None:
                 self._blob_store = BlobStore(
-                    self.credentials, self.retry_config, is_retryable=self.is_retryable_error
+                    self.credentials,
+                    self.retry_config,
+                    artifacts_destination=self.artifacts_destination,
+                    is_retryable=self.is_retryable_error,
                 )
             return self._blob_store
-
-    def _blob_path(self, uri: str) -> str:
-        from expmgr.storage.location import Store, parse_artifact_uri
-
-        return parse_artifact_uri(
-            uri,
-            Store.of(self.credentials),
-            artifacts_destination=self.artifacts_destination,
-        )
 
     def _finder(self, experiments: Iterable[Experiment]) -> Finder:
         return self._planner().finder(experiments)
@@ -119,7 +113,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     def _planner(self) -> Planner:
         from expmgr.cleanup.planner import Planner
 
-        return Planner(self.client, self.blob_store, self.artifacts_destination, self.goals_of)
+        return Planner(self.client, self.blob_store, self.goals_of)
 
     def _deleter(self) -> Deleter:
         from expmgr.cleanup.deletion import Deleter
@@ -427,9 +421,14 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             ``advice``.
         """
         from expmgr.preflight import Preflight
+        from expmgr.storage.self_check import check_container
 
+        store = self.blob_store
         return Preflight(
-            lambda: self.client, self.blob_store, self._blob_path, self.experiment_prefix
+            lambda: self.client,
+            store.addresses,
+            lambda: check_container(store),
+            self.experiment_prefix,
         ).run()
 
 

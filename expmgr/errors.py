@@ -15,7 +15,8 @@
     ├── JournalError               the run cannot record the deletion, so nothing was deleted
     ├── TrackingError              the tracking server or registry did not answer as it should
     │   └── TrackingUnreachableError
-    └── StorageError               Azure Blob Storage did not answer as it should
+    └── StorageError               storage did not answer as it should
+        ├── ConflictError          somebody else wrote there meanwhile
         └── TransferCancelledError somebody cancelled an upload or a download
 
 Every message says what was wrong, for which run where there is one, and what to do about it. The
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "ConflictError",
     "CredentialsError",
     "DeletionCancelledError",
     "DeletionError",
@@ -153,7 +155,11 @@ class TrackingUnreachableError(TrackingError):
 
 
 class StorageError(ExpmgrError):
-    """Azure Blob Storage answered with an error outside a deletion."""
+    """Storage answered with an error outside a deletion."""
+
+
+class ConflictError(StorageError):
+    """What was to be written or deleted is not what the writer saw last; nothing was changed."""
 
 
 class TransferCancelledError(StorageError):

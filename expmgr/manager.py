@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.survey import Surveyed
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.metrics import MetricsAccumulator
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
     from expmgr.widgets.browser import RunBrowser
 
 __all__ = ["ExperimentsManager"]
@@ -148,8 +148,8 @@ class ExperimentsManager(TrainingMixin):
         return self._client
 
     @property
-    def blob_store(self) -> BlobStore:
-        """Azure Blob Storage as the credentials reach it."""
+    def blob_store(self) -> Storage:
+        """Where models lie, as the credentials reach it."""
         message = (
             f"{type(self).__name__} has no Azure credentials; use "
             "ExperimentsManagerWithAzureBlobBackend."

@@ -13,7 +13,7 @@ from storage_wire import Wire, answer, batch_answer, closing_store, failure, res
 from expmgr import AzureBlobCredentials
 from expmgr.errors import DeletionCancelledError, DeletionError, LocationError, StorageError
 from expmgr.retry import RetryConfig, RetryParams
-from expmgr.storage.location import Location, run_artifacts_location
+from expmgr.storage.location import Location
 
 FAST = RetryConfig(
     delete_model=RetryParams(attempts=3, wait_initial=0, wait_max=0, deadline=60),
@@ -607,10 +607,8 @@ def test_a_broken_progress_callback_does_not_stop_it(store, place, put, caplog):
 def test_a_missing_container_is_an_error_and_no_success(wire, azurite):
     credentials = azurite.credentials("there-is-none")
     with closing_store(wire, credentials, FAST) as store:
-        location = run_artifacts_location(
-            "wasbs://there-is-none@devstoreaccount1.blob.core.windows.net/1/r/artifacts",
-            "r",
-            store.store,
+        location = store.addresses.run_artifacts(
+            "wasbs://there-is-none@devstoreaccount1.blob.core.windows.net/1/r/artifacts", "r"
         )
         with pytest.raises(DeletionError, match="the container does not exist") as caught:
             store.delete([location])

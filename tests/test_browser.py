@@ -19,7 +19,8 @@ from expmgr.errors import (
     TrackingUnreachableError,
 )
 from expmgr.results import DeletionResult
-from expmgr.storage.location import Store
+from expmgr.storage.addresses import Addresses
+from expmgr.storage.store import Store
 from expmgr.widgets.browser import RunBrowser
 
 
@@ -839,7 +840,7 @@ class DeadRuns(ScriptedManager):
             set_terminated=lambda run_id, status: self.ended.append((run_id, status)),
         )
         store = Store("account", "models", "https://account.blob.core.windows.net")
-        self.blob_store = SimpleNamespace(store=store, list=lambda _: iter(()))
+        self.blob_store = SimpleNamespace(addresses=Addresses(store), list=lambda _: iter(()))
 
 
 def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):

@@ -6,15 +6,10 @@ import pytest
 
 from expmgr import AzureBlobCredentials
 from expmgr.errors import LocationError
-from expmgr.storage.location import (
-    Location,
-    Store,
-    check_location,
-    logged_model_location,
-    parse_artifact_uri,
-    run_artifacts_location,
-    run_model_location,
-)
+from expmgr.storage.addresses import Addresses
+from expmgr.storage.artifact_uri import parse_artifact_uri
+from expmgr.storage.location import Location, check_location
+from expmgr.storage.store import Store
 
 RUN = "3f2a9c0d1e4b5a6978877665544332211"
 MODEL = "m-0123456789abcdef0123456789abcdef"
@@ -256,25 +251,26 @@ def test_a_destination_elsewhere_is_refused(destination):
         parse_artifact_uri("mlflow-artifacts:/1/r", PUBLIC, artifacts_destination=destination)
 
 
-ROOT = "wasbs://models@account.blob.core.windows.net/1"
+CONTAINER = "wasbs://models@account.blob.core.windows.net"
+ROOT = f"{CONTAINER}/1"
 
 
 def test_the_three_kinds_of_location():
-    model = logged_model_location(f"{ROOT}/models/{MODEL}/artifacts", MODEL, PUBLIC)
+    model = Addresses(PUBLIC).logged_model(f"{ROOT}/models/{MODEL}/artifacts", MODEL)
     assert (model.path, model.kind, model.owner_id) == (
         f"1/models/{MODEL}/artifacts",
         "logged_model",
         MODEL,
     )
-    run_model = run_model_location(
-        f"{ROOT}/{RUN}/artifacts", RUN, "deep/model", PUBLIC, marker_last=True
+    run_model = Addresses(PUBLIC).run_model(
+        f"{ROOT}/{RUN}/artifacts", RUN, "deep/model", marker_last=True
     )
     assert (run_model.path, run_model.kind, run_model.marker_last) == (
         f"1/{RUN}/artifacts/deep/model",
         "run_model",
         True,
     )
-    artifacts = run_artifacts_location(f"{ROOT}/{RUN}/artifacts", RUN, PUBLIC)
+    artifacts = Addresses(PUBLIC).run_artifacts(f"{ROOT}/{RUN}/artifacts", RUN)
     assert (artifacts.prefix, artifacts.kind) == (f"1/{RUN}/artifacts/", "run_artifacts")
     assert artifacts.marker == f"1/{RUN}/artifacts/MLmodel"
 
@@ -284,7 +280,7 @@ def test_the_three_kinds_of_location():
 )
 def test_a_model_path_that_is_no_directory_of_its_own_is_refused(path):
     with pytest.raises(LocationError):
-        run_model_location(f"{ROOT}/{RUN}/artifacts", RUN, path, PUBLIC)
+        Addresses(PUBLIC).run_model(f"{ROOT}/{RUN}/artifacts", RUN, path)
 
 
 @pytest.mark.parametrize(
@@ -304,11 +300,11 @@ def test_a_model_path_that_is_no_directory_of_its_own_is_refused(path):
 )
 def test_the_id_must_be_a_whole_segment_in_its_place(uri):
     with pytest.raises(LocationError, match="as MLflow builds it"):
-        run_artifacts_location(uri, RUN, PUBLIC)
+        Addresses(PUBLIC).run_artifacts(uri, RUN)
     with pytest.raises(LocationError, match="as MLflow builds it"):
-        logged_model_location(uri, RUN, PUBLIC)
+        Addresses(PUBLIC).logged_model(uri, RUN)
     with pytest.raises(LocationError, match="as MLflow builds it"):
-        run_model_location(uri, RUN, "model", PUBLIC)
+        Addresses(PUBLIC).run_model(uri, RUN, "model")
 
 
 @pytest.mark.parametrize("owner", ["", ".", "..", "a/b", "a b", "%2e", "artifacts/x", "é"])
@@ -332,12 +328,18 @@ def test_an_id_that_is_none_is_refused(owner):
     ],
 )
 def test_a_location_that_overlaps_a_foreign_root_is_refused(root, refused):
-    location = run_model_location(f"{ROOT}/{RUN}/artifacts", RUN, "model", PUBLIC)
+    location = Addresses(PUBLIC).run_model(f"{ROOT}/{RUN}/artifacts", RUN, "model")
     if refused:
         with pytest.raises(LocationError, match="overlaps the root"):
             check_location(location, store=PUBLIC, foreign_roots=["1/x/artifacts", root])
     else:
         check_location(location, store=PUBLIC, foreign_roots=["1/x/artifacts", root])
+
+
+@pytest.mark.parametrize("root", [f"{RUN}/{RUN}", RUN, "artifacts"])
+def test_a_root_above_the_owners_folder_may_bear_its_name(root):
+    location = Addresses(PUBLIC).run_artifacts(f"{CONTAINER}/{RUN}/{RUN}/artifacts", RUN)
+    check_location(location, store=PUBLIC, foreign_roots=[root])
 
 
 def test_a_location_of_another_container_or_account_is_refused():

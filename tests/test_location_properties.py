@@ -12,17 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from expmgr.errors import LocationError
+from expmgr.storage.addresses import Addresses
+from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.storage.blob_path import is_addressable
 from expmgr.storage.blob_store import BlobStore
-from expmgr.storage.location import (
-    Location,
-    Store,
-    check_location,
-    logged_model_location,
-    parse_artifact_uri,
-    run_artifacts_location,
-    run_model_location,
-)
+from expmgr.storage.location import Location, check_location
+from expmgr.storage.store import Store
 
 STORE = Store("account", "models", "https://account.blob.core.windows.net")
 
@@ -67,12 +62,12 @@ class Place:
     def locate(self) -> Location:
         root = "wasbs://models@account.blob.core.windows.net/"
         if self.kind == "logged_model":
-            return logged_model_location(root + "/".join(self.segments), self.owner, STORE)
+            return Addresses(STORE).logged_model(root + "/".join(self.segments), self.owner)
         if self.kind == "run_artifacts":
-            return run_artifacts_location(root + "/".join(self.segments), self.owner, STORE)
+            return Addresses(STORE).run_artifacts(root + "/".join(self.segments), self.owner)
         cut = len(self.segments) - 1
-        return run_model_location(
-            root + "/".join(self.segments[:cut]), self.owner, self.segments[cut], STORE
+        return Addresses(STORE).run_model(
+            root + "/".join(self.segments[:cut]), self.owner, self.segments[cut]
         )
 
 
@@ -179,9 +174,9 @@ def test_the_id_stands_as_a_whole_segment_in_its_place_or_nothing_is_made(segmen
     uri = "wasbs://models@account.blob.core.windows.net/" + "/".join(segments)
     in_place = len(segments) > 1 and segments[-2] == owner and segments[-1] == "artifacts"
     for make in (
-        lambda: logged_model_location(uri, owner, STORE),
-        lambda: run_artifacts_location(uri, owner, STORE),
-        lambda: run_model_location(uri, owner, model, STORE),
+        lambda: Addresses(STORE).logged_model(uri, owner),
+        lambda: Addresses(STORE).run_artifacts(uri, owner),
+        lambda: Addresses(STORE).run_model(uri, owner, model),
     ):
         try:
             made = make()
@@ -241,11 +236,9 @@ text_near_a_uri = st.lists(
 def test_whatever_is_accepted_is_safe(uri, owner, model_path, destination):
     locations = []
     for make in (
-        lambda: logged_model_location(uri, owner, STORE, artifacts_destination=destination),
-        lambda: run_artifacts_location(uri, owner, STORE, artifacts_destination=destination),
-        lambda: run_model_location(
-            uri, owner, model_path, STORE, artifacts_destination=destination
-        ),
+        lambda: Addresses(STORE, destination).logged_model(uri, owner),
+        lambda: Addresses(STORE, destination).run_artifacts(uri, owner),
+        lambda: Addresses(STORE, destination).run_model(uri, owner, model_path),
     ):
         try:
             locations.append(make())

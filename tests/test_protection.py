@@ -18,6 +18,7 @@ from expmgr.cleanup.contest import Contest, Looks
 from expmgr.cleanup.evidence import Questions
 from expmgr.cleanup.locate import Finder
 from expmgr.errors import TrackingError
+from expmgr.storage.addresses import Addresses
 from expmgr.storage.listing import Blob
 from expmgr.storage.store import Store
 
@@ -281,7 +282,7 @@ class Page(list):
 def contest(server, goal):
     store = Store("acct", "box", "https://acct.blob.core.windows.net")
     proved: dict[Entry, bool | None] = {}
-    finder = Finder(store, server.list, None, ("e",))
+    finder = Finder(Addresses(store), server.list, ("e",))
     found = Contest(server, finder, Looks(server), "1", goal, ["1"], proved).run()
     return set(best_in("1", list(found.models.values()), found.makers, goal, proved))
 
@@ -292,7 +293,7 @@ def everything(server, goal):
     from expmgr.tracking.models import maker_of, model_of
 
     store = Store("acct", "box", "https://acct.blob.core.windows.net")
-    finder = Finder(store, server.list, None, ("e",))
+    finder = Finder(Addresses(store), server.list, ("e",))
     looks = Looks(server)
     models = [
         looks.measured(model_of(entity, finder.path_or_none(entity.artifact_location)))

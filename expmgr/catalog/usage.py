@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import is_report, outermost
 from expmgr.catalog.model import NOTHING, Size, Stored
+from expmgr.storage.blob_path import JOURNAL_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["JOURNAL_PREFIX", "ArtifactFolder", "RootUsage", "Scan", "attribute"]
-
-JOURNAL_PREFIX = "expmgr-journal"
-"""The folder in the container that holds the journal of what can take no tags."""
+__all__ = ["ArtifactFolder", "RootUsage", "Scan", "attribute"]
 
 _MARKER = "MLmodel"
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.quality import Candidate, Entry, Goal
     from expmgr.cleanup.locate import Finder
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
     from expmgr.tracking.models import RunModels
 
 __all__ = ["Competitors", "Contest", "Looks", "prove"]
@@ -61,7 +61,7 @@ _FEW, _MANY = 5, 100
 class Looks:
     """Looks at models in the container, each place once."""
 
-    blob_store: BlobStore | None
+    blob_store: Storage | None
     seen: dict[str, Stored] = field(default_factory=dict)
     _misses: int = 0
     _folders: dict[str, frozenset[str]] = field(default_factory=dict)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.handover import HandOvers
     from expmgr.cleanup.plan import RunPlan
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
     from expmgr.tracking.journal_record import RecordState
 
 __all__ = ["Deleter", "failure"]
@@ -86,7 +86,7 @@ class Deleter:
     """
 
     client: MlflowClient
-    blob_store: BlobStore
+    blob_store: Storage
     delete_step: Callable[[str, str | None], bool]
     hand_overs: HandOvers
 

@@ -1,4 +1,4 @@
-"""Asks MLflow and Azure for what protects: registry, pins, active runs, and what is best.
+"""Asks MLflow and storage for what protects: registry, pins, active runs, and what is best.
 
 Each question that fails is a reason of its own, which protects everything it was asked for.
 """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["Gathered"]
 
@@ -33,7 +33,7 @@ class Gathered:
     """What one call of the planner learns of MLflow, each thing once."""
 
     client: MlflowClient
-    blob_store: BlobStore
+    blob_store: Storage
     experiments: Mapping[str, Experiment]
     finder: Finder
     _runs: dict[str, Run] = field(default_factory=dict)

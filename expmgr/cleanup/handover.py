@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from expmgr.results import DeletionProgress
-    from expmgr.storage.blob_store import StorageDeletion
     from expmgr.storage.location import Location
+    from expmgr.storage.protocol import StorageDeletion
 
 __all__ = ["CurrentDeletion", "DoubtfulCallError", "HandOvers"]
 

@@ -14,15 +14,8 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.files import is_report, marked_directories, outermost
 from expmgr.catalog.model import Model
 from expmgr.errors import InvalidInputError, LocationError
-from expmgr.storage.location import (
-    Store,
-    check_location,
-    logged_model_location,
-    parse_artifact_uri,
-    run_artifacts_location,
-    run_model_location,
-)
-from expmgr.storage.uri_readings import readings_of
+from expmgr.storage.addresses import Addresses
+from expmgr.storage.store import Store
 from expmgr.tracking.journal import deletion_was_begun, read_records
 from expmgr.tracking.models import input_model_ids, model_of
 
@@ -32,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment, LoggedModel, Run
 
-    from expmgr.storage.blob_store import Blob
+    from expmgr.storage.listing import Blob
     from expmgr.storage.location import Location
     from expmgr.tracking.models import RunModels
 
@@ -76,9 +69,7 @@ class Found:
         return tuple(found.location for found in self.models)
 
 
-def experiment_roots(
-    experiments: Iterable[Experiment], store: Store, artifacts_destination: str | None
-) -> tuple[str, ...]:
+def experiment_roots(experiments: Iterable[Experiment], addresses: Addresses) -> tuple[str, ...]:
     """Return the blob paths of the experiments' roots, as far as they lie in our store.
 
     ``create_experiment`` accepts a location inside another run's artifacts; no deletion may cover
@@ -89,9 +80,7 @@ def experiment_roots(
     roots = {
         path
         for experiment in experiments
-        for path in readings_of(
-            experiment.artifact_location, store, artifacts_destination=artifacts_destination
-        )
+        for path in addresses.readings_of(experiment.artifact_location)
     }
     return tuple(sorted(roots))
 
@@ -103,30 +92,26 @@ class Finder:
     Attributes
     ----------
     list_blobs
-        Lists the blobs under a prefix (`BlobStore.list`).
+        Lists the blobs under a prefix (`Storage.list`).
     roots
         See `experiment_roots`.
     """
 
-    store: Store
+    addresses: Addresses
     list_blobs: ListBlobs
-    artifacts_destination: str | None = None
     roots: tuple[str, ...] = ()
 
     def blob_path(self, uri: str) -> str:
         """Return the blob path of an artifact URI; LocationError where it is not in our store."""
-        return parse_artifact_uri(uri, self.store, artifacts_destination=self.artifacts_destination)
+        return self.addresses.path_of(uri)
 
     def path_or_none(self, uri: str) -> str | None:
         """Return the blob path of an artifact URI, None where it is not in our store."""
-        try:
-            return self.blob_path(uri)
-        except LocationError:
-            return None
+        return self.addresses.path_or_none(uri)
 
     def check(self, location: Location) -> Location:
         """Pass a location through the guard."""
-        return check_location(location, store=self.store, foreign_roots=self.roots)
+        return self.addresses.check(location, self.roots)
 
     def logged(self, model: LoggedModel, *, in_trash: bool = False) -> Located:
         """Return a LoggedModel with its location.
@@ -136,12 +121,7 @@ class Finder:
         LocationError
             It is in another store or not where a model may be deleted.
         """
-        location = logged_model_location(
-            model.artifact_location,
-            model.model_id,
-            self.store,
-            artifacts_destination=self.artifacts_destination,
-        )
+        location = self.addresses.logged_model(model.artifact_location, model.model_id)
         return Located(model_of(model, location.path, in_trash=in_trash), self.check(location))
 
     def recorded(
@@ -308,32 +288,22 @@ class Finder:
 
     def artifacts(self, run: Run) -> Location:
         """Return where a run's artifacts lie; LocationError where that is not ours to touch."""
-        return run_artifacts_location(
-            run.info.artifact_uri,
-            run.info.run_id,
-            self.store,
-            artifacts_destination=self.artifacts_destination,
-        )
+        return self.addresses.run_artifacts(run.info.artifact_uri, run.info.run_id)
 
     def directories(
         self, run: Run, paths: Iterable[str], *, marker_last: bool = False
     ) -> Iterator[Located]:
         """Yield models that lie at paths below a run's artifacts; each passes the guard."""
         for path in paths:
-            location = run_model_location(
-                run.info.artifact_uri,
-                run.info.run_id,
-                path,
-                self.store,
-                artifacts_destination=self.artifacts_destination,
-                marker_last=marker_last,
+            location = self.addresses.run_model(
+                run.info.artifact_uri, run.info.run_id, path, marker_last=marker_last
             )
             yield Located(run_model(run, location), self.check(location))
 
 
 def nowhere() -> Finder:
     """Return a finder to which every place is somebody else's, for a manager without storage."""
-    return Finder(Store("", "", ""), lambda *_, **__: iter(()))
+    return Finder(Addresses(Store("", "", "")), lambda *_, **__: iter(()))
 
 
 def parent_of(artifacts: str) -> str:

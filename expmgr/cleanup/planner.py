@@ -1,4 +1,4 @@
-"""Makes plans: asks MLflow and Azure what would go, and what must stay and why."""
+"""Makes plans: asks MLflow and storage what would go, and what must stay and why."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from expmgr.catalog.model import Model
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.locate import Located
-    from expmgr.storage.blob_store import BlobStore
     from expmgr.storage.location import Location
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["PARTS", "Planner", "Resolved"]
 
@@ -88,8 +88,7 @@ class Planner:
     """
 
     client: MlflowClient
-    blob_store: BlobStore
-    artifacts_destination: str | None
+    blob_store: Storage
     goals_of: Callable[[Experiment], tuple[Goal, ...]] = field(repr=False)
 
     def finder(self, experiments: Iterable[Experiment] | None = None) -> Finder:
@@ -100,11 +99,11 @@ class Planner:
         experiments
             All of them, the trash included, where the caller has them already.
         """
-        store = self.blob_store.store
+        addresses = self.blob_store.addresses
         if experiments is None:
             experiments = iter_experiments(self.client, deleted=True)
-        roots = experiment_roots(experiments, store, self.artifacts_destination)
-        return Finder(store, self.blob_store.list, self.artifacts_destination, roots)
+        roots = experiment_roots(experiments, addresses)
+        return Finder(addresses, self.blob_store.list, roots)
 
     def plan(
         self,

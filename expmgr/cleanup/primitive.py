@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from expmgr.cleanup.planner import Planner
-    from expmgr.storage.blob_store import BlobStore
     from expmgr.storage.location import Location
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["delete_alone", "delete_resolved"]
 
 logger = logging.getLogger(__name__)
 
 
-def delete_resolved(blob_store: BlobStore, current: CurrentDeletion) -> bool:
+def delete_resolved(blob_store: Storage, current: CurrentDeletion) -> bool:
     """Delete what was resolved; True where there was something.
 
     Raises
     ------
     DeletionError
-        See `BlobStore.delete`.
+        See `Storage.delete`.
     """
     done = blob_store.delete(
         current.locations,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.versions import Versions
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.memory import Memory
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["Reading"]
 
@@ -56,7 +56,7 @@ class Reading:
 
     memory: Memory
     goals_of: Callable[[Experiment], tuple[Goal, ...]]
-    storage: Callable[[], BlobStore] | None
+    storage: Callable[[], Storage] | None
     client: MlflowClient
     finder: Finder
     experiments: Sequence[Experiment]

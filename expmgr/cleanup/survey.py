@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.usage import Scan
     from expmgr.catalog.versions import Versions
     from expmgr.cleanup.locate import Finder
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["Survey", "Surveyed"]
 
@@ -78,7 +78,7 @@ class Survey:
 
     prefix: str
     goals_of: Callable[[Experiment], tuple[Goal, ...]]
-    storage: Callable[[], BlobStore] | None = None
+    storage: Callable[[], Storage] | None = None
     memory: Memory = field(default_factory=Memory)
     _versions: Versions | None = None
 

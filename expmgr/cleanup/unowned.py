@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["Unowned", "read_unowned"]
 
@@ -62,7 +62,7 @@ class Unowned:
 
 
 def read_unowned(
-    client: MlflowClient, blob_store: BlobStore, root: str, experiment_ids: Iterable[str]
+    client: MlflowClient, blob_store: Storage, root: str, experiment_ids: Iterable[str]
 ) -> Unowned:
     """Ask for each model folder of a root that no LoggedModel of its experiments owns.
 
@@ -97,7 +97,7 @@ def read_unowned(
     )
 
 
-def _run_named_by(blob_store: BlobStore, name: str, model_id: str) -> str:
+def _run_named_by(blob_store: Storage, name: str, model_id: str) -> str:
     try:
         text = blob_store.read_text(name)
     except StorageError:

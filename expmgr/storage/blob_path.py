@@ -8,7 +8,11 @@ from urllib.parse import unquote
 
 from expmgr.errors import LocationError
 
-__all__ = ["check_path", "is_addressable", "is_within"]
+__all__ = ["JOURNAL_PREFIX", "check_path", "is_addressable", "is_within"]
+
+JOURNAL_PREFIX = "expmgr-journal"
+"""The folder in the container that holds the journal of what can take no tags; nothing of it is
+ever a location."""
 
 _MAX_NAME = 1024  # characters in a blob name (REST: Naming and referencing containers and blobs)
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")

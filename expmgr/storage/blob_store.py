@@ -1,11 +1,11 @@
-"""What expmgr does in a container: list, measure, delete, restore. The one door to Azure."""
+"""A container of Azure Blob Storage as `expmgr.storage.protocol.Storage`: the one door to Azure."""
 
 from __future__ import annotations
 
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from types import MappingProxyType
@@ -13,15 +13,19 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import StorageError
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
+from expmgr.storage.addresses import Addresses
 from expmgr.storage.azure_errors import because
 from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
 from expmgr.storage.deletion_attempts import run_attempts
+from expmgr.storage.journal_blobs import delete_journal_blob, write_journal_blob
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
 from expmgr.storage.listing_check import Advance
-from expmgr.storage.location import Location, Store, check_location
+from expmgr.storage.protocol import StorageDeletion
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
+from expmgr.storage.store import Store
+from expmgr.storage.transfer import BLOCK_SIZE, WORKERS, AzureFolder, RemoteFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,39 +35,11 @@ if TYPE_CHECKING:
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.results import DeletionProgress
     from expmgr.retry import RetryParams
+    from expmgr.storage.location import Location
 
 __all__ = ["Blob", "BlobStore", "Listing", "Retention", "StorageDeletion", "StorageRestoration"]
 
-
-@dataclass(frozen=True)
-class StorageDeletion:
-    """What a deletion removed.
-
-    Attributes
-    ----------
-    files, bytes
-        Blobs and bytes removed by this call; directory stubs are not counted. 0 where nothing
-        was there.
-    attempts
-        Attempts made.
-    seconds
-        Wall time.
-    kept
-        Blobs that were left because they are not what the plan saw.
-    log
-        One line an attempt.
-    permanent
-        True where the service said of every blob that it is gone for good, False where it said
-        of some that it can still be recovered (soft delete), None where it did not say.
-    """
-
-    files: int
-    bytes: int
-    attempts: int
-    seconds: float
-    kept: tuple[str, ...] = ()
-    log: tuple[str, ...] = ()
-    permanent: bool | None = None
+_CONNECTIONS = 4 * WORKERS
 
 
 class BlobStore:
@@ -77,6 +53,8 @@ class BlobStore:
         Retry parameters for each kind of operation.
     workers
         Delete requests under way at once, over all deletions of this store.
+    artifacts_destination
+        Where a tracking server that proxies artifacts keeps them, see `Addresses`.
     is_retryable
         Which errors of the service are worth another attempt, in place of
         :func:`expmgr.retry.is_retryable_error`; transport errors, 408 and 429 always are.
@@ -92,11 +70,13 @@ class BlobStore:
         retry: RetryConfig | None = None,
         *,
         workers: int = 8,
+        artifacts_destination: str | None = None,
         is_retryable: Callable[[BaseException], bool] | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
         self.store = Store.of(credentials)
+        self.addresses = Addresses(self.store, artifacts_destination)
         self.retry = retry or RetryConfig()
         self.workers = workers
         self.credentials = credentials
@@ -298,7 +278,7 @@ class BlobStore:
             Where ``cancel`` was set before the end.
         """
         for location in locations:
-            check_location(location, store=self.store)
+            self.addresses.check(location)
         begun = time.monotonic()
         params = params or self.retry.delete_model
         deletion = Deletion(
@@ -350,7 +330,7 @@ class BlobStore:
             Where the account is hierarchical, or nothing could be brought back.
         """
         for location in locations:
-            check_location(location, store=self.store)
+            self.addresses.check(location)
         if read_hierarchical(self.service_client(), self.retry.inspect):
             raise StorageError(
                 f"account {self.store.account!r} has a hierarchical namespace, where each deleted "
@@ -365,6 +345,46 @@ class BlobStore:
             sas=None if sas is None else sas.get_secret_value(),
             again=lambda: retrying(self.retry.list_blobs, is_retryable=self._is_transient),
         )
+
+    # ------------------------------------------------------------------------------ the journal
+
+    def write_text(self, name: str, text: str, *, replaces: str | None = None) -> str:
+        """Write a small blob of the journal, see `expmgr.storage.protocol.Storage.write_text`."""
+        return write_journal_blob(
+            self.container_client(),
+            name,
+            text,
+            replaces=replaces,
+            again=lambda: retrying(self.retry.upload, is_retryable=self._is_transient),
+        )
+
+    def delete_text(self, name: str, *, etag: str) -> None:
+        """Delete a blob of the journal, see `expmgr.storage.protocol.Storage.delete_text`."""
+        delete_journal_blob(
+            self.container_client(),
+            name,
+            etag=etag,
+            again=lambda: retrying(self.retry.upload, is_retryable=self._is_transient),
+        )
+
+    # -------------------------------------------------------------------------------- transfers
+
+    @contextmanager
+    def folder(self, location: Location) -> Iterator[RemoteFolder]:
+        """Yield a location to upload files to and to download them from.
+
+        Large files go in blocks, over connections of their own.
+        """
+        self.addresses.check(location)
+        with self.credentials.service_client(
+            pool_size=_CONNECTIONS,
+            max_block_size=BLOCK_SIZE,
+            max_single_put_size=BLOCK_SIZE,
+            max_single_get_size=BLOCK_SIZE,
+            max_chunk_get_size=BLOCK_SIZE,
+        ) as service:
+            container = service.get_container_client(self.store.container)
+            yield AzureFolder(container, location.path, self.list)
 
     # ----------------------------------------------------------------------------------- the rest
 

@@ -242,7 +242,7 @@ def _digest(name: str, etag: str) -> bytes:
 def seen_digest(etags: Mapping[str, str]) -> str:
     """Return what tells later which files a plan saw, "" where they are too many for a tag. Pure.
 
-    Azure's times are of a second, so time alone cannot tell a file that the plan saw from one that
+    Storage times are of a second, so time alone cannot tell a file that the plan saw from one that
     came within that second.
     """
     if len(etags) > _MAX_SEEN:

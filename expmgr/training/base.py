@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.metrics import MetricsAccumulator
     from expmgr.retry import RetryConfig
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
     from expmgr.storage.store import Store
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.runs import OpenRun
@@ -60,7 +60,7 @@ class TrainingBase:
             """The manager's MLflow client."""
 
         @property
-        def blob_store(self) -> BlobStore:
+        def blob_store(self) -> Storage:
             """The manager's storage."""
 
     def _init_training(self) -> None:

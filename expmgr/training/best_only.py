@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.quality import Goal
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.plan import DeletionPlan
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.protocol import Storage
     from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
 
@@ -45,10 +45,8 @@ logger = logging.getLogger(__name__)
 class DeletesModels(Protocol):
     """What training needs of a manager that can delete."""
 
-    artifacts_destination: str | None
-
     @property
-    def blob_store(self) -> BlobStore:
+    def blob_store(self) -> Storage:
         """See `ExperimentsManagerWithAzureBlobBackend.blob_store`."""
 
     def plan_deletion(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from expmgr.errors import InvalidInputError, LocationError, NotFoundError, TrackingError
-from expmgr.storage.location import parse_artifact_uri
+from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.tracking.queries import asking
 from expmgr.training.iterations import (
     DELETING,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from expmgr.storage.location import parse_artifact_uri
 from expmgr.tracking.models import HISTORY_TAG
 from expmgr.tracking.queries import (
     in_parallel,
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.storage.blob_store import Blob, BlobStore
+    from expmgr.storage.listing import Blob
+    from expmgr.storage.protocol import Storage
 
 __all__ = ["Holdings", "Owners", "count_files", "find_owners", "holdings"]
 
@@ -75,9 +75,7 @@ def count_files(blobs: Iterable[Blob], prefix: str) -> Holdings:
     return Holdings(sizes)
 
 
-def holdings(
-    blob_store: BlobStore, experiment: Experiment, artifacts_destination: str | None
-) -> Holdings:
+def holdings(blob_store: Storage, experiment: Experiment) -> Holdings:
     """Return what lies under an experiment's root; one listing.
 
     Raises
@@ -87,11 +85,7 @@ def holdings(
     StorageError
         It could not be listed.
     """
-    root = parse_artifact_uri(
-        experiment.artifact_location or "",
-        blob_store.store,
-        artifacts_destination=artifacts_destination,
-    )
+    root = blob_store.addresses.path_of(experiment.artifact_location or "")
     prefix = f"{root}/" if root else ""
     return count_files(blob_store.list(prefix), prefix)
 

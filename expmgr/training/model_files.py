@@ -1,4 +1,4 @@
-"""Where a model's files are written and read: Azure by our credentials, or MLflow's own way."""
+"""Where a model's files are written and read: by our own storage, or MLflow's own way."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from expmgr.storage.location import logged_model_location, run_model_location
-from expmgr.storage.store import Store
 from expmgr.storage.transfer import (
-    BLOCK_SIZE,
-    WORKERS,
-    AzureFolder,
     RemoteFolder,
     ServedFolder,
     Transfer,
@@ -29,15 +24,14 @@ if TYPE_CHECKING:
 
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.retry import RetryConfig
-    from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.addresses import Addresses
     from expmgr.storage.location import Location
+    from expmgr.storage.protocol import Storage
     from expmgr.storage.transfer import TransferProgress
 
     OnProgress = Callable[[TransferProgress], None]
 
 __all__ = ["ModelFiles", "temporary_folder"]
-
-_CONNECTIONS = 4 * WORKERS
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ class ModelFiles:
     tracking_uri: str
     retry: RetryConfig
     credentials: AzureBlobCredentials | None = None
-    blob_store: BlobStore | None = None
+    blob_store: Storage | None = None
 
     def names(self, uri: str, model_id: str) -> frozenset[str]:
         """Return the paths of the files in a LoggedModel's folder, as they are at this moment.
@@ -73,7 +67,7 @@ class ModelFiles:
         if self.credentials is None or self.blob_store is None or _is_served(uri):
             with asking(f"look at the files of model {model_id}"):
                 return frozenset(file.path for file in self._served(uri).files())
-        location = logged_model_location(uri, model_id, self.blob_store.store)
+        location = self.blob_store.addresses.logged_model(uri, model_id)
         return frozenset(
             blob.name[len(location.prefix) :]
             for blob in self.blob_store.list(location.prefix)
@@ -103,7 +97,7 @@ class ModelFiles:
         StorageError
             A file could not be uploaded.
         """
-        with self._folder(uri, lambda store: logged_model_location(uri, model_id, store)) as remote:
+        with self._folder(uri, lambda to: to.logged_model(uri, model_id)) as remote:
             return upload_folder(
                 folder, remote, params=self.retry.upload, on_progress=on_progress, cancel=cancel
             )
@@ -118,7 +112,7 @@ class ModelFiles:
         cancel: threading.Event | None = None,
     ) -> Transfer:
         """Download a LoggedModel's files."""
-        with self._folder(uri, lambda store: logged_model_location(uri, model_id, store)) as remote:
+        with self._folder(uri, lambda to: to.logged_model(uri, model_id)) as remote:
             return self._download(remote, folder, on_progress, cancel)
 
     def download_run_model(
@@ -132,11 +126,7 @@ class ModelFiles:
         cancel: threading.Event | None = None,
     ) -> Transfer:
         """Download a model that MLflow 2 logged below a run's artifacts (``uri``)."""
-
-        def locate(store: Store) -> Location:
-            return run_model_location(uri, run_id, path, store)
-
-        with self._folder(uri, locate, path) as remote:
+        with self._folder(uri, lambda to: to.run_model(uri, run_id, path), path) as remote:
             return self._download(remote, folder, on_progress, cancel)
 
     def _download(
@@ -152,21 +142,13 @@ class ModelFiles:
 
     @contextmanager
     def _folder(
-        self, uri: str, locate: Callable[[Store], Location], below: str = ""
+        self, uri: str, locate: Callable[[Addresses], Location], below: str = ""
     ) -> Iterator[RemoteFolder]:
         if self.credentials is None or self.blob_store is None or _is_served(uri):
             yield self._served(f"{uri.rstrip('/')}/{below}" if below else uri)
             return
-        location = locate(Store.of(self.credentials))
-        with self.credentials.service_client(
-            pool_size=_CONNECTIONS,
-            max_block_size=BLOCK_SIZE,
-            max_single_put_size=BLOCK_SIZE,
-            max_single_get_size=BLOCK_SIZE,
-            max_chunk_get_size=BLOCK_SIZE,
-        ) as service:
-            container = service.get_container_client(self.credentials.container_name)
-            yield AzureFolder(container, location.path, self.blob_store.list)
+        with self.blob_store.folder(locate(self.blob_store.addresses)) as folder:
+            yield folder
 
     def _served(self, uri: str) -> ServedFolder:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

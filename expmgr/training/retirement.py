@@ -272,7 +272,7 @@ def delete_iteration(
 
 def _held(manager: DeletesModels, experiment: Experiment, *, force: bool) -> Holdings:
     try:
-        return holdings(manager.blob_store, experiment, manager.artifacts_destination)
+        return holdings(manager.blob_store, experiment)
     except LocationError:
         if force:
             return Holdings()

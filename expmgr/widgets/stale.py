@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from expmgr.storage.location import parse_artifact_uri
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,9 +36,7 @@ def last_sign_of_life(manager: Any, run_id: str) -> datetime:
     moments = [run.info.start_time, *(metric.timestamp for metric in run.data.to_proto().metrics)]
     latest = datetime.fromtimestamp(max(moments) / 1000, timezone.utc)
     store = manager.blob_store
-    path = parse_artifact_uri(
-        run.info.artifact_uri, store.store, artifacts_destination=manager.artifacts_destination
-    )
+    path = store.addresses.path_of(run.info.artifact_uri)
     for blob in store.list(f"{path}/"):
         latest = max(latest, blob.last_modified)
     return latest
