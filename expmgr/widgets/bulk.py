@@ -138,7 +138,7 @@ class BulkDeletion:
         self._slot = Slot(kit, "", lambda: loop.post(self.press), "xm-delete-many")
         self.delete_button = self._slot.button
         self._line = kit.html("", "xm-line")
-        self._base = (self.select, self.delete_button, self._line)
+        self._base = (self.delete_button, self.select, self._line)
         self.confirm_button: widgets.Button | None = None
         self.count_box: widgets.Text | None = None
         self.box = kit.box(self._base, "xm-bulk")
@@ -331,7 +331,7 @@ class BulkDeletion:
         share: float | None = None,
         bad: bool = False,
         more: str = "",
-        title: str = "What goes, what stays",
+        title: str = "What goes",
         opened: bool = False,
     ) -> None:
         self.phase, self.status = phase, text
@@ -345,6 +345,7 @@ class BulkDeletion:
             f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
             f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
+        self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
         if phase == "idle":
             ticked = self._ticked()
             count = len(ticked.run_ids)

@@ -282,9 +282,9 @@ class Deletions:
             return
         deletion.message = f"Delete {files}, {format_bytes(entry.bytes)}?"
         if entry.raw_artifacts:
-            deletion.message += (
-                " MLflow recorded no model for this run: "
-                "this deletes everything it logged as artifacts."
+            deletion.message = (
+                "MLflow recorded no model for this run: delete everything it logged as artifacts, "
+                f"{files}, {format_bytes(entry.bytes)}?"
             )
         self._arm(deletion, f"Delete {files}")
 
