@@ -55,11 +55,12 @@ class Deletion:
         Attempt by attempt.
     kind
         ``kill`` is not a deletion: it marks a dead run as killed, with the same two clicks.
+        ``many`` is one of many that are deleted together: its row only tells.
     """
 
     run_id: str
     name: str
-    kind: Literal["delete", "kill"] = "delete"
+    kind: Literal["delete", "kill", "many"] = "delete"
     days: float = 0.0
     phase: Phase = "planning"
     message: str = ""
