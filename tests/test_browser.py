@@ -155,16 +155,6 @@ def test_two_clicks_delete_and_the_row_says_so(browse):
     assert browser.table.loc[0, "bytes"] == 0
 
 
-def test_a_double_click_does_not_confirm(browse):
-    manager = ScriptedManager(run_table(3))
-    browser = browse(manager)
-    browser.rows[0].delete_button.click()
-    browser.rows[0].delete_button.click()
-    assert browser.wait(10)
-    assert manager.calls["delete_model"] == 0
-    assert manager.calls["plan_deletion"] == 1
-
-
 def test_cancel_takes_the_first_click_back(browse):
     manager = ScriptedManager(run_table(3))
     browser = browse(manager)

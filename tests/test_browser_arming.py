@@ -62,6 +62,16 @@ def test_a_confirm_that_comes_too_soon_is_not_one(browse, clock):
     assert manager.calls["delete_model"] == 1
 
 
+def test_a_double_click_does_not_confirm(browse):
+    manager = ScriptedManager(run_table(3))
+    browser = browse(manager)
+    browser.rows[0].delete_button.click()
+    browser.rows[0].delete_button.click()
+    assert browser.wait(10)
+    assert manager.calls["delete_model"] == 0
+    assert manager.calls["plan_deletion"] == 1
+
+
 def test_a_held_key_confirms_nothing_and_asks_once(browse, clock):
     manager = ScriptedManager(run_table(3))
     browser = browse(manager)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionResult
     from expmgr.widgets.bulk import BulkDeletion
     from expmgr.widgets.columns import Column
-    from expmgr.widgets.deletion import Deletions
+    from expmgr.widgets.deletion import Deletion, Deletions
     from expmgr.widgets.details import Details
     from expmgr.widgets.kit import Kit
     from expmgr.widgets.loader import Loader
@@ -177,10 +177,14 @@ class BrowserActions:
         if self._show_pictures:
             self._draw_pictures()
 
+    def _deletion_of(self, run_id: str) -> Deletion | None:
+        with_others = self.bulk.deletion_of(run_id) if self.bulk is not None else None
+        return with_others or self._deletions.get(run_id)
+
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             self._context(),
-            deletion_of=self._deletions.get,
+            deletion_of=self._deletion_of,
             selected=self._runs.selected,
             opened=(self.details.run_id, self.details.box) if self.details.run_id else None,
             checking=not self._runs.complete,
@@ -194,7 +198,11 @@ class BrowserActions:
     def _draw_footer(self) -> None:
         totals = self._runs.totals()
         self.footer.show(
-            totals, page=self._runs.page + 1, pages=self._runs.pages, note=self._sizes.note
+            totals,
+            page=self._runs.page + 1,
+            pages=self._runs.pages,
+            note=self._sizes.note,
+            complete=self._runs.complete,
         )
         if self.bulk is not None:
             self.bulk.show_ticked()
@@ -209,7 +217,7 @@ class BrowserActions:
             self.details.draw()
 
     def _press_row(self, run_id: str) -> None:
-        name, deletion = self._runs.name(run_id), self._deletions.get(run_id)
+        name, deletion = self._runs.name(run_id), self._deletion_of(run_id)
         if deletion is not None and deletion.phase == "ended":
             self._deletions.forget(run_id)
         elif deletion is not None:
@@ -267,6 +275,8 @@ class BrowserActions:
 
     def _select_many(self, which: str) -> None:
         runs = self._runs
+        if not runs.complete:
+            return  # the best are known only among all
         if which == "all":
             shown = runs.frame.iloc[runs.positions]
             self._select([str(run_id) for run_id in shown.loc[deletable_mask(shown), "run_id"]])
@@ -305,8 +315,8 @@ class BrowserActions:
 
     def _measured(self, usage: pd.DataFrame, sent: float) -> None:
         self._runs.measured(usage, sent)
-        if self._runs.query.sort_by in ("bytes", "files"):
-            self._runs.recompute()
+        if not self._sizes.busy and self._runs.query.sort_by in ("bytes", "files"):
+            self._runs.recompute()  # once, at the end: rows do not run about under the pointer
         self._draw()
 
     def _toggle_pictures(self) -> None:

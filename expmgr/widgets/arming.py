@@ -82,6 +82,7 @@ class Slot:
 
     def _clicked(self) -> None:
         if not self._dead and self._turned.takes():
+            self._turned.start()  # a double click is one click, also where the loop is behind
             self._action()
 
     def show(self, kind: str, text: str, *, dead: bool = False) -> None:

@@ -136,6 +136,7 @@ class RunBrowser(BrowserCallbacks):
                 name_of=self._runs.name,
                 ticked=self._ticked,
                 ended=self._bulk_ended,
+                changed=self._draw,
                 choose=self.select_soon,
                 keep=int(getattr(manager, "n_top_runs", 10)),
                 patience=patience,
@@ -147,7 +148,7 @@ class RunBrowser(BrowserCallbacks):
             kit,
             patience=patience,
             can_delete=can_delete,
-            deletion_of=self._deletions.get,
+            deletion_of=self._deletion_of,
         )
         self._pictures = kit.html("", "xm-picture-page")
         self._pictures.layout = kit.gone
@@ -322,7 +323,11 @@ class RunBrowser(BrowserCallbacks):
     def _page_as(self, write: Any) -> str:
         context = self._context()
         loaded = self._loader.complete or len(self._runs.frame)
-        footer = totals_text(self._runs.totals()) if loaded else "Runs are not loaded yet"
+        footer = (
+            totals_text(self._runs.totals(), complete=self._runs.complete)
+            if loaded
+            else "Runs are not loaded yet"
+        )
         text: str = write(
             self._columns,
             self._runs.records,

@@ -5,6 +5,7 @@ The line is always there, as high as ever, so that an offer or a result moves no
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.widgets.arming import Slot, armed_button
-from expmgr.widgets.deletion import PROGRESS_INTERVAL, Offer, describe_failure
+from expmgr.widgets.deletion import PROGRESS_INTERVAL, Deletion, Offer, describe_failure
 from expmgr.widgets.row import FACES, bar
 from expmgr.widgets.text import escape, plain, redact
 
@@ -32,6 +33,8 @@ FEW = 10
 """So many models are listed by name without being asked."""
 MOST_UNTYPED = 100
 """Above so many models the number must be typed."""
+SETTLED_AFTER = 2.0
+"""Seconds after which a pace means something."""
 MOST_SHARE = 0.5
 """Above this share of all bytes the number must be typed."""
 
@@ -72,6 +75,8 @@ class BulkDeletion:
         Returns what is ticked.
     ended
         Told each result.
+    changed
+        Told when other rows than before are being deleted.
     choose
         Ticks many: ``all``, ``none`` or ``best N``.
     keep
@@ -100,6 +105,7 @@ class BulkDeletion:
         name_of: Callable[[str], str],
         ticked: Callable[[], Ticked],
         ended: Callable[[Sequence[DeletionResult]], None],
+        changed: Callable[[], None],
         choose: Callable[[str], None],
         keep: int,
         patience: float,
@@ -110,6 +116,7 @@ class BulkDeletion:
         self._name_of = name_of
         self._ticked = ticked
         self._ended = ended
+        self._changed = changed
         self._patience = patience
         self.phase: Literal["idle", "planning", "armed", "running", "stopping", "ended"] = "idle"
         self.status = self.summary = ""
@@ -119,6 +126,8 @@ class BulkDeletion:
         self._job: Job | None = None
         self._cancel = threading.Event()
         self._began = self._reported = 0.0
+        self._counted = (0, 0)
+        self._going: dict[str, Deletion] = {}
         best = [
             (f"All but the best {count} of each experiment", f"best {count}")
             for count in sorted({1, 3, 5, keep})
@@ -138,7 +147,7 @@ class BulkDeletion:
         self._slot = Slot(kit, "", lambda: loop.post(self.press), "xm-delete-many")
         self.delete_button = self._slot.button
         self._line = kit.html("", "xm-line")
-        self._base = (self.select, self.delete_button, self._line)
+        self._base = (self.delete_button, self.select, self._line)
         self.confirm_button: widgets.Button | None = None
         self.count_box: widgets.Text | None = None
         self.box = kit.box(self._base, "xm-bulk")
@@ -148,6 +157,10 @@ class BulkDeletion:
     def busy(self) -> bool:
         """True while something is under way."""
         return self.phase in ("planning", "running", "stopping")
+
+    def deletion_of(self, run_id: str) -> Deletion | None:
+        """Return what to say of a run while it is deleted with the others."""
+        return self._going.get(run_id)
 
     def press(self) -> None:
         """Do what the button says: ask, cancel, stop or close."""
@@ -162,16 +175,35 @@ class BulkDeletion:
             return
         self._asked = ticked
         cancel = self._cancel = threading.Event()
-        count = format_count(len(ticked.run_ids), "deletion")
-        self._say("planning", f"Finding out what {count} would do …")
+        self._began, self._counted = time.monotonic(), (0, 0)
+        keywords: dict[str, Any] = {"cancel": cancel}
+
+        def on_progress(done: int, total: int) -> None:
+            self._counted = (done, total)  # shown by the clock below
+
+        if "on_progress" in inspect.signature(self._manager.plan_deletion).parameters:
+            keywords["on_progress"] = on_progress
         self._job = self._loop.work(
-            lambda: self._manager.plan_deletion(list(ticked.run_ids), cancel=cancel),
+            lambda: self._manager.plan_deletion(list(ticked.run_ids), **keywords),
             lambda plan, error: self._planned(plan, error, confirmed=confirmed),
-            slow=lambda: self._say(
-                "planning", "Waiting for the tracking server or the storage account …"
-            ),
-            slow_after=self._patience,
         )
+        self._tell_planning(self._job)
+
+    def _tell_planning(self, job: Job) -> None:
+        """Say how far the plan is, now and every second until it is there."""
+        seconds = time.monotonic() - self._began
+        done, total = self._counted
+        count = format_count(len(self._asked.run_ids), "deletion")
+        said = f"Finding out what {count} would do"
+        if total:
+            said += f": {done:,} of {total:,}{_left(done, total, seconds)}"
+        if seconds >= self._patience:
+            said += f"; waiting for {format_seconds(seconds)}" + (
+                "" if total else " for the tracking server or the storage account"
+            )
+        share = done / total if total else None
+        self._say("planning", f"{said} …", share=share)
+        self._loop.later(1.0, lambda: None if job.settled else self._tell_planning(job))
 
     def _planned(self, plan: Any, error: Exception | None, *, confirmed: bool) -> None:
         if error is not None:
@@ -243,6 +275,11 @@ class BulkDeletion:
     def _start(self) -> None:
         plan, cancel = self._plan, self._cancel
         self._began = time.monotonic()
+        with_others = f"Being deleted, with {format_count(len(plan.deletable), 'model')} in all"
+        self._going = {
+            run.run_id: Deletion(run.run_id, "", "many", phase="running", message=with_others)
+            for run in plan.deletable
+        }
 
         def on_progress(progress: DeletionProgress) -> None:
             now = time.monotonic()
@@ -257,6 +294,7 @@ class BulkDeletion:
             ),
             self._finished,
         )
+        self._changed()
 
     def cancel(self) -> None:
         """Take the question back, stop after the batches in flight, or close the summary."""
@@ -279,16 +317,25 @@ class BulkDeletion:
         total = progress.total_bytes or self._plan.bytes
         files = progress.total_files or self._plan.files
         note = f" – {plain(redact(progress.note), 200)}" if progress.note else ""  # noqa: RUF001
+        models, all_models = getattr(progress, "models", 0), len(self._plan.deletable)
+        told = f"{models:,} of {all_models:,} models, " if models else ""
+        seconds = time.monotonic() - self._began
+        rate = ""
+        if seconds >= SETTLED_AFTER and progress.bytes:
+            rate = f", {format_bytes(round(progress.bytes / seconds))} a second"
         self._say(
             "running",
-            f"Deleting: {progress.files:,} of {files:,} files, "
-            f"{format_bytes(progress.bytes)} of {format_bytes(total)}{note}",
+            f"Deleting: {told}{progress.files:,} of {files:,} files, "
+            f"{format_bytes(progress.bytes)} of {format_bytes(total)}"
+            f"{rate}{_left(progress.bytes, total, seconds)}{note}",
             share=progress.bytes / total if total else None,
         )
 
     def _finished(self, report: Any, error: Exception | None) -> None:
+        self._going = {}
         if error is not None:
             self._say("ended", f"The deletion broke off: {describe_failure(error)}", bad=True)
+            self._changed()
             return
         seconds = time.monotonic() - self._began
         counts = report.counts
@@ -316,7 +363,7 @@ class BulkDeletion:
             return
         ticked = self._ticked()
         count = len(ticked.run_ids)
-        words = ""
+        words = "Selecting many waits until all runs are there." if ticked.checking else ""
         if count:
             words = f"{count:,} selected"
             words += f", {format_bytes(ticked.bytes)}" if ticked.bytes else ""
@@ -331,7 +378,7 @@ class BulkDeletion:
         share: float | None = None,
         bad: bool = False,
         more: str = "",
-        title: str = "What goes, what stays",
+        title: str = "What goes",
         opened: bool = False,
     ) -> None:
         self.phase, self.status = phase, text
@@ -345,8 +392,10 @@ class BulkDeletion:
             f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
             f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
+        self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
         if phase == "idle":
             ticked = self._ticked()
+            self.select.disabled = ticked.checking
             count = len(ticked.run_ids)
             label = f"Delete {count:,} selected" if count else "Delete selected"
             self._slot.show("delete", label, dead=count == 0 or ticked.checking)
@@ -357,6 +406,13 @@ class BulkDeletion:
             self._show_children()
         else:
             self._withdraw()
+
+
+def _left(done: float, total: float, seconds: float) -> str:
+    """Return the time that is left at the pace so far, "" while there is no pace to speak of."""
+    if not done or seconds < SETTLED_AFTER or done > total:
+        return ""
+    return f", about {format_seconds(round((total - done) * seconds / done))} left"
 
 
 def _popover(title: str, body: str, *, opened: bool) -> str:

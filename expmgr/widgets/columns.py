@@ -79,7 +79,10 @@ class Column:
     share
         Share of the width that is left over; 0 keeps the column at ``least``.
     narrow
-        Smallest width where the page is narrow; 0 leaves the column out there.
+        Smallest width where the page is narrow.
+    yields
+        Where even that does not fit, columns with 1 are left out first, then those with 2, and so
+        on; 0 stays.
     """
 
     key: str
@@ -87,7 +90,8 @@ class Column:
     kind: Kind
     least: int
     share: float = 0.0
-    narrow: int = 80
+    narrow: int = 64
+    yields: int = 0
 
     @property
     def right(self) -> bool:
@@ -124,24 +128,24 @@ def default_columns(main_metric: str) -> tuple[Column, ...]:
     """Return the columns that a browser opens with."""
     return (
         Column("run_name", "Run", "name", 126, 3, 90),
-        Column("experiment_name", "Experiment", "experiment", 92, 2, 78),
-        Column("status", "Status", "status", 92, 0, 92),
-        Column("start_time", "Started", "when", 84, 0, 82),
-        Column("duration", "Duration", "duration", 76, 0, 0),
+        Column("experiment_name", "Experiment", "experiment", 92, 2, 78, yields=4),
+        Column("status", "Status", "status", 92, 0, 92, yields=5),
+        Column("start_time", "Started", "when", 84, 0, 82, yields=3),
+        Column("duration", "Duration", "duration", 76, 0, 74, yields=1),
         Column(f"metrics.{main_metric}", main_metric, "metric", 84, 0.5, 70),
         Column("model", "Model", "model", 92, 0, 84),
-        Column("files", "Files", "count", 48, 0, 0),
+        Column("files", "Files", "count", 48, 0, 44, yields=2),
         Column("bytes", "Size", "size", 68, 0, 62),
-        Column("protected_by", "Protected", "text", 96, 2, 72),
+        Column("protected_by", "Protected", "text", 96, 2, 72, yields=6),
     )
 
 
 def column_of(key: str) -> Column:
     """Return the column for a key of the DataFrame that is not among the default ones."""
     if key.startswith("metrics."):
-        return Column(key, key.removeprefix("metrics."), "metric", 84, 0.5)
+        return Column(key, key.removeprefix("metrics."), "metric", 84, 0.5, 70)
     if key in ("start_time", "end_time"):
-        return Column(key, key.replace("_", " "), "when", 72)
+        return Column(key, key.replace("_", " "), "when", 84, 0, 82)
     return Column(key, key.removeprefix("params.").removeprefix("tags."), "text", 84, 1)
 
 
@@ -152,9 +156,7 @@ def tracks(columns: Sequence[Column], *, narrow: bool = False) -> str:
     """
     widths = [(column.narrow if narrow else column.least, column.share) for column in columns]
     return " ".join(
-        f"minmax({least}px,{share:g}fr)" if share else f"{least}px"
-        for least, share in widths
-        if least
+        f"minmax({least}px,{share:g}fr)" if share else f"{least}px" for least, share in widths
     )
 
 

@@ -55,11 +55,12 @@ class Deletion:
         Attempt by attempt.
     kind
         ``kill`` is not a deletion: it marks a dead run as killed, with the same two clicks.
+        ``many`` is one of many that are deleted together: its row only tells.
     """
 
     run_id: str
     name: str
-    kind: Literal["delete", "kill"] = "delete"
+    kind: Literal["delete", "kill", "many"] = "delete"
     days: float = 0.0
     phase: Phase = "planning"
     message: str = ""
@@ -282,9 +283,9 @@ class Deletions:
             return
         deletion.message = f"Delete {files}, {format_bytes(entry.bytes)}?"
         if entry.raw_artifacts:
-            deletion.message += (
-                " MLflow recorded no model for this run: "
-                "this deletes everything it logged as artifacts."
+            deletion.message = (
+                "MLflow recorded no model for this run: delete everything it logged as artifacts, "
+                f"{files}, {format_bytes(entry.bytes)}?"
             )
         self._arm(deletion, f"Delete {files}")
 

@@ -47,7 +47,7 @@ def bar(share: float | None) -> str:
 
 def said_html(deletion: Deletion) -> str:
     """Return what a row says of a deletion, one line that takes the place of its cells."""
-    busy = bar(deletion.share) if deletion.busy else ""
+    busy = bar(deletion.share) if deletion.busy and deletion.kind != "many" else ""
     sign, tone = _TONES.get(deletion.outcome, ("✓", "xm-good"))
     if deletion.phase != "ended":
         sign, tone = ("?", "xm-ask") if deletion.phase == "armed" else ("", "xm-busy")
@@ -67,6 +67,8 @@ def _face(
     record: Mapping[str, Any], deletion: Deletion | None, *, stale: bool, checking: bool
 ) -> tuple[str, str]:
     """Return what a click on the row's button means and what it says; ("", "") hides it."""
+    if deletion is not None and deletion.kind == "many":
+        return "waiting", "Deleting"
     if deletion is not None:
         return FACES[deletion.phase]
     if stale and not checking:

@@ -54,6 +54,11 @@ class SizeScan:
         """When sizes were measured, for the footer."""
         return f"sizes of {self.measured_at:%H:%M} UTC" if self.measured_at else ""
 
+    @property
+    def busy(self) -> bool:
+        """True while more is to be measured."""
+        return bool(self._todo)
+
     def start(self, experiment_ids: Sequence[str]) -> None:
         """Measure these experiments; nothing happens while a scan is under way."""
         if self._job is not None or not experiment_ids:

@@ -71,7 +71,7 @@ position:sticky;z-index:2}
 margin-right:calc(var(--xm-slot) + 6px)}
 .xm-root:not(.xm-looking) .xm-row::after,.xm-root:not(.xm-looking) .xm-head::after{content:"";
 grid-area:1/1/2/-1;justify-self:end;position:sticky;right:0;z-index:1;margin-right:-6px;
-width:calc(var(--xm-slot) + 14px);height:100%;background:inherit}
+width:calc(var(--xm-slot) + 12px);height:100%;background:inherit}
 .xm-root .xm-row{background:var(--xm-bg)}
 .xm-root .xm-row:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
 .xm-root .xm-rows{display:block}
@@ -85,10 +85,12 @@ animation:xm-shield var(--xm-armed) step-end both}
 font-weight:600;width:100%;min-width:0;overflow:hidden;text-overflow:ellipsis;
 white-space:nowrap;color:var(--xm-fg)}
 .xm-root .xm-head-cells .xm-button.xm-right{text-align:right}
+.xm-root .xm-head::after{display:flex;align-items:center;justify-content:center;font-size:11px;
+color:var(--xm-dim)}
 .xm-root .xm-head-cells .xm-button:hover{color:var(--xm-accent);text-decoration:underline}
 .xm-root .xm-cell{overflow:hidden;text-overflow:ellipsis;white-space:nowrap;min-width:0}
-.xm-root .xm-cell:not(.xm-right),.xm-root .xm-head-cells .xm-button:not(.xm-right){
-padding-left:6px}
+.xm-root .xm-cell:not(.xm-right),.xm-root .xm-head-cells .xm-button:not(.xm-right),
+.xm-root .xm-row .xm-words:first-child{padding-left:4px}
 .xm-root .xm-right{text-align:right;font-variant-numeric:tabular-nums}
 .xm-root .xm-cell a{color:var(--jp-content-link-color,#1565c0);text-decoration:none}
 .xm-root .xm-cell a:hover{text-decoration:underline}
@@ -142,7 +144,7 @@ background:var(--xm-line)}
 .xm-root .xm-log pre{margin:2px 0;padding:4px 8px;max-height:220px;overflow:auto;
 background:var(--xm-bg2);color:var(--xm-fg);font-family:var(--jp-code-font-family,monospace);
 font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
-.xm-root .xm-notices{display:flex;gap:16px;height:var(--xm-high);align-items:center}
+.xm-root .xm-notices{display:flex;gap:16px;height:24px;align-items:center}
 .xm-root .xm-notice{display:flex;gap:8px;align-items:center;flex:1 1 0;min-width:0}
 .xm-root .xm-notice .xm-html{flex:1 1 0}
 .xm-root .xm-notice .xm-words{-webkit-line-clamp:1;max-height:1.15em}
@@ -164,6 +166,7 @@ position:relative;z-index:4}
 .xm-root .xm-bulk .xm-count{flex:0 0 92px;order:1}
 .xm-root .xm-bulk .xm-confirm{order:2}
 .xm-root .xm-bulk .xm-line{flex:1 1 0;order:3}
+.xm-root .xm-bulk .xm-line,.xm-root .xm-bulk .widget-html-content{position:static!important}
 .xm-root .xm-bulk .xm-line>.widget-html-content{display:flex;gap:12px;align-items:center}
 .xm-root .xm-bulk .xm-say{flex:1 1 0}
 .xm-root .xm-pop{flex:none}
@@ -194,7 +197,16 @@ overflow-wrap:anywhere}
 .xm-root .xm-pictures figure{margin:0;flex:1 1 340px;max-width:560px;min-width:0}
 .xm-root .xm-pictures figcaption{font-weight:600;margin-bottom:2px}
 .xm-root .xm-pictures svg{width:100%;height:auto;display:block}
-.xm-root{--xm-high:30px;--xm-tick:18px;--xm-open:22px;--xm-slot:76px;--xm-confirm:148px}
+.xm-root{--xm-high:30px;--xm-tick:18px;--xm-open:22px;--xm-slot:76px;--xm-confirm:148px;
+container:xm-root/inline-size}
+@container xm-root (max-width:600px){
+.xm-root .xm-box{--xm-confirm:132px}
+.xm-root .xm-bulk{flex-wrap:wrap;height:calc(2*var(--xm-high));align-content:flex-start}
+.xm-root .xm-bulk>.xm-button{margin:3px 0}
+.xm-root .xm-bulk .xm-delete-many{width:146px}
+.xm-root .xm-bulk .xm-line{flex:0 0 100%;height:var(--xm-high)}
+.xm-root .xm-bulk .xm-line>.widget-html-content{height:100%}
+.xm-root .xm-frame .xm-said{grid-template-columns:90px minmax(0,1fr)!important}}
 @media (pointer:coarse){.xm-root{--xm-high:48px;--xm-tick:44px;--xm-open:44px;--xm-touch:44px}
 .xm-root .xm-button,.xm-root .xm-text,.xm-root .xm-choice,.xm-root .xm-text input,
 .xm-root .xm-choice select{height:44px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
@@ -212,30 +224,53 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
     columns
         What is shown: one rule gives header and rows the same tracks.
     """
-    least = _least([column.least for column in columns], gap=8)
-    slim = _least([column.narrow for column in columns if column.narrow], gap=6)
     root = f".xm-root.{scope}"
-    hidden = ",".join(
-        f"{root} .xm-grid>:nth-child({place}):not(.xm-say)"
-        for place, column in enumerate(columns, 1)
-        if not column.narrow
-    )
+    rules = [_level(root, columns, columns, narrow=False)]
+    limit = _least(columns, narrow=False)
+    shown = list(columns)
+    for leaving in (None, *sorted((one for one in columns if one.yields), key=_yields)):
+        if leaving is not None:
+            shown.remove(leaving)
+        rules.append(
+            f"@container xm (max-width:{limit - 1}px){{"
+            f"{_level(root, columns, shown, narrow=True)}}}"
+        )
+        limit = _least(shown, narrow=True)
+    # narrower than that, the cells scroll under the buttons
     return (
-        f"<style>{_RULES}{root}{{--xm-armed:{ARMED_AFTER}s}}"
-        f"{root} .xm-grid{{grid-template-columns:{tracks(columns)}}}"
-        f"{root} .xm-head,{root} .xm-row{{min-width:{least}px}}"
-        f"@container xm (max-width:{least - 1}px){{"
-        f"{root} .xm-grid{{grid-template-columns:{tracks(columns, narrow=True)};column-gap:6px}}"
-        f"{root} .xm-cell:not(.xm-right),{root} .xm-head-cells .xm-button:not(.xm-right)"
-        "{padding-left:2px}"
-        f"{root} .xm-head,{root} .xm-row{{min-width:{slim}px}}"
-        f"{hidden}{{display:none!important}}}}"
-        f"@container xm (max-width:{slim - 1}px){{"
+        f"<style>{_RULES}{root}{{--xm-armed:{ARMED_AFTER}s}}{''.join(rules)}"
+        f"{root} .xm-head,{root} .xm-row{{min-width:{limit}px}}"
+        f"@container xm (max-width:{limit - 1}px){{"
         f"{root} .xm-said{{grid-template-columns:90px minmax(0,1fr)}}}}"
         "</style>"
     )
 
 
-def _least(widths: Sequence[int], *, gap: int) -> int:
-    """Return the width below which the table scrolls: its columns, gaps and controls."""
-    return sum(widths) + gap * (len(widths) - 1) + 146
+def _yields(column: Column) -> int:
+    return column.yields
+
+
+def _level(root: str, columns: Sequence[Column], shown: Sequence[Column], *, narrow: bool) -> str:
+    """Return the rules with which these of the columns are shown, and the others told."""
+    hidden = ",".join(
+        f"{root} .xm-grid>:nth-child({place}):not(.xm-say)"
+        for place, column in enumerate(columns, 1)
+        if column not in shown
+    )
+    count = len(columns) - len(shown)
+    return (
+        f"{root} .xm-grid{{grid-template-columns:{tracks(shown, narrow=narrow)};"
+        f"column-gap:{_gap(narrow=narrow)}px}}"
+        + (f"{hidden}{{display:none!important}}" if hidden else "")
+        + (f'{root} .xm-head::after{{content:"{count} not shown"}}' if count else "")
+    )
+
+
+def _gap(*, narrow: bool) -> int:
+    return 6 if narrow else 8
+
+
+def _least(columns: Sequence[Column], *, narrow: bool) -> int:
+    """Return the width that these columns need, with gaps and the row's buttons."""
+    widths = [column.narrow if narrow else column.least for column in columns]
+    return sum(widths) + _gap(narrow=narrow) * (len(widths) - 1) + 152

@@ -220,7 +220,7 @@ class Footer:
         )
         self.box = kit.box((self.totals, self.pager), "xm-foot")
 
-    def show(self, totals: Totals, *, page: int, pages: int, note: str) -> None:
+    def show(self, totals: Totals, *, page: int, pages: int, note: str, complete: bool) -> None:
         """Write the numbers.
 
         Parameters
@@ -229,9 +229,12 @@ class Footer:
             From 1.
         note
             When sizes were measured, or "".
+        complete
+            Whether these are all runs.
         """
-        self.totals.value = f'<span role="status">{escape(totals_text(totals, note), 600)}</span>'
-        self.where.value = f"Page {page:,} of {pages:,}"
+        words = escape(totals_text(totals, note, complete=complete), 600)
+        self.totals.value = f'<span role="status">{words}</span>'
+        self.where.value = f"Page {page:,} of {pages:,}" if complete else f"Page {page:,} of …"
         for button, dead in (
             (self.first, page <= 1),
             (self.previous, page <= 1),
@@ -241,9 +244,9 @@ class Footer:
             button.disabled = dead
 
 
-def totals_text(totals: Totals, note: str = "") -> str:
+def totals_text(totals: Totals, note: str = "", *, complete: bool = True) -> str:
     """Return the footer as one line of plain text."""
-    parts = [format_count(totals.runs, "run")]
+    parts = [format_count(totals.runs, "run") if complete else f"{totals.runs:,} of … runs"]
     if totals.shown != totals.runs:
         parts.append(f"{totals.shown:,} shown")
     if totals.measured:
