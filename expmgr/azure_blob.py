@@ -174,6 +174,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         part: str = "model",
         *,
         model_ids: Sequence[str] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionPlan:
         """Return what deleting these runs' models would remove, and what is protected and why.
@@ -190,8 +191,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             where it is in doubt whether they are one.
         model_ids
             Only these LoggedModels of the run.
+        on_progress
+            Called from worker threads with how many were looked at, and how many there are.
         cancel
-            Set it to give up.
+            Set it to give up; what was not looked at says so.
 
         Raises
         ------
@@ -200,7 +203,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         TrackingError
             MLflow could not be asked.
         """
-        return self._planner().plan(_as_ids(ids), model_ids=model_ids, part=part, cancel=cancel)
+        return self._planner().plan(
+            _as_ids(ids), model_ids=model_ids, part=part, on_progress=on_progress, cancel=cancel
+        )
 
     def delete_model(
         self,

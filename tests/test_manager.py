@@ -364,3 +364,17 @@ def test_many_bests_whose_files_are_gone_cost_a_few_requests(lab):
     assert plan[kept].reasons
     assert plan[other].deletable
     assert len(asked) <= 8
+
+
+def test_a_plan_of_many_tells_how_far_it_is_and_can_be_given_up(lab):
+    import threading
+
+    runs = [lab.run(0.1) for _ in range(12)]
+    manager = lab.manager()
+    seen = []
+    manager.plan_deletion(runs, on_progress=lambda *now: seen.append(now))
+    assert sorted(seen) == [(count, 12) for count in range(1, 13)]
+    cancel = threading.Event()
+    cancel.set()
+    plan = manager.plan_deletion(runs, cancel=cancel)
+    assert all("cancelled" in entry.problem for entry in plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -111,11 +112,19 @@ class Planner:
         *,
         model_ids: Sequence[str] | None = None,
         part: str = "model",
+        on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionPlan:
         """Return what deleting these runs' models, or these models, would remove.
 
         Changes nothing. Where a run and one of its models are both named, the run includes it.
+
+        Parameters
+        ----------
+        on_progress
+            Called from worker threads with how many are looked at, and how many there are.
+        cancel
+            When set, what is not looked at yet is left out, and says so.
 
         Raises
         ------
@@ -133,12 +142,24 @@ class Planner:
         named = [id_ for id_ in wanted if not is_model_id(id_)]
         gathered.prefetch(named)
 
-        def draft(id_: str) -> _Draft | None:
-            if is_model_id(id_):
-                return self._draft_model(id_, gathered, frozenset(named))
-            return self._draft_run(id_, gathered, model_ids, part, cancel)
+        done = itertools.count(1)
 
-        drafts = in_parallel(draft, wanted, cancel=cancel)
+        def draft(id_: str) -> _Draft | None:
+            if cancel is not None and cancel.is_set():
+                model = is_model_id(id_)
+                plan = RunPlan("" if model else id_, asked=id_ if model else "")
+                return _Draft(
+                    replace(plan, problem=f"{owner_of(id_)}: the planning was cancelled.")
+                )
+            if is_model_id(id_):
+                found = self._draft_model(id_, gathered, frozenset(named))
+            else:
+                found = self._draft_run(id_, gathered, model_ids, part, cancel)
+            if on_progress is not None:
+                on_progress(next(done), len(wanted))
+            return found
+
+        drafts = in_parallel(draft, wanted)
         return DeletionPlan(self._protect([one for one in drafts if one is not None], gathered))
 
     def resolve(self, run_id: str) -> Resolved:

@@ -25,7 +25,6 @@ from expmgr.errors import (
 )
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mlflow import MlflowClient
@@ -143,20 +142,12 @@ def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
         raise
 
 
-def in_parallel(
-    function: Callable[[_T], _R], items: Sequence[_T], *, cancel: threading.Event | None = None
-) -> list[_R]:
+def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """Return ``function`` of each item, in order, by a few threads; the first error is raised."""
     if len(items) <= 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(min(_WORKERS, len(items)), thread_name_prefix="expmgr-ask") as pool:
-        futures = [pool.submit(function, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            if cancel is not None and cancel.is_set():
-                for future in futures:
-                    future.cancel()
+        return list(pool.map(function, items))
 
 
 def quoted(name: str) -> str:
