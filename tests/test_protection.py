@@ -9,18 +9,19 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from expmgr.catalog.model import Maker, Model, Size, Stored, is_pin
 from expmgr.catalog.protection import Evidence, NamingRun, best_in, best_linking, reasons_of
 from expmgr.catalog.quality import Entry, Goal, Rank
 from expmgr.catalog.versions import Version, VersionsBuilder
 from expmgr.cleanup.contest import Contest, Looks
-from expmgr.cleanup.evidence import Questions
+from expmgr.cleanup.evidence import ask_protection
 from expmgr.cleanup.locate import Finder
-from expmgr.errors import TrackingError
 from expmgr.storage.addresses import Addresses
 from expmgr.storage.listing import Blob
 from expmgr.storage.store import Store
+from expmgr.tracking.queries import asking
 
 UP = Goal("acc", is_loss=False)
 DOWN = Goal("acc", is_loss=True)
@@ -112,13 +113,17 @@ def test_a_best_model_says_by_what():
 
 
 def test_a_failed_look_up_protects():
-    questions = Questions()
+    def broken(experiment_id, goal):
+        with asking("rank the models"):
+            raise MlflowException("the server said 503")
 
-    def broken():
-        raise TrackingError("the server said 503")
-
-    questions.ask([("the model registry", broken)])
-    (reason,) = reasons_of(model(), maker(), Evidence(unknown=tuple(questions.unknown)))
+    server = Server([])
+    server._registry_uri = None
+    server.search_model_versions = lambda max_results, page_token: Page([], None)
+    store = Store("acct", "box", "https://acct.blob.core.windows.net")
+    finder = Finder(Addresses(store), server.list, ())
+    evidence = ask_protection(server, finder, ["1"], [("1", UP)], broken, {}, naming=True)
+    (reason,) = reasons_of(model(), maker(), evidence)
     assert reason.kind == "unknown"
     assert "503" in reason
 

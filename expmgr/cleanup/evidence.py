@@ -6,7 +6,8 @@ Each question that fails is a reason of its own, which protects everything it wa
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.contest import Competitors, Looks
     from expmgr.cleanup.locate import Finder
 
-__all__ = ["Questions", "Subject", "gather_evidence", "naming_runs", "read_naming"]
+__all__ = ["Subject", "ask_protection", "gather_evidence"]
 
 
 @dataclass(frozen=True)
@@ -53,24 +54,71 @@ class Subject:
     maker: Maker | None = None
 
 
-@dataclass
-class Questions:
-    """Asks several things at once and keeps what failed as reasons."""
+def ask_protection(
+    client: MlflowClient,
+    finder: Finder,
+    experiment_ids: Sequence[str],
+    goals: Sequence[tuple[str, Goal]],
+    compete: Callable[[str, Goal], Competitors],
+    proved: Mapping[Entry, bool | None],
+    *,
+    naming: bool,
+) -> Evidence:
+    """Ask for all that protects, several questions at a time; one that fails is a reason itself.
 
-    unknown: list[Reason] = field(default_factory=list)
+    Parameters
+    ----------
+    experiment_ids
+        All there are.
+    goals
+        Experiments whose best is asked for, each with a goal.
+    compete
+        Returns who competes there; may add to ``proved``.
+    naming
+        Whether LoggedModels are among what is judged, which best runs may name.
+    """
+    versions: list[Versions] = []
+    named: list[NamingRun] = []
+    best: dict[str, list[Rank]] = defaultdict(list)
+    unknown: list[Reason] = []
 
-    def ask(self, questions: Sequence[tuple[str, Callable[[], None]]]) -> None:
-        """Ask; the names complete "... could not be read"."""
+    def ask_registry() -> None:
+        versions.append(read_versions(client, finder.blob_path))
 
-        def one(question: tuple[str, Callable[[], None]]) -> None:
-            what, function = question
-            try:
-                function()
-            except ExpmgrError as error:
-                words = f"{what} could not be read ({error})"
-                self.unknown.append(Reason("unknown", words, what))
+    def ask_naming() -> None:
+        named.extend(_read_naming(client, experiment_ids))
 
-        in_parallel(one, questions)
+    def ask_best(experiment_id: str, goal: Goal) -> None:
+        found = compete(experiment_id, goal)
+        ranks = best_in(experiment_id, list(found.models.values()), found.makers, goal, proved)
+        for model_id, rank in ranks.items():
+            best[model_id].append(rank)
+        if naming:
+            named.extend(_best_naming(client, found, ranks, goal))
+
+    def ask(question: tuple[str, Callable[[], None]]) -> None:
+        what, function = question
+        try:
+            function()
+        except ExpmgrError as error:
+            unknown.append(Reason("unknown", f"{what} could not be read ({error})", what))
+
+    questions: list[tuple[str, Callable[[], None]]] = [
+        ("the model registry", ask_registry),
+        ("pinned, initial and active runs", ask_naming),
+    ]
+    questions += [
+        (f"the best model of experiment {experiment_id}", partial(ask_best, experiment_id, goal))
+        for experiment_id, goal in goals
+    ]
+    in_parallel(ask, questions)
+    return Evidence(
+        versions=versions[0] if versions else None,
+        naming=tuple(named),
+        best={model_id: tuple(ranks) for model_id, ranks in best.items()},
+        unknown=tuple(unknown),
+        at=now_ms(),
+    )
 
 
 def gather_evidence(
@@ -112,54 +160,21 @@ def gather_evidence(
         if any(goal for experiment_id, goal in goals if experiment_id in own)
         else {}
     )
-    versions: list[Versions] = []
-    naming: list[NamingRun] = []
-    best: dict[str, list[Rank]] = defaultdict(list)
-    questions = Questions()
+    proved: dict[Entry, bool | None] = {}
 
-    def ask_registry() -> None:
-        versions.append(read_versions(client, finder.blob_path))
-
-    def ask_naming() -> None:
-        naming.extend(read_naming(client, list(experiments)))
-
-    def ask_best(experiment_id: str, goal: Goal) -> None:
-        learned: dict[Entry, bool | None] = {}
-        contest = Contest(client, finder, looks, experiment_id, goal, list(experiments), learned)
+    def compete(experiment_id: str, goal: Goal) -> Competitors:
+        contest = Contest(client, finder, looks, experiment_id, goal, list(experiments), proved)
         found = contest.run()
         if experiment_id in own:
             found.models.update(models)
             found.makers.update(makers)
-            prove(client, models.values(), [goal], learned)
-        ranks = best_in(experiment_id, list(found.models.values()), found.makers, goal, learned)
-        for model_id, rank in ranks.items():
-            best[model_id].append(rank)
-        if logged:
-            naming.extend(best_naming(client, found, ranks, goal))
+            prove(client, models.values(), [goal], proved)
+        return found
 
-    questions.ask(
-        [
-            ("the model registry", ask_registry),
-            ("pinned, initial and active runs", ask_naming),
-            *(
-                (
-                    f"the best model of experiment {experiment_id}",
-                    lambda experiment_id=experiment_id, goal=goal: ask_best(experiment_id, goal),
-                )
-                for experiment_id, goal in goals
-            ),
-        ]
-    )
-    return Evidence(
-        versions=versions[0] if versions else None,
-        naming=tuple(naming),
-        best={model_id: tuple(ranks) for model_id, ranks in best.items()},
-        unknown=tuple(questions.unknown),
-        at=now_ms(),
-    )
+    return ask_protection(client, finder, list(experiments), goals, compete, proved, naming=logged)
 
 
-def best_naming(
+def _best_naming(
     client: MlflowClient, found: Competitors, ranks: Iterable[str], goal: Goal
 ) -> tuple[NamingRun, ...]:
     """Return what the best runs of an experiment name: the makers of its best models, and others.
@@ -171,10 +186,10 @@ def best_naming(
     linking = best_linking(found.makers.values(), {**found.linked, **stored}, owners, goal)
     makers = {found.models[model_id].run_id for model_id in ranks}
     run_ids = sorted(filter(None, makers | {run.id for run in linking}))
-    return naming_runs(client, dict.fromkeys(run_ids, f"best (by {goal.metric})"))
+    return _naming_runs(client, dict.fromkeys(run_ids, f"best (by {goal.metric})"))
 
 
-def read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
+def _read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
     """Ask for every pinned, initial and active run of the experiments, and the models they name.
 
     Three small searches by filter, then one ``get_run`` for each hit, since ``search_runs`` leaves
@@ -199,10 +214,10 @@ def read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[Na
     for found in in_parallel(search, asked):
         for run_id, why in found:
             whys[run_id].append(why)
-    return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
+    return _naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
 
 
-def naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingRun, ...]:
+def _naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingRun, ...]:
     """Ask for the models that some runs name, inputs included; a run that vanished names none."""
     runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(whys))
     return tuple(

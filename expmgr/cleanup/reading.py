@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import Model
-from expmgr.catalog.protection import Evidence, NamingRun, best_in
 from expmgr.catalog.reason import Reason
 from expmgr.cleanup.contest import Competitors, Contest, Looks, prove
-from expmgr.cleanup.evidence import Questions, Subject, best_naming, gather_evidence, read_naming
+from expmgr.cleanup.evidence import Subject, ask_protection, gather_evidence
 from expmgr.cleanup.locate import parent_of, run_model
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import LocationError
@@ -29,7 +28,6 @@ from expmgr.tracking.queries import (
     run_or_none,
     runs_by_id,
 )
-from expmgr.tracking.registry import read_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.catalog.model import Maker
-    from expmgr.catalog.quality import Goal, Rank
-    from expmgr.catalog.versions import Versions
+    from expmgr.catalog.protection import Evidence
+    from expmgr.catalog.quality import Goal
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.memory import Memory
     from expmgr.storage.protocol import Storage
@@ -289,69 +287,33 @@ class Reading:
 
     def whole_evidence(self) -> Evidence:
         """Return what protects, from all models of the chosen experiments and few questions."""
-        memory, client = self.memory, self.client
         every = [experiment.experiment_id for experiment in self.experiments]
-        versions: list[Versions] = []
-        naming: list[NamingRun] = []
-        best: dict[str, list[Rank]] = defaultdict(list)
-        questions = Questions()
         logged = any(model.kind == "logged" for model in self.models.values())
-        models = list(self.models.values())
         homes = {maker.experiment_id for maker in self.makers.values()} | set(self.ids)
+        goals = [
+            (experiment.experiment_id, goal)
+            for experiment in self.experiments
+            if experiment.lifecycle_stage == "active"
+            and (logged or experiment.experiment_id in homes)
+            for goal in self.goals_of(experiment)
+        ]
+        proved = self.memory.proved
 
-        def ask_registry() -> None:
-            versions.append(read_versions(client, self.finder.blob_path))
-
-        def ask_naming() -> None:
-            naming.extend(read_naming(client, every))
-
-        def judge(experiment: Experiment, goal: Goal) -> None:
-            id_ = experiment.experiment_id
+        def compete(id_: str, goal: Goal) -> Competitors:
+            here = [model for model in self.models.values() if self._concerns(model, id_)]
             if id_ in self.ids:
-                here = [model for model in models if self._concerns(model, id_)]
-                prove(client, here, [goal], memory.proved)
-                found = Competitors(
-                    {model.id: model for model in here},
-                    {run_id: m for run_id, m in self.makers.items() if m.experiment_id == id_}
-                    | {m.run_id: self.makers[m.run_id] for m in here if m.run_id in self.makers},
-                    self._linked(id_),
-                )
-            else:
-                contest = Contest(client, self.finder, self.looks(), id_, goal, every, {})
-                found = contest.run()
-                memory.proved.update(contest.proved)
-                found.models.update(
-                    {model.id: model for model in models if self._concerns(model, id_)}
-                )
-                found.makers.update(self.makers)
-            ranks = best_in(id_, list(found.models.values()), found.makers, goal, memory.proved)
-            for model_id, rank in ranks.items():
-                best[model_id].append(rank)
-            if logged:
-                naming.extend(best_naming(client, found, ranks, goal))
+                prove(self.client, here, [goal], proved)
+                makers = {run_id: m for run_id, m in self.makers.items() if m.experiment_id == id_}
+                makers |= {m.run_id: self.makers[m.run_id] for m in here if m.run_id in self.makers}
+                return Competitors({model.id: model for model in here}, makers, self._linked(id_))
+            contest = Contest(self.client, self.finder, self.looks(), id_, goal, every, proved)
+            found = contest.run()
+            found.models.update({model.id: model for model in here})
+            found.makers.update(self.makers)
+            return found
 
-        questions.ask(
-            [
-                ("the model registry", ask_registry),
-                ("pinned, initial and active runs", ask_naming),
-                *(
-                    (
-                        f"the best model of experiment {experiment.experiment_id}",
-                        lambda experiment=experiment, goal=goal: judge(experiment, goal),
-                    )
-                    for experiment in self.experiments
-                    if experiment.lifecycle_stage == "active"
-                    and (logged or experiment.experiment_id in homes)
-                    for goal in self.goals_of(experiment)
-                ),
-            ]
-        )
-        return Evidence(
-            versions[0] if versions else None,
-            tuple(naming),
-            {model_id: tuple(ranks) for model_id, ranks in best.items()},
-            tuple(questions.unknown),
-            now_ms(),
+        return ask_protection(
+            self.client, self.finder, every, goals, compete, proved, naming=logged
         )
 
     def _concerns(self, model: Model, experiment_id: str) -> bool:
