@@ -338,9 +338,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.resume import resume_all
 
         planner = self._planner()
-        return DeletionReport(
-            tuple(resume_all(planner, self._deleter(), experiments, prefix=self.experiment_prefix))
-        )
+        return DeletionReport(tuple(resume_all(planner, self._deleter(), experiments, self.is_own)))
 
     def restore_model(self, run_id: str) -> StorageRestoration:
         """Bring a deleted model back, where the account's soft delete or versioning still keeps it.
@@ -404,7 +402,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         client = self.client
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
-        chosen = select_experiments(every, experiments, prefix=self.experiment_prefix)
+        chosen = select_experiments(every, experiments, self.is_own)
         if experiments is None:
             scan = scan_container(finder, every, on_progress=on_progress, cancel=cancel)
         else:

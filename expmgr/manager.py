@@ -119,7 +119,7 @@ class ExperimentsManager(TrainingMixin):
         self.artifacts_destination = artifacts_destination
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
-        self._survey = Survey(self.experiment_prefix, self.goals_of)
+        self._survey = Survey(self.is_own, self.goals_of)
         self._init_training()
 
     def __repr__(self) -> str:
@@ -173,7 +173,7 @@ class ExperimentsManager(TrainingMixin):
         the best by either stays. Empty where nothing is called best.
         """
         goals = []
-        if self._is_own(experiment):
+        if self.is_own(experiment):
             goals.append(Goal(self.main_metric, self.is_loss))
         metric = experiment.tags.get(METRIC_TAG)
         is_loss = experiment.tags.get(LOSS_TAG, "").lower()
@@ -181,8 +181,11 @@ class ExperimentsManager(TrainingMixin):
             goals.append(Goal(metric, is_loss == "true"))
         return tuple(dict.fromkeys(goals))
 
-    def _is_own(self, experiment: Experiment) -> bool:
-        """Whether an experiment is this plugin's: by its tag, else by its name."""
+    def is_own(self, experiment: Experiment) -> bool:
+        """Whether an experiment is this plugin's: by its tag ``expmgr.plugin``, else by its name.
+
+        A name alone does not tell plugin ``x`` from plugin ``x / y``.
+        """
         plugin = experiment.tags.get(PLUGIN_TAG)
         if plugin is not None:
             return bool(plugin == self.plugin_name)

@@ -378,3 +378,15 @@ def test_a_plan_of_many_tells_how_far_it_is_and_can_be_given_up(lab):
     cancel.set()
     plan = manager.plan_deletion(runs, cancel=cancel)
     assert all("cancelled" in entry.problem for entry in plan)
+
+
+def test_experiments_that_say_whose_they_are_are_left_to_their_plugin(lab):
+    own = lab.experiment("batch 1")
+    theirs = lab.experiment("sub / batch 1")
+    lab.client.set_experiment_tag(theirs, "expmgr.plugin", f"{lab.plugin} / sub")
+    for experiment_id in (own, theirs):
+        lab.run(0.1, experiment_id=experiment_id)
+    mine = lab.manager()
+    assert set(mine.runs()["experiment_id"]) == {own}
+    other = lab.manager(plugin_name=f"{lab.plugin} / sub")
+    assert set(other.runs()["experiment_id"]) == {theirs}

@@ -18,7 +18,9 @@ from expmgr.tracking.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from mlflow.entities import Experiment
 
     from expmgr.cleanup.deletion import Deleter
     from expmgr.cleanup.planner import Planner
@@ -32,14 +34,13 @@ def resume_all(
     planner: Planner,
     deleter: Deleter,
     experiments: str | Iterable[str] | None,
-    *,
-    prefix: str,
+    is_own: Callable[[Experiment], bool],
 ) -> Iterator[DeletionResult]:
     """Yield the result of each interrupted deletion, finished within what it had planned.
 
     One that a person cancelled is left to them.
     """
-    chosen = select_experiments(iter_experiments(planner.client), experiments, prefix=prefix)
+    chosen = select_experiments(iter_experiments(planner.client), experiments, is_own)
     ids = [experiment.experiment_id for experiment in chosen]
     # The tag tells of the last deletion only, and an earlier one may be unfinished.
     condition = f"tags.{quoted(MODEL_TAG)} LIKE '%'"

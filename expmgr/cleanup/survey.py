@@ -68,15 +68,15 @@ class Survey:
 
     Attributes
     ----------
-    prefix
-        What the names of the manager's own experiments begin with.
+    is_own
+        Whether an experiment is the manager's own.
     goals_of
         What "best" means in an experiment.
     storage
         Returns the manager's storage; None for a manager without a container.
     """
 
-    prefix: str
+    is_own: Callable[[Experiment], bool]
     goals_of: Callable[[Experiment], tuple[Goal, ...]]
     storage: Callable[[], Storage] | None = None
     memory: Memory = field(default_factory=Memory)
@@ -109,7 +109,7 @@ class Survey:
         limit
             Only that many of the newest runs, from a few small queries.
         """
-        chosen = select_experiments(experiments, selection, prefix=self.prefix)
+        chosen = select_experiments(experiments, selection, self.is_own)
         ids = [experiment.experiment_id for experiment in chosen]
         runs = list(iter_runs(client, ids, filter_string, limit=limit))
         reading = Reading(

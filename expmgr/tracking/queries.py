@@ -181,7 +181,9 @@ def iter_experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator
 
 
 def select_experiments(
-    experiments: Iterable[Experiment], selection: str | Iterable[str] | None, *, prefix: str
+    experiments: Iterable[Experiment],
+    selection: str | Iterable[str] | None,
+    is_own: Callable[[Experiment], bool],
 ) -> list[Experiment]:
     """Return the active experiments that a caller means. Pure.
 
@@ -190,8 +192,8 @@ def select_experiments(
     experiments
         Those there are; what lies in the trash is left out.
     selection
-        None: those whose name starts with ``prefix``; ``"all"``: all; else a name, an id, or an
-        iterable of either.
+        None: those that ``is_own`` accepts; ``"all"``: all; else a name, an id, or an iterable of
+        either.
 
     Raises
     ------
@@ -200,7 +202,7 @@ def select_experiments(
     """
     known = [experiment for experiment in experiments if experiment.lifecycle_stage == "active"]
     if selection is None:
-        return [e for e in known if e.name.startswith(prefix)]
+        return [experiment for experiment in known if is_own(experiment)]
     if selection == ALL_EXPERIMENTS:
         return known
     wanted = [selection] if isinstance(selection, str) else [str(item) for item in selection]
