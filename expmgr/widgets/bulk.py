@@ -369,6 +369,9 @@ class BulkDeletion:
             words += f", {format_bytes(ticked.bytes)}" if ticked.bytes else ""
             words += f"; {ticked.elsewhere:,} not on this page" if ticked.elsewhere else ""
         self._say("idle", words)
+        self.select.disabled = ticked.checking
+        label = f"Delete {count:,} selected" if count else "Delete selected"
+        self._slot.show("delete", label, dead=count == 0 or ticked.checking)
 
     def _say(
         self,
@@ -393,13 +396,7 @@ class BulkDeletion:
             f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
         self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
-        if phase == "idle":
-            ticked = self._ticked()
-            self.select.disabled = ticked.checking
-            count = len(ticked.run_ids)
-            label = f"Delete {count:,} selected" if count else "Delete selected"
-            self._slot.show("delete", label, dead=count == 0 or ticked.checking)
-        else:
+        if phase != "idle":
             kind, label = FACES[phase]
             self._slot.show(kind, label, dead=kind == "waiting")
         if phase == "armed":
