@@ -68,7 +68,7 @@ def row_by_row(opened: NotebookPage) -> None:
     _row(opened, 4).locator(".xm-open").click()
     _row(opened, 4).locator(".xm-scroll td.xm-right").first.wait_for()
     _row(opened, 3).locator(".xm-delete").click()
-    _row(opened, 3).locator(".xm-confirm").wait_for()
+    _row(opened, 3).locator(".xm-confirm").click(trial=True)
     _shoot(opened, "browser.png")
 
 
@@ -78,7 +78,8 @@ def many(opened: NotebookPage) -> None:
         "All but the best 3 of each experiment"
     )
     opened.button("selected").filter(has_text="Delete").click()
-    opened.page.locator(".xm-bulk .xm-confirm").wait_for()
+    opened.page.locator(".xm-bulk .xm-confirm, .xm-bulk .xm-count").first.wait_for()
+    opened.page.wait_for_timeout(1000)  # Confirm takes clicks, and looks like it
     _shoot(opened, "browser-many.png")
 
 

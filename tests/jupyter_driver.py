@@ -173,6 +173,7 @@ def open_notebook(
     width: int = 1400,
     height: int = 1000,
     dark: bool = False,
+    touch: bool = False,
 ) -> Iterator[NotebookPage]:
     """Start a Jupyter server for the notebook's folder and open the notebook in a fresh page.
 
@@ -185,6 +186,8 @@ def open_notebook(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
+            has_touch=touch,
+            is_mobile=touch,
         )
         page = context.new_page()
         try:

@@ -855,3 +855,13 @@ def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):
     browser.wait(10)
     assert row.delete_button.description == "Delete"
     assert row.delete_button.layout.visibility is None
+
+
+def test_a_long_error_can_be_read_whole_and_moves_no_row(browse):
+    manager = ScriptedManager(run_table(5))
+    why = "the connection was refused; " * 20
+    manager.faults["runs(limit)"] = [TrackingUnreachableError(f"{why}<b>the end</b>")]
+    browser = browse(manager)
+    shown = browser.notice._line.value
+    assert shown.count("&lt;b&gt;the end&lt;/b&gt;") == 3  # the line, its hover text, what unfolds
+    assert '<div class="xm-over">' in shown

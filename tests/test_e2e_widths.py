@@ -70,3 +70,23 @@ def test_nothing_prints_over_anything_else(chromium, tmp_path, width, more):
                 box = one.bounding_box()
                 assert box["x"] >= edges["x"]
                 assert box["x"] + box["width"] <= edges["x"] + edges["width"]
+
+
+def test_what_a_finger_aims_at_is_44_px(chromium, tmp_path):
+    notebook = write_notebook(tmp_path / "lab" / "x.ipynb", [CELL.format(more=0)])
+    path = {"PYTHONPATH": f"{REPOSITORY}:{TESTS}"}
+    with open_notebook(
+        chromium, notebook, tmp_path / "state", env=path, width=900, height=1400, touch=True
+    ) as opened:
+        opened.run_all()
+        page = opened.page
+        page.locator(".xm-row .xm-delete").first.tap()
+        page.locator(".xm-row .xm-confirm").wait_for()
+        targets = page.locator(
+            ".xm-root button:visible, .xm-root .xm-tick:visible, .xm-root select:visible"
+        ).all()
+        assert len(targets) > 40
+        for target in targets:
+            box = target.bounding_box()
+            assert min(box["width"], box["height"]) >= 44, target.text_content()
+        assert page.evaluate(OVERLAP)["overlaps"] == []

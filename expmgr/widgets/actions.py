@@ -166,7 +166,6 @@ class BrowserActions:
         self._draw()
 
     def _draw(self) -> None:
-        self._runs.turn(self._runs.page)
         self._table.show_page(
             self._runs.records,
             self._surroundings(),
@@ -254,9 +253,14 @@ class BrowserActions:
 
     def _selected_in_order(self) -> list[str]:
         frame, selected = self._runs.frame, self._runs.selected
-        return [run_id for run_id in frame.get("run_id", ()) if run_id in selected]
+        if not selected or "run_id" not in frame:
+            return []
+        return [str(run_id) for run_id in frame.loc[frame["run_id"].isin(selected), "run_id"]]
 
     def _ticked(self) -> Ticked:
+        checking = not self._runs.complete
+        if not self._runs.selected:
+            return Ticked(checking=checking)
         totals = self._runs.totals()
         here = {str(record["run_id"]) for record in self._runs.records}
         chosen = self._selected_in_order()
@@ -265,7 +269,7 @@ class BrowserActions:
             elsewhere=sum(1 for run_id in chosen if run_id not in here),
             bytes=totals.selected_bytes,
             all_bytes=totals.all_bytes,
-            checking=not self._runs.complete,
+            checking=checking,
         )
 
     def _select(self, run_ids: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.widgets.arming import Slot, armed_button
 from expmgr.widgets.deletion import PROGRESS_INTERVAL, Deletion, Offer, describe_failure
-from expmgr.widgets.row import FACES, bar
+from expmgr.widgets.row import FACES, bar, popover
 from expmgr.widgets.text import escape, plain, redact
 
 if TYPE_CHECKING:
@@ -369,6 +369,9 @@ class BulkDeletion:
             words += f", {format_bytes(ticked.bytes)}" if ticked.bytes else ""
             words += f"; {ticked.elsewhere:,} not on this page" if ticked.elsewhere else ""
         self._say("idle", words)
+        self.select.disabled = ticked.checking
+        label = f"Delete {count:,} selected" if count else "Delete selected"
+        self._slot.show("delete", label, dead=count == 0 or ticked.checking)
 
     def _say(
         self,
@@ -387,19 +390,13 @@ class BulkDeletion:
         mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
         moving = bar(share) if self.busy else ""
         words = escape(text, 600)
-        folded = _popover(title, more, opened=opened) if more else ""
+        folded = popover(title, more, opened=opened) if more else ""
         self._line.value = (
             f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
             f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
         self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
-        if phase == "idle":
-            ticked = self._ticked()
-            self.select.disabled = ticked.checking
-            count = len(ticked.run_ids)
-            label = f"Delete {count:,} selected" if count else "Delete selected"
-            self._slot.show("delete", label, dead=count == 0 or ticked.checking)
-        else:
+        if phase != "idle":
             kind, label = FACES[phase]
             self._slot.show(kind, label, dead=kind == "waiting")
         if phase == "armed":
@@ -413,15 +410,6 @@ def _left(done: float, total: float, seconds: float) -> str:
     if not done or seconds < SETTLED_AFTER or done > total:
         return ""
     return f", about {format_seconds(round((total - done) * seconds / done))} left"
-
-
-def _popover(title: str, body: str, *, opened: bool) -> str:
-    """Return what unfolds over the table, not in it, so that no row moves."""
-    state = " open" if opened else ""
-    return (
-        f'<details class="xm-pop"{state}><summary>{escape(title, 200)}</summary>'
-        f'<div class="xm-over">{body}</div></details>'
-    )
 
 
 def _escaped_block(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.widgets.row import popover
 from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from expmgr.widgets.kit import Kit
 
 __all__ = ["Notice"]
+
+LONG = 60
+"""Characters that stand in the line on a narrow page too."""
 
 
 class Notice:
@@ -77,9 +81,11 @@ class Notice:
                 f'<div class="xm-bar xm-thin{unknown}" role="progressbar"><div{width}></div></div>'
             )
         words = escape(text, 1000)
+        long = bad and len(text) > LONG
+        whole = popover("Whole text", f'<p class="xm-bad">{words}</p>') if long else ""
         self._line.value = (
-            f'<div class="{tone}" role="{role}" title="{words}">{sign}'
-            f'<span class="xm-words">{words}</span></div>{thin}'
+            f'<div class="xm-say {tone}" role="{role}" title="{words}">{sign}'
+            f'<span class="xm-words">{words}</span></div>{thin}{whole}'
         )
         self._on_cancel, self._on_retry = cancel, retry
         self.cancel_button.layout = self._kit.shown if cancel else self._kit.gone

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         def redraw(self) -> None: ...
 
 
-__all__ = ["FACES", "Row", "bar", "said_html"]
+__all__ = ["FACES", "Row", "bar", "popover", "said_html"]
 
 
 def bar(share: float | None) -> str:
@@ -42,6 +42,15 @@ def bar(share: float | None) -> str:
     return (
         f'<div class="xm-bar" role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0"'
         f' aria-valuemax="100"><div style="width:{percent:.1f}%"></div></div>'
+    )
+
+
+def popover(title: str, body: str, *, opened: bool = False) -> str:
+    """Return what unfolds over the table, not in it, so that no row moves; ``body`` is HTML."""
+    state = " open" if opened else ""
+    return (
+        f'<details class="xm-pop"{state}><summary>{escape(title, 200)}</summary>'
+        f'<div class="xm-over">{body}</div></details>'
     )
 
 

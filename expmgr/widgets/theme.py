@@ -147,6 +147,12 @@ font-size:12px;white-space:pre-wrap;overflow-wrap:anywhere}
 .xm-root .xm-notices{display:flex;gap:16px;height:24px;align-items:center}
 .xm-root .xm-notice{display:flex;gap:8px;align-items:center;flex:1 1 0;min-width:0}
 .xm-root .xm-notice .xm-html{flex:1 1 0}
+.xm-root .xm-notices{position:relative;z-index:4}
+.xm-root .xm-notice,.xm-root .xm-notice .xm-html,.xm-root .xm-notice .widget-html-content{
+position:static!important}
+.xm-root .xm-notice .widget-html-content{display:grid;grid-template-columns:minmax(0,1fr) auto;
+column-gap:12px;align-items:center}
+.xm-root .xm-notice .xm-bar{grid-area:2/1/3/-1;width:100%}
 .xm-root .xm-notice .xm-words{-webkit-line-clamp:1;max-height:1.15em}
 .xm-root .xm-thin{height:3px;margin:0;max-width:none}
 .xm-root .xm-read-only{padding:4px 2px;color:var(--xm-dim)}
