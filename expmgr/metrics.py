@@ -20,7 +20,7 @@ from numbers import Real
 from typing import TYPE_CHECKING
 
 from expmgr.errors import InvalidInputError
-from expmgr.training.names import MAX_KEY_LENGTH, check_key
+from expmgr.training.params import MAX_KEY_LENGTH, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,26 @@ def test_every_plain_value_comes_back_as_it_was(value):
 
 
 @given(st.text())
+@example("1if 1else 2")
+@example('"a\\d"')
+@example("(1+2j)")
+@example("9" * 5000)
 def test_any_text_in_a_param_can_be_read(text):
-    decode_value(text)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        decode_value(text)
+    assert not warned
+
+
+@given(st.text('[](){}",: 01.einfaN-+\\u'))
+def test_text_comes_back_as_text_however_like_a_value_it_is(text):
+    assert same(decode_value(encode_value(text)), text)
+
+
+@given(st.text('[](){}", 01.e-+\\u') | st.lists(scalars).map(str))
+def test_text_is_a_value_if_and_only_if_writing_the_value_gives_the_text_back(text):
+    value = decode_value(text)
+    assert isinstance(value, str) or encode_value(value) == text
 
 
 @pytest.mark.parametrize(

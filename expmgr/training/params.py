@@ -1,30 +1,31 @@
-"""Params as MLflow keeps them (strings), and back. Pure.
+"""Params as MLflow keeps them (strings), and back; what it takes as a name. Pure.
 
 A value is written the way Python prints it (``None``, ``True``, ``0.1``, ``[1, 2, None]``), text
-inside lists and dicts in double quotes, and read back as what it was. Text that would read as
-something else is quoted too: the text ``10`` is logged as ``"10"``, the number as ``10``.
+inside lists and dicts in double quotes, and read back as what it was. One rule tells: a text is a
+value if and only if writing that value gives the text back. So ``007`` and ``[1,2]`` are text, and
+text that is a value is quoted: the text ``10`` is logged as ``"10"``, the number as ``10``.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
 import math
 import os
+import posixpath
 import re
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expmgr.errors import InvalidInputError
-from expmgr.training.names import check_key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 __all__ = [
+    "MAX_KEY_LENGTH",
     "MAX_VALUE_LENGTH",
+    "check_key",
     "decode_params",
     "decode_value",
     "encode_params",
@@ -33,23 +34,65 @@ __all__ = [
     "plain_params",
 ]
 
+MAX_KEY_LENGTH = 250
+"""``mlflow.utils.validation.MAX_ENTITY_KEY_LENGTH``"""
+
 MAX_VALUE_LENGTH = 6000
 """``mlflow.utils.validation.MAX_PARAM_VAL_LENGTH``; MLflow cuts longer values by default."""
 
-_WORDS: dict[str, Any] = {
-    "None": None,
-    "True": True,
-    "False": False,
-    "nan": math.nan,
-    "inf": math.inf,
-    "-inf": -math.inf,
-}
-_TOKEN = re.compile(r"-?[A-Za-z0-9_.+\-]+")
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)\Z")
-_FLOAT = re.compile(r"-?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?\Z")
-_JSON = json.JSONDecoder(strict=False)
+_NAME = re.compile(r"[/\w.\- :]+\Z")
 _MAX_DEPTH = 50
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_FLOATS = {"nan": math.nan, "inf": math.inf}
+# What a written value is made of. Python's parser is shown nothing else, since it warns of what it
+# doubts ("1if", "\d"), and warnings cannot be silenced for one thread alone.
+_WRITTEN = re.compile(
+    r"""(?:"(?:[^"\\\n]|\\["\\bfnrtu])*"|[][(){}:, ]
+    |-?(?:None|True|False|nan|inf|[0-9.]+(?:e[+-][0-9]+)?)(?![\w.]))+""",
+    re.VERBOSE,
+)
+
+
+def check_key(kind: str, name: object, *, longest: int = MAX_KEY_LENGTH) -> str:
+    """Return the name of a param or metric as it is, if MLflow would take it.
+
+    The rules are those of ``mlflow.utils.validation``, checked here so that a bad name is refused
+    before anything is sent, and in words.
+
+    Parameters
+    ----------
+    kind
+        What it names, for the message: ``param`` or ``metric``.
+    longest
+        Characters that it may have.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not a string, empty, too long, has other characters than letters, digits and
+        ``_-.:/`` and space, or reads as a path that is not its own shortest form.
+    """
+    if not isinstance(name, str):
+        message = f"the name of a {kind} is a string, not {type(name).__name__} ({name!r})."
+        raise InvalidInputError(message)
+    if not name:
+        raise InvalidInputError(f"the name of a {kind} must not be empty.")
+    if len(name) > longest:
+        message = f"the {kind} name {name[:60]!r}... has {len(name)} characters; at most {longest}."
+        raise InvalidInputError(message)
+    if not _NAME.match(name):
+        message = (
+            f"the {kind} name {name!r} has characters that MLflow does not take; use letters, "
+            "digits, underscores, dashes, periods, spaces, colons and slashes."
+        )
+        raise InvalidInputError(message)
+    if posixpath.normpath(name) != name or name == "." or name.startswith(("..", "/")):
+        message = (
+            f"the {kind} name {name!r} reads as a path that MLflow refuses; leave out '//', '.', "
+            "'..' and slashes at either end."
+        )
+        raise InvalidInputError(message)
+    return name
 
 
 # ------------------------------------------------------------------------------------ to MLflow
@@ -137,34 +180,25 @@ def _plain_key(key: Any, where: str) -> Any:
 
 def encode_value(value: Any) -> str:
     """Return a plain value as text that `decode_value` reads back."""
-    if isinstance(value, str):
-        ambiguous = (
-            value != value.strip()
-            or not value
-            or _SURROGATE.search(value) is not None
-            or not _is_text(value)
-        )
-        return _quote(value) if ambiguous else value
-    return _encode(value)
+    if not isinstance(value, str):
+        return _write(value)
+    plain = value and value == value.strip() and not _SURROGATE.search(value)
+    return value if plain and decode_value(value) == value else _write(value)
 
 
-def _encode(value: Any) -> str:
+def _write(value: Any) -> str:
     if isinstance(value, str):
-        return _quote(value)
+        quoted = json.dumps(value, ensure_ascii=False)
+        # A lone surrogate has no UTF-8 form; escaped it travels as ASCII.
+        return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", quoted)
     if isinstance(value, list):
-        return f"[{', '.join(map(_encode, value))}]"
+        return f"[{', '.join(map(_write, value))}]"
     if isinstance(value, tuple):
-        inner = ", ".join(map(_encode, value))
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
+        return f"({', '.join(map(_write, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, dict):
-        pairs = (f"{_encode(key)}: {_encode(item)}" for key, item in value.items())
+        pairs = (f"{_write(key)}: {_write(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
     return repr(value)
-
-
-def _quote(text: str) -> str:
-    # A lone surrogate has no UTF-8 form; escaped it travels as ASCII.
-    return json.dumps(text, ensure_ascii=_SURROGATE.search(text) is not None)
 
 
 def encode_params(params: Mapping[str, Any]) -> dict[str, str]:
@@ -200,10 +234,6 @@ def fingerprint(encoded: Mapping[str, str]) -> str:
 # ---------------------------------------------------------------------------------- from MLflow
 
 
-class _NotAValueError(Exception):
-    """The text is no written value, so it is text."""
-
-
 def decode_params(params: Mapping[str, str]) -> dict[str, Any]:
     """Return logged params as the values they were."""
     return {name: decode_value(text) for name, text in params.items()}
@@ -211,92 +241,17 @@ def decode_params(params: Mapping[str, str]) -> dict[str, Any]:
 
 def decode_value(text: str) -> Any:
     """Return the value that `encode_value` wrote; any other text is returned as it is."""
-    try:
-        value, end = _read(text, 0, 0)
-    except _NotAValueError:
+    if not _WRITTEN.fullmatch(text):
         return text
-    return value if end == len(text) else text
-
-
-def _is_text(text: str) -> bool:
     try:
-        return _read(text, 0, 0)[1] != len(text)
-    except _NotAValueError:
-        return True
+        value = ast.literal_eval(_NamedFloats().visit(ast.parse(text, mode="eval")))
+        return value if _write(value) == text else text
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return text
 
 
-def _read(text: str, at: int, depth: int) -> tuple[Any, int]:
-    if at >= len(text) or depth > _MAX_DEPTH + 1:
-        raise _NotAValueError
-    opening = text[at]
-    if opening == '"':
-        try:
-            return _JSON.raw_decode(text, at)
-        except ValueError as error:
-            raise _NotAValueError from error
-    if opening == "[":
-        return _read_items(text, at, "]", depth, _read)
-    if opening == "(":
-        return _read_tuple(text, at, depth)
-    if opening == "{":
-        pairs, end = _read_items(text, at, "}", depth, _read_pair)
-        return dict(pairs), end
-    token = _TOKEN.match(text, at)
-    if token is None:
-        raise _NotAValueError
-    return _word(token.group()), token.end()
+class _NamedFloats(ast.NodeTransformer):
+    """Gives ``nan`` and ``inf``, which Python has no literals for, their values."""
 
-
-def _word(token: str) -> Any:
-    if token in _WORDS:
-        return _WORDS[token]
-    try:
-        if _INTEGER.match(token):
-            return int(token)
-        # Only what repr() prints: "1_0", "1e5" as text and "007" stay what they are.
-        if _FLOAT.match(token) and repr(float(token)) == token:
-            return float(token)
-    except ValueError as error:
-        raise _NotAValueError from error
-    raise _NotAValueError
-
-
-def _read_pair(text: str, at: int, depth: int) -> tuple[tuple[Any, Any], int]:
-    key, at = _read(text, at, depth)
-    if isinstance(key, (list, dict, tuple)) or not text.startswith(": ", at):
-        raise _NotAValueError
-    value, at = _read(text, at + 2, depth)
-    return (key, value), at
-
-
-def _read_items(
-    text: str,
-    at: int,
-    closing: str,
-    depth: int,
-    read: Callable[[str, int, int], tuple[Any, int]],
-) -> tuple[list[Any], int]:
-    items: list[Any] = []
-    at += 1
-    if text.startswith(closing, at):
-        return items, at + 1
-    while True:
-        item, at = read(text, at, depth + 1)
-        items.append(item)
-        if text.startswith(closing, at):
-            return items, at + 1
-        if not text.startswith(", ", at):
-            raise _NotAValueError
-        at += 2
-
-
-def _read_tuple(text: str, at: int, depth: int) -> tuple[tuple[Any, ...], int]:
-    if text.startswith("()", at):
-        return (), at + 2
-    first, end = _read(text, at + 1, depth + 1)
-    if text.startswith(",)", end):
-        return (first,), end + 2
-    items, end = _read_items(text, at, ")", depth, _read)
-    if len(items) == 1:
-        raise _NotAValueError  # "(1)" is not a tuple
-    return tuple(items), end
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(_FLOATS[node.id]) if node.id in _FLOATS else node
