@@ -11,8 +11,10 @@ from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
 from expmgr.retry import RetryConfig, is_retryable_error
-from expmgr.training.mixin import TrainingMixin
-from expmgr.training.tags import LOSS_TAG, METRIC_TAG, PLUGIN_TAG
+from expmgr.training.desk import Desk
+from expmgr.training.iterations import LOSS_TAG, METRIC_TAG, PLUGIN_TAG
+from expmgr.training.model_files import ModelFiles
+from expmgr.training.tracker import Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +46,7 @@ def _resolved_registry_uri(registry_uri: str | None, tracking_uri: str) -> str:
     return chosen or os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri
 
 
-class ExperimentsManager(TrainingMixin):
+class ExperimentsManager(Tracker):
     """Tracks fine-tuning with MLflow and shows its runs.
 
     Constructing one makes no network call. Two managers in one process do not disturb each other:
@@ -107,11 +109,11 @@ class ExperimentsManager(TrainingMixin):
         if isinstance(n_top_runs, bool) or not isinstance(n_top_runs, int) or n_top_runs < 1:
             message = f"n_top_runs must be a whole number of at least 1, not {n_top_runs!r}."
             raise InvalidInputError(message)
+        super().__init__(accumulators)
         self.tracking_uri = tracking_uri
         self.registry_uri = _resolved_registry_uri(registry_uri, tracking_uri)
         self.main_metric = main_metric
         self.plugin_name = plugin_name
-        self.accumulators = list(accumulators)
         self.is_loss = bool(is_loss)
         self.n_top_runs = n_top_runs
         self.requirements = list(requirements) if requirements is not None else None
@@ -120,7 +122,6 @@ class ExperimentsManager(TrainingMixin):
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
         self._survey = Survey(self.is_own, self.goals_of)
-        self._init_training()
 
     def __repr__(self) -> str:
         return (
@@ -288,6 +289,21 @@ class ExperimentsManager(TrainingMixin):
 
         del experiments
         return nowhere()
+
+    def _desk(self) -> Desk:
+        """Return what training works with, read now: a setting may be changed between two calls."""
+        own_way = () if self.credentials is None else (self.credentials, self.blob_store)
+        deletes: Any = self if hasattr(self, "delete_model") else None
+        return Desk(
+            self.client,
+            ModelFiles(self.tracking_uri, self.retry_config, *own_way),
+            Goal(self.main_metric, self.is_loss),
+            self.plugin_name,
+            self.n_top_runs,
+            self.requirements,
+            self.artifacts_destination,
+            deletes,
+        )
 
     def pin(self, id: str, reason: str) -> None:  # noqa: A002 - the id of a run or a model
         """Keep a run's models, or one model, until somebody takes the pin back.

@@ -194,7 +194,7 @@ def test_progress_is_told_while_the_model_goes_up_and_comes_down(manager):
 
 
 def test_a_bar_is_shown_where_nobody_asks_for_progress(manager, monkeypatch, capsys):
-    monkeypatch.setattr("expmgr.training.progress.SHOWN_AFTER", 0.0)
+    monkeypatch.setattr("expmgr.training.model_files.SHOWN_AFTER", 0.0)
     run_id, _ = train(manager, 0.5)
     assert "uploading the model" in capsys.readouterr().err
     manager.download_model(run_id)

@@ -11,27 +11,21 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
-from expmgr.errors import ExpmgrError, InvalidInputError
+from expmgr.errors import ExpmgrError
 from expmgr.results import DeletionResult
 from expmgr.training.stored import best_model, look, stored_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from mlflow import MlflowClient
+    from collections.abc import Iterable, Sequence
 
     from expmgr.catalog.quality import Goal
     from expmgr.catalog.reason import Reason
-    from expmgr.cleanup.plan import DeletionPlan
-    from expmgr.storage.protocol import Storage
-    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.desk import Desk
     from expmgr.training.stored import StoredModel
 
 __all__ = [
-    "DeletesModels",
-    "as_deleter",
     "beats_or_equals",
     "kept_for_want_of",
     "passable",
@@ -40,34 +34,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
-class DeletesModels(Protocol):
-    """What training needs of a manager that can delete."""
-
-    @property
-    def blob_store(self) -> Storage:
-        """See `ExperimentsManagerWithAzureBlobBackend.blob_store`."""
-
-    def plan_deletion(
-        self,
-        ids: str | Iterable[str],
-        part: str = "model",
-        *,
-        model_ids: Sequence[str] | None = None,
-    ) -> DeletionPlan:
-        """See `ExperimentsManagerWithAzureBlobBackend.plan_deletion`."""
-
-    def delete_model(
-        self,
-        run_id: str,
-        experiment_id: str | None = None,
-        model_ids: Sequence[str] | None = None,
-        force: bool = False,  # noqa: FBT001, FBT002, RUF100 - the manager's signature
-        *,
-        plan: DeletionPlan | None = None,
-    ) -> DeletionResult:
-        """See `ExperimentsManagerWithAzureBlobBackend.delete_model`."""
 
 
 def beats_or_equals(goal: Goal, quality: float, best: float | None) -> bool:
@@ -127,17 +93,9 @@ def kept_for_want_of(better: StoredModel, why: str, run_id: str) -> DeletionResu
     return DeletionResult(run_id, "protected", message=message)
 
 
-def as_deleter(manager: object) -> DeletesModels | None:
-    """Return the manager, if it is one that can delete models."""
-    return cast("DeletesModels", manager) if hasattr(manager, "delete_model") else None
-
-
 def supersede(
-    manager: object,
-    client: MlflowClient,
-    files: ModelFiles,
+    desk: Desk,
     experiment_id: str,
-    goal: Goal,
     *,
     run_id: str,
     only_run: str | None = None,
@@ -161,8 +119,8 @@ def supersede(
         stored, and a later call tries again.
     """
     try:
-        models = stored_models(client, experiment_id, goal)
-        best = best_model(client, files, models, goal)
+        models = stored_models(desk, experiment_id)
+        best = best_model(desk, models)
     except ExpmgrError as error:
         message = f"superseded models were kept: {error}"
         logger.warning("run %s: %s", run_id, message)
@@ -170,17 +128,16 @@ def supersede(
     if best is None:
         return ()
     by_run: dict[str, list[str]] = defaultdict(list)
-    for model in victims(models, best, goal, previous_best=previous_best):
+    for model in victims(models, best, desk.goal, previous_best=previous_best):
         if only_run is None or model.run_id == only_run:
             by_run[model.run_id].append(model.model_id)
     results = tuple(
         _delete(
-            manager,
+            desk,
             victim,
             experiment_id,
             model_ids,
             better=best,
-            look_at=lambda model: look(client, files, model),
             same_run=victim in {run_id, only_run},
         )
         for victim, model_ids in by_run.items()
@@ -192,28 +149,20 @@ def supersede(
 
 
 def _delete(
-    manager: object,
+    desk: Desk,
     run_id: str,
     experiment_id: str,
     model_ids: Sequence[str],
     *,
     better: StoredModel,
-    look_at: Callable[[StoredModel], str],
     same_run: bool,
 ) -> DeletionResult:
-    deleter = as_deleter(manager)
-    if deleter is None:
-        message = (
-            f"the superseded model of run {run_id} was kept: {type(manager).__name__} has no Azure "
-            "credentials to delete it with."
-        )
-        error = InvalidInputError(message, run_id=run_id)
-        return DeletionResult(run_id, "failed", message=message, error=error)
     try:
+        deleter = desk.deletes()
         plan = deleter.plan_deletion(run_id, model_ids=model_ids)
         reasons = plan.runs[0].reasons
         force = bool(reasons) and passable(reasons, same_run=same_run)
-        why = look_at(better)
+        why = look(desk, better)
         if why:
             return kept_for_want_of(better, why, run_id)
         return deleter.delete_model(run_id, experiment_id, model_ids, force, plan=plan)

@@ -12,14 +12,17 @@ from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.tracking.queries import asking
 from expmgr.training.iterations import (
     DELETING,
+    ITERATION_TAG,
+    LOSS_TAG,
     MAX_NAME,
+    METRIC_TAG,
     OPEN,
+    PLUGIN_TAG,
     SEPARATOR,
     belongs_to,
     is_iteration,
     state_of,
 )
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +30,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.catalog.quality import Goal
     from expmgr.storage.store import Store
+    from expmgr.training.desk import Desk
 
 __all__ = [
     "artifact_root",
     "create_experiment",
     "free_name",
-    "is_proxied",
     "mark",
     "open_iteration",
 ]
@@ -43,22 +45,20 @@ _MAX_SLUG = 60
 _PROXIED = "mlflow-artifacts"
 
 
-def is_proxied(
-    client: MlflowClient, tracking_uri: str, artifacts_destination: str | None = None
-) -> bool:
+def _is_proxied(desk: Desk) -> bool:
     """Whether the tracking server keeps artifacts itself (``mlflow-artifacts:``).
 
     MLflow has no question for that; where its default experiment lies tells. Experiments are then
     made without a location, since the server decides. Who names an ``artifacts_destination`` has
     said so already.
     """
-    if urlsplit(tracking_uri).scheme not in {"http", "https"}:
+    if urlsplit(desk.files.tracking_uri).scheme not in {"http", "https"}:
         return False
-    if artifacts_destination is not None:
+    if desk.artifacts_destination is not None:
         return True
     try:
         with asking("read the default experiment"):
-            default = client.get_experiment("0")
+            default = desk.client.get_experiment("0")
     except NotFoundError:
         return False
     return urlsplit(default.artifact_location or "").scheme == _PROXIED
@@ -84,15 +84,7 @@ def _slug(text: str) -> str:
     return slug or "experiment"
 
 
-def open_iteration(
-    client: MlflowClient,
-    name: str,
-    plugin_name: str,
-    goal: Goal,
-    *,
-    store: Store | None,
-    proxied: bool,
-) -> Experiment:
+def open_iteration(desk: Desk, name: str) -> Experiment:
     """Return the iteration of that name, ready for runs: made, or opened again.
 
     Raises
@@ -103,26 +95,26 @@ def open_iteration(
     LocationError
         The experiment's artifacts are not in the credentials' container.
     """
+    client, goal = desk.client, desk.goal
     with asking(f"look for the experiment {name!r}"):
         experiment = client.get_experiment_by_name(name)
     if experiment is not None and experiment.lifecycle_stage == "deleted":
         free_name(client, experiment)
         experiment = None
     tags = {
-        PLUGIN_TAG: plugin_name,
+        PLUGIN_TAG: desk.plugin_name,
         METRIC_TAG: goal.metric,
         LOSS_TAG: "true" if goal.is_loss else "false",
         ITERATION_TAG: OPEN,
     }
     if experiment is None:
-        root = artifact_root(store, name) if store is not None and not proxied else None
-        return create_experiment(client, name, root, tags)
-    _check_ours(experiment, plugin_name, goal, store)
+        return create_experiment(desk, name, tags)
+    _check_ours(experiment, desk)
     return mark(client, experiment, tags)
 
 
-def _check_ours(experiment: Experiment, plugin_name: str, goal: Goal, store: Store | None) -> None:
-    name = experiment.name
+def _check_ours(experiment: Experiment, desk: Desk) -> None:
+    name, plugin_name, goal, store = experiment.name, desk.plugin_name, desk.goal, desk.store
     if not belongs_to(experiment, plugin_name):
         message = (
             f"{name!r} is an iteration of plugin {experiment.tags[PLUGIN_TAG]!r}, and the manager "
@@ -155,12 +147,12 @@ def _check_ours(experiment: Experiment, plugin_name: str, goal: Goal, store: Sto
             raise LocationError(message) from error
 
 
-def create_experiment(
-    client: MlflowClient, name: str, root: str | None, tags: dict[str, str]
-) -> Experiment:
+def create_experiment(desk: Desk, name: str, tags: dict[str, str]) -> Experiment:
     """Make an experiment, or return the one that somebody else has just made."""
     from mlflow.exceptions import MlflowException
 
+    client, store = desk.client, desk.store
+    root = None if store is None or _is_proxied(desk) else artifact_root(store, name)
     with asking(f"make the experiment {name!r}"):
         try:
             experiment_id = client.create_experiment(name, artifact_location=root, tags=tags)

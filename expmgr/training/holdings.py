@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.errors import InvalidInputError
+from expmgr.tracking.journal import MODEL_TAG
 from expmgr.tracking.models import HISTORY_TAG
 from expmgr.tracking.queries import (
     in_parallel,
@@ -14,7 +16,6 @@ from expmgr.tracking.queries import (
     quoted,
     run_or_none,
 )
-from expmgr.training.tags import MODEL_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
     from expmgr.storage.listing import Blob
-    from expmgr.storage.protocol import Storage
+    from expmgr.training.desk import Desk
 
 __all__ = ["Holdings", "Owners", "count_files", "find_owners", "holdings"]
 
@@ -75,7 +76,7 @@ def count_files(blobs: Iterable[Blob], prefix: str) -> Holdings:
     return Holdings(sizes)
 
 
-def holdings(blob_store: Storage, experiment: Experiment) -> Holdings:
+def holdings(desk: Desk, experiment: Experiment) -> Holdings:
     """Return what lies under an experiment's root; one listing.
 
     Raises
@@ -85,6 +86,9 @@ def holdings(blob_store: Storage, experiment: Experiment) -> Holdings:
     StorageError
         It could not be listed.
     """
+    blob_store = desk.files.blob_store
+    if blob_store is None:
+        raise InvalidInputError("without Azure credentials there is no container to look into.")
     root = blob_store.addresses.path_of(experiment.artifact_location or "")
     prefix = f"{root}/" if root else ""
     return count_files(blob_store.list(prefix), prefix)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.model import INITIAL_TAG
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
-from expmgr.training.experiments import artifact_root, create_experiment, free_name
-from expmgr.training.iterations import is_certain, iter_plugin_experiments
+from expmgr.training.experiments import create_experiment, free_name
+from expmgr.training.iterations import PLUGIN_TAG, is_certain, iter_plugin_experiments
+from expmgr.training.runs import OpenRun, end_run
+from expmgr.training.saving import SavedModel, log_model
 from expmgr.training.stored import first_in_place, stored_models
-from expmgr.training.tags import INITIAL_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,63 +19,78 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.catalog.quality import Goal
-    from expmgr.storage.store import Store
-    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.desk import Desk
+    from expmgr.training.model_files import Watch
+    from expmgr.training.saving import NewModel
     from expmgr.training.stored import StoredModel
 
-__all__ = ["INITIAL_NAME", "begin_initial_run", "find_initial_model", "is_initial_run"]
+__all__ = ["INITIAL_NAME", "find_initial_model", "is_initial_run", "save_initial_model"]
 
 INITIAL_NAME = "initial model"
 
 
-def _homes(client: MlflowClient, plugin_name: str) -> Iterator[Experiment]:
+def _homes(desk: Desk) -> Iterator[Experiment]:
     """Yield the experiments that hold the plugin's initial model: one, as a rule.
 
     Without a tag only the one name is certain: ``x / sub / initial model`` is plugin ``x / sub``'s.
     """
     condition = f"tags.{quoted(INITIAL_TAG)} = 'true'"
-    for experiment in iter_plugin_experiments(client, plugin_name, condition):
-        if is_certain(experiment, plugin_name):
+    for experiment in iter_plugin_experiments(desk.client, desk.plugin_name, condition):
+        if is_certain(experiment, desk.plugin_name):
             yield experiment
 
 
-def find_initial_model(
-    client: MlflowClient, files: ModelFiles, plugin_name: str, goal: Goal
-) -> StoredModel | None:
+def find_initial_model(desk: Desk) -> StoredModel | None:
     """Return the plugin's initial model, the first one where two processes uploaded one each.
 
     One whose files are gone does not count.
     """
-    for experiment in _homes(client, plugin_name):
+    for experiment in _homes(desk):
         condition = f"tags.{quoted(INITIAL_TAG)} = 'true' AND attributes.status = 'FINISHED'"
         experiment_id = experiment.experiment_id
         # A plugin has one such run, or a few of which the others FAILED.
-        for run in reversed(list(iter_runs(client, [experiment_id], condition))):
-            models = stored_models(client, experiment_id, goal, run_id=run.info.run_id)
-            found = first_in_place(client, files, models)
+        for run in reversed(list(iter_runs(desk.client, [experiment_id], condition))):
+            models = stored_models(desk, experiment_id, run_id=run.info.run_id)
+            found = first_in_place(desk, models)
             if found is not None:
                 return found
     return None
 
 
-def begin_initial_run(
-    client: MlflowClient, plugin_name: str, store: Store | None, *, proxied: bool
-) -> tuple[str, str]:
-    """Make the run that will hold the initial model; returns experiment id and run id."""
-    experiment = next(_homes(client, plugin_name), None)
+def save_initial_model(desk: Desk, new: NewModel, watch: Watch) -> SavedModel:
+    """Store the plugin's initial model where it has none."""
+    there = find_initial_model(desk)
+    if there is not None:
+        return SavedModel(
+            there.run_id,
+            False,
+            model_id=there.model_id,
+            url=there.uri,
+            message=f"Not saved: plugin {desk.plugin_name!r} has an initial model, which stays",
+        )
+    run = _begin(desk)
+    try:
+        saved = log_model(desk, run, new, watch, tags={}, quality=None)
+    except BaseException:
+        end_run(desk.client, run.run_id, failed=True)
+        raise
+    end_run(desk.client, run.run_id, failed=False)
+    return saved
+
+
+def _begin(desk: Desk) -> OpenRun:
+    experiment = next(_homes(desk), None)
     if experiment is None:
-        experiment = _make_home(client, plugin_name, store, proxied=proxied)
+        experiment = _make_home(desk)
     with asking("make the initial model's run"):
-        run = client.create_run(
+        run = desk.client.create_run(
             experiment.experiment_id, tags={INITIAL_TAG: "true"}, run_name=INITIAL_NAME
         )
-    return experiment.experiment_id, str(run.info.run_id)
+    return OpenRun(str(run.info.run_id), experiment.experiment_id, {}, model_step=0)
 
 
-def _make_home(
-    client: MlflowClient, plugin_name: str, store: Store | None, *, proxied: bool
-) -> Experiment:
+def _make_home(desk: Desk) -> Experiment:
+    client, plugin_name = desk.client, desk.plugin_name
     name = f"{plugin_name} / {INITIAL_NAME}"
     with asking(f"look for the experiment {name!r}"):
         taken = client.get_experiment_by_name(name)
@@ -84,8 +101,7 @@ def _make_home(
             f"the experiment {name!r} is an iteration; rename it, the initial model needs the name."
         )
         raise InvalidInputError(message)
-    root = artifact_root(store, name) if store is not None and not proxied else None
-    return create_experiment(client, name, root, {INITIAL_TAG: "true", PLUGIN_TAG: plugin_name})
+    return create_experiment(desk, name, {INITIAL_TAG: "true", PLUGIN_TAG: plugin_name})
 
 
 def is_initial_run(client: MlflowClient, run_id: str) -> bool:

@@ -15,9 +15,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.model import INITIAL_TAG
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking
-from expmgr.training.tags import INITIAL_TAG, ITERATION_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 __all__ = [
     "DELETING",
     "FINISHED",
+    "ITERATION_TAG",
+    "LOSS_TAG",
     "MAX_NAME",
+    "METRIC_TAG",
     "OPEN",
+    "PLUGIN_TAG",
     "SEPARATOR",
     "FineTuningIteration",
     "belongs_to",
@@ -40,6 +44,19 @@ __all__ = [
     "newest",
     "state_of",
 ]
+
+METRIC_TAG = "expmgr.main_metric"
+"""On an experiment: the metric by which its runs are compared."""
+
+LOSS_TAG = "expmgr.is_loss"
+"""On an experiment: "true" where the smaller value is the better one, else "false"."""
+
+PLUGIN_TAG = "expmgr.plugin"
+"""On an experiment: the plugin whose iteration or initial model it holds. The name alone does not
+tell: ``x / sub / one`` may be ``sub / one`` of plugin ``x`` or ``one`` of plugin ``x / sub``."""
+
+ITERATION_TAG = "expmgr.iteration"
+"""On an experiment: ``open``, ``finished``, or ``deleting`` while it is being deleted."""
 
 OPEN = "open"
 FINISHED = "finished"

@@ -1,4 +1,4 @@
-"""A run's model, found, downloaded and loaded."""
+"""A stored model found, downloaded and loaded: a run's, or the one to start from."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.tracking.models import history_paths
 from expmgr.tracking.queries import asking, iter_runs
 from expmgr.training.flavors import load_folder
-from expmgr.training.progress import shown
-from expmgr.training.stored import first_in_place, ranked, stored_models
+from expmgr.training.initial_model import find_initial_model
+from expmgr.training.iterations import newest
+from expmgr.training.stored import best_of, first_in_place, ranked, stored_models
 
 if TYPE_CHECKING:
-    import threading
     from os import PathLike
 
-    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
-    from expmgr.catalog.quality import Goal
-    from expmgr.training.model_files import ModelFiles, OnProgress
+    from expmgr.training.desk import Desk
+    from expmgr.training.model_files import ModelFiles, Watch
     from expmgr.training.stored import StoredModel
 
-__all__ = ["ModelSource", "find_run", "load", "model_of_run", "stored_models_of"]
+__all__ = ["ModelSource", "find_run", "last_model", "load", "model_of_run", "newest_model"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,13 @@ class ModelSource:
     model_id: str = ""
     path: str = ""
 
+    @classmethod
+    def of(cls, model: StoredModel) -> ModelSource:
+        """Return where a LoggedModel comes from."""
+        return cls(model.uri, model.run_id, model.model_id)
 
-def find_run(client: MlflowClient, plugin_name: str, experiment_name: str, run_name: str) -> str:
+
+def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
     """Return the id of the run of that name, in the experiment of that name.
 
     The experiment's name may leave out the plugin's.
@@ -59,10 +64,11 @@ def find_run(client: MlflowClient, plugin_name: str, experiment_name: str, run_n
     InvalidInputError
         Several runs have that name.
     """
+    client = desk.client
     with asking(f"look for the experiment {experiment_name!r}"):
         experiment = client.get_experiment_by_name(
             experiment_name
-        ) or client.get_experiment_by_name(f"{plugin_name} / {experiment_name}")
+        ) or client.get_experiment_by_name(f"{desk.plugin_name} / {experiment_name}")
     if experiment is None:
         raise NotFoundError(f"no experiment is named {experiment_name!r}.")
     quote = '"' if "'" in run_name else "'"
@@ -82,14 +88,30 @@ def find_run(client: MlflowClient, plugin_name: str, experiment_name: str, run_n
     return found[0]
 
 
-def stored_models_of(client: MlflowClient, run_id: str, goal: Goal) -> list[StoredModel]:
-    """Return the stored models of one run; NotFoundError where there is no such run."""
+def newest_model(desk: Desk, run_id: str) -> StoredModel | None:
+    """Return a run's newest model that is there whole; NotFoundError without such a run."""
     with asking(f"read run {run_id}", run_id=run_id):
-        experiment_id = client.get_run(run_id).info.experiment_id
-    return stored_models(client, experiment_id, goal, run_id=run_id)
+        experiment_id = desk.client.get_run(run_id).info.experiment_id
+    models = stored_models(desk, experiment_id, run_id=run_id)
+    return first_in_place(desk, sorted(models, key=lambda model: -model.created))
 
 
-def model_of_run(client: MlflowClient, files: ModelFiles, run_id: str, goal: Goal) -> ModelSource:
+def last_model(desk: Desk, before: Experiment | None) -> StoredModel | None:
+    """Return the best of the newest finished iteration that has any, else the initial model.
+
+    Parameters
+    ----------
+    before
+        Only iterations made before this one.
+    """
+    for finished in newest(desk.client, desk.plugin_name, before=before, finished=True):
+        best = best_of(desk, str(finished.experiment_id), at_worst_failed=True)
+        if best is not None:
+            return best
+    return find_initial_model(desk)
+
+
+def model_of_run(desk: Desk, run_id: str) -> ModelSource:
     """Return where a run's model lies: its best that is there, else the newest.
 
     Raises
@@ -98,13 +120,13 @@ def model_of_run(client: MlflowClient, files: ModelFiles, run_id: str, goal: Goa
         No such run, or no stored model of it.
     """
     with asking(f"read run {run_id}", run_id=run_id):
-        run = client.get_run(run_id)
-    models = stored_models(client, run.info.experiment_id, goal, run_id=run_id)
+        run = desk.client.get_run(run_id)
+    models = stored_models(desk, run.info.experiment_id, run_id=run_id)
     newest_first = sorted(models, key=lambda model: -model.created)
-    in_turn = dict.fromkeys([*ranked(models, goal), *newest_first])
-    best = first_in_place(client, files, list(in_turn))
+    in_turn = dict.fromkeys([*ranked(models, desk.goal), *newest_first])
+    best = first_in_place(desk, list(in_turn))
     if best is not None:
-        return ModelSource(best.uri, run_id, best.model_id)
+        return ModelSource.of(best)
     paths = history_paths(run.data.tags)
     if paths:
         return ModelSource(run.info.artifact_uri, run_id, path=paths[-1])
@@ -121,8 +143,7 @@ def load(
     keeper: object,
     flavor: str | None,
     destination: str | PathLike[str] | None,
-    on_progress: OnProgress | None,
-    cancel: threading.Event | None,
+    watch: Watch,
 ) -> Any:
     """Download a model and load it.
 
@@ -133,11 +154,11 @@ def load(
         folder = Path(destination)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InvalidInputError(f"{folder} is there and not an empty folder.")
-        _download(files, source, folder, on_progress, cancel)
+        _download(files, source, folder, watch)
         return load_folder(folder, flavor)
     folder = Path(tempfile.mkdtemp(prefix="expmgr-model-"))
     try:
-        _download(files, source, folder, on_progress, cancel)
+        _download(files, source, folder, watch)
         model = load_folder(folder, flavor)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,17 +170,9 @@ def load(
     return model
 
 
-def _download(
-    files: ModelFiles,
-    source: ModelSource,
-    folder: Path,
-    on_progress: OnProgress | None,
-    cancel: threading.Event | None,
-) -> None:
-    with shown("downloading the model", on_progress) as report:
+def _download(files: ModelFiles, source: ModelSource, folder: Path, watch: Watch) -> None:
+    with watch.shown("downloading the model") as shown:
         if source.model_id:
-            files.download(source.uri, source.model_id, folder, on_progress=report, cancel=cancel)
+            files.download(source.uri, source.model_id, folder, shown)
         else:
-            files.download_run_model(
-                source.uri, source.run_id, source.path, folder, on_progress=report, cancel=cancel
-            )
+            files.download_run_model(source.uri, source.run_id, source.path, folder, shown)

@@ -1,4 +1,7 @@
-"""Where a model's files are written and read: by our own storage, or MLflow's own way."""
+"""Where a model's files are written and read: by our own storage, or MLflow's own way.
+
+A transfer that takes a while shows a bar: a widget in a notebook, text in a terminal.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,44 @@ if TYPE_CHECKING:
 
     OnProgress = Callable[[TransferProgress], None]
 
-__all__ = ["ModelFiles", "temporary_folder"]
+__all__ = ["SHOWN_AFTER", "ModelFiles", "Watch", "temporary_folder"]
+
+SHOWN_AFTER = 2.0
+"""Seconds; a transfer that ends sooner shows no bar."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who watches a transfer.
+
+    Attributes
+    ----------
+    on_progress
+        Called from worker threads, instead of the bar that is shown without it.
+    cancel
+        Set to give the transfer up.
+    """
+
+    on_progress: OnProgress | None = None
+    cancel: threading.Event | None = None
+
+    @contextmanager
+    def shown(self, what: str) -> Iterator[Watch]:
+        """Yield what a transfer reports to: the caller's own, else a bar with ``what`` before."""
+        if self.on_progress is not None:
+            yield self
+            return
+        from tqdm.auto import tqdm
+
+        with tqdm(
+            desc=what, unit="B", unit_scale=True, delay=SHOWN_AFTER, leave=False, total=0
+        ) as bar:
+
+            def advance(progress: TransferProgress) -> None:
+                bar.total = progress.total_bytes
+                bar.update(progress.bytes - bar.n)
+
+            yield Watch(advance, self.cancel)
 
 
 @dataclass(frozen=True)
@@ -74,15 +114,7 @@ class ModelFiles:
             if not blob.is_directory
         )
 
-    def upload(
-        self,
-        folder: Path,
-        uri: str,
-        model_id: str,
-        *,
-        on_progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Transfer:
+    def upload(self, folder: Path, uri: str, model_id: str, watch: Watch) -> Transfer:
         """Upload a folder as a LoggedModel's files.
 
         Parameters
@@ -99,21 +131,17 @@ class ModelFiles:
         """
         with self._folder(uri, lambda to: to.logged_model(uri, model_id)) as remote:
             return upload_folder(
-                folder, remote, params=self.retry.upload, on_progress=on_progress, cancel=cancel
+                folder,
+                remote,
+                params=self.retry.upload,
+                on_progress=watch.on_progress,
+                cancel=watch.cancel,
             )
 
-    def download(
-        self,
-        uri: str,
-        model_id: str,
-        folder: Path,
-        *,
-        on_progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Transfer:
+    def download(self, uri: str, model_id: str, folder: Path, watch: Watch) -> Transfer:
         """Download a LoggedModel's files."""
         with self._folder(uri, lambda to: to.logged_model(uri, model_id)) as remote:
-            return self._download(remote, folder, on_progress, cancel)
+            return self._download(remote, folder, watch)
 
     def download_run_model(
         self,
@@ -121,23 +149,19 @@ class ModelFiles:
         run_id: str,
         path: str,
         folder: Path,
-        *,
-        on_progress: OnProgress | None = None,
-        cancel: threading.Event | None = None,
+        watch: Watch,
     ) -> Transfer:
         """Download a model that MLflow 2 logged below a run's artifacts (``uri``)."""
         with self._folder(uri, lambda to: to.run_model(uri, run_id, path), path) as remote:
-            return self._download(remote, folder, on_progress, cancel)
+            return self._download(remote, folder, watch)
 
-    def _download(
-        self,
-        remote: RemoteFolder,
-        folder: Path,
-        on_progress: OnProgress | None,
-        cancel: threading.Event | None,
-    ) -> Transfer:
+    def _download(self, remote: RemoteFolder, folder: Path, watch: Watch) -> Transfer:
         return download_folder(
-            remote, folder, params=self.retry.download, on_progress=on_progress, cancel=cancel
+            remote,
+            folder,
+            params=self.retry.download,
+            on_progress=watch.on_progress,
+            cancel=watch.cancel,
         )
 
     @contextmanager

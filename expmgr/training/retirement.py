@@ -16,21 +16,20 @@ from typing import TYPE_CHECKING, Literal
 from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
 from expmgr.catalog.quality import Goal
 from expmgr.catalog.reason import Reason
-from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
+from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
 from expmgr.tracking.queries import iter_runs, quoted, run_or_none
-from expmgr.training.best_only import (
-    as_deleter,
-    beats_or_equals,
-    kept_for_want_of,
-    passable,
-)
+from expmgr.training.best_only import beats_or_equals, kept_for_want_of, passable
 from expmgr.training.experiments import free_name, mark
 from expmgr.training.holdings import Holdings, find_owners, holdings
 from expmgr.training.iterations import (
     DELETING,
     FINISHED,
+    ITERATION_TAG,
+    LOSS_TAG,
+    METRIC_TAG,
+    PLUGIN_TAG,
     SEPARATOR,
     is_certain,
     is_iteration,
@@ -39,7 +38,6 @@ from expmgr.training.iterations import (
     state_of,
 )
 from expmgr.training.stored import best_model, look, ranked, stored_models
-from expmgr.training.tags import ITERATION_TAG, LOSS_TAG, METRIC_TAG, PLUGIN_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,9 +45,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.training.best_only import DeletesModels
+    from expmgr.training.desk import Desk
     from expmgr.training.holdings import Owners
-    from expmgr.training.model_files import ModelFiles
     from expmgr.training.stored import StoredModel
 
 __all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
@@ -106,13 +103,12 @@ class IterationDeletion:
         return self.message
 
 
-def iteration_to_delete(
-    client: MlflowClient, plugin_name: str, current: Experiment | None
-) -> Experiment | None:
+def iteration_to_delete(desk: Desk, current: Experiment | None) -> Experiment | None:
     """Return the iteration whose deletion was interrupted, else the one before the current one.
 
     Without a current iteration that is the newest.
     """
+    client, plugin_name = desk.client, desk.plugin_name
     condition = f"tags.{quoted(ITERATION_TAG)} = '{DELETING}'"
     for experiment in iter_plugin_experiments(client, plugin_name, condition):
         if is_iteration(experiment) and is_certain(experiment, plugin_name):
@@ -127,19 +123,9 @@ class _Successors:
     knows the best by either, and a successor by one of them says nothing of the other.
     """
 
-    def __init__(
-        self,
-        client: MlflowClient,
-        files: ModelFiles,
-        plugin_name: str,
-        experiment: Experiment,
-        goal: Goal,
-    ) -> None:
-        self.client = client
-        self.files = files
+    def __init__(self, desk: Desk, experiment: Experiment) -> None:
+        self.desk = desk
         self.experiment = experiment
-        self.goal = goal
-        self._plugin_name = plugin_name
         self._later: list[list[StoredModel]] | None = None
 
     def of(self, run_id: str) -> StoredModel | None:
@@ -147,16 +133,16 @@ class _Successors:
 
         It is there whole when this returns; None where there is none such.
         """
-        mine = stored_models(self.client, self.experiment.experiment_id, self.goal, run_id=run_id)
-        wanted = ranked(mine, self.goal)
+        mine = stored_models(self.desk, self.experiment.experiment_id, run_id=run_id)
+        wanted = ranked(mine, self.desk.goal)
         if len(wanted) < len(mine):
             return None
         return self.at_least(wanted[0].quality if wanted else self.value_of(run_id))
 
     def value_of(self, run_id: str) -> float | None:
         """Return the run's own last value, which stands for models that have none (MLflow 2's)."""
-        run = run_or_none(self.client, run_id)
-        return None if run is None else self.goal.value_of(run.data.metrics)
+        run = run_or_none(self.desk.client, run_id)
+        return None if run is None else self.desk.goal.value_of(run.data.metrics)
 
     def at_least(self, quality: float | None) -> StoredModel | None:
         """Return a later iteration's model that is at least as good, and there whole."""
@@ -165,40 +151,32 @@ class _Successors:
         if self._later is None:
             self._later = list(self._stored_later())
         for models in self._later:
-            best = best_model(self.client, self.files, models, self.goal)
+            best = best_model(self.desk, models)
             if (
                 best is not None
                 and best.quality is not None
-                and beats_or_equals(self.goal, best.quality, quality)
+                and beats_or_equals(self.desk.goal, best.quality, quality)
             ):
                 return best
         return None
 
     def _stored_later(self) -> Iterator[list[StoredModel]]:
-        if _goal_of(self.experiment) != self.goal:
+        goal, plugin_name = self.desk.goal, self.desk.plugin_name
+        if _goal_of(self.experiment) != goal:
             return
-        for later in newest(self.client, self._plugin_name):
+        for later in newest(self.desk.client, plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
-            ours = is_certain(later, self._plugin_name) and state_of(later) != DELETING
-            if ours and _goal_of(later) == self.goal:
-                yield stored_models(self.client, later.experiment_id, self.goal)
+            ours = is_certain(later, plugin_name) and state_of(later) != DELETING
+            if ours and _goal_of(later) == goal:
+                yield stored_models(self.desk, later.experiment_id)
 
 
 def _goal_of(iteration: Experiment) -> Goal:
     return Goal(iteration.tags.get(METRIC_TAG, ""), iteration.tags.get(LOSS_TAG) == "true")
 
 
-def delete_iteration(
-    manager: object,
-    client: MlflowClient,
-    files: ModelFiles,
-    plugin_name: str,
-    experiment: Experiment,
-    goal: Goal,
-    *,
-    force: bool,
-) -> IterationDeletion:
+def delete_iteration(desk: Desk, experiment: Experiment, *, force: bool) -> IterationDeletion:
     """Delete an iteration's models, then archive and delete the experiment.
 
     Protection is obeyed. The best model of the iteration may go only where a later iteration
@@ -209,20 +187,15 @@ def delete_iteration(
     that is; but where one is protected (a raw checkpoint that is pinned or registered, or the best
     of all), the experiment stays. So it does where its files cannot be looked at.
     """
-    deleter = as_deleter(manager)
-    if deleter is None:
-        message = (
-            f"{type(manager).__name__} has no Azure credentials to delete models with; use "
-            "ExperimentsManagerWithAzureBlobBackend."
-        )
-        raise InvalidInputError(message)
+    desk.deletes()
+    client, plugin_name = desk.client, desk.plugin_name
     name, experiment_id = experiment.name, experiment.experiment_id
     if not is_certain(experiment, plugin_name):
         return IterationDeletion(
             "protected", experiment_id, name, message=_whose(name, plugin_name)
         )
     try:
-        held = _held(deleter, experiment, force=force)
+        held = _held(desk, experiment, force=force)
     except LocationError as error:
         message = f"The iteration {name!r} stays: its files cannot be looked at ({error})."
         return IterationDeletion("failed", experiment_id, name, message=message)
@@ -230,17 +203,15 @@ def delete_iteration(
     marked = mark(client, experiment, {ITERATION_TAG: DELETING})
     results: list[DeletionResult] = [] if force else _standing_runs(client, experiment_id)
     standing = {result.run_id for result in results}
-    successors = _Successors(client, files, plugin_name, experiment, goal)
+    successors = _Successors(desk, experiment)
     owners = find_owners(client, experiment_id, held)
     results.extend(
-        _delete(deleter, owner, successors, force=force)
-        for owner in owners.ids
-        if owner not in standing
+        _delete(owner, successors, force=force) for owner in owners.ids if owner not in standing
     )
     if not force:
         raw = [folder for folder in held.others if folder not in {*standing, *owners.ids}]
-        results.extend(_protected_raw(deleter, raw, successors))
-    left = _held(deleter, experiment, force=force)
+        results.extend(_protected_raw(raw, successors))
+    left = _held(desk, experiment, force=force)
     results.extend(_still_there(left, owners, results))
     gone = IterationDeletion(
         "deleted", experiment_id, name, tuple(results), left_files=left.files, left_bytes=left.bytes
@@ -270,9 +241,9 @@ def delete_iteration(
     return replace(gone, outcome=outcome, left_files=0, left_bytes=0, message=message)
 
 
-def _held(manager: DeletesModels, experiment: Experiment, *, force: bool) -> Holdings:
+def _held(desk: Desk, experiment: Experiment, *, force: bool) -> Holdings:
     try:
-        return holdings(manager.blob_store, experiment)
+        return holdings(desk, experiment)
     except LocationError:
         if force:
             return Holdings()
@@ -298,14 +269,14 @@ def _still_there(
     return found
 
 
-def _protected_raw(
-    manager: DeletesModels, run_ids: Sequence[str], successors: _Successors
-) -> list[DeletionResult]:
+def _protected_raw(run_ids: Sequence[str], successors: _Successors) -> list[DeletionResult]:
     """Return the runs whose raw artifacts must stay, and so their experiment.
 
     Whether they are a model at all may be in doubt; since they are not deleted, only what else
     protects them counts then.
     """
+    desk = successors.desk
+    manager = desk.deletes()
     plans = list(manager.plan_deletion(run_ids)) if run_ids else []
     doubtful = [plan.id for plan in plans if any(one.kind == "unknown" for one in plan.reasons)]
     named = {plan.id: plan for plan in manager.plan_deletion(doubtful, "raw")} if doubtful else {}
@@ -315,14 +286,14 @@ def _protected_raw(
         certain = plan.files or plan.problem_error is not None or plan.model == "deleting"
         if not certain or not (plan.reasons or plan.problem):
             continue  # plots and tables, another folder, or nothing that anybody relies on
-        run = run_or_none(successors.client, run_id)
+        run = run_or_none(desk.client, run_id)
         if run is None or run.info.lifecycle_stage == "deleted":
             continue
         if plan.problem:
             kept.append(DeletionResult(run_id, "failed", message=plan.problem))
         elif not (
             passable(plan.reasons, same_run=False)
-            and successors.at_least(successors.goal.value_of(run.data.metrics))
+            and successors.at_least(desk.goal.value_of(run.data.metrics))
         ):
             message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
             kept.append(DeletionResult(run_id, "protected", message=message, reasons=plan.reasons))
@@ -361,9 +332,9 @@ def _standing_runs(client: MlflowClient, experiment_id: str) -> list[DeletionRes
     ]
 
 
-def _delete(
-    manager: DeletesModels, run_id: str, successors: _Successors, *, force: bool
-) -> DeletionResult:
+def _delete(run_id: str, successors: _Successors, *, force: bool) -> DeletionResult:
+    desk = successors.desk
+    manager = desk.deletes()
     experiment_id = successors.experiment.experiment_id
     try:
         result = manager.delete_model(run_id, experiment_id, None, force)
@@ -375,7 +346,7 @@ def _delete(
         better = successors.of(run_id)
         if better is None:
             return result
-        why = look(successors.client, successors.files, better)
+        why = look(desk, better)
         if why:
             return kept_for_want_of(better, why, run_id)
         return manager.delete_model(run_id, experiment_id, None, True, plan=plan)  # noqa: FBT003, RUF100

@@ -1,27 +1,60 @@
-"""Runs of an iteration: one parameter set each, begun, measured and ended."""
+"""Runs of an iteration: one parameter set each, begun, measured, ended and learned from."""
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from expmgr.errors import InvalidInputError
+from expmgr.metrics import MetricsAccumulator, MetricValue
 from expmgr.tracking.queries import asking, quoted
-from expmgr.training.params import fingerprint
-from expmgr.training.tags import PARAMS_TAG
+from expmgr.training.params import decode_params, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    from expmgr.metrics import MetricsAccumulator, MetricValue
+    from expmgr.training.desk import Desk
 
-__all__ = ["OpenRun", "begin_run", "end_run", "finished_run", "log_metrics", "now_ms"]
+__all__ = [
+    "OpenRun",
+    "TrialRun",
+    "begin_run",
+    "end_run",
+    "finished_run",
+    "log_metrics",
+    "now_ms",
+    "own_accumulators",
+    "quality_of",
+    "top_params",
+]
+
+PARAMS_TAG = "expmgr.params"
+"""On a run: what identifies its parameter set (`expmgr.training.params.fingerprint`)."""
 
 _PARAMS_PER_REQUEST = 100
 """``mlflow.utils.validation.MAX_PARAMS_TAGS_PER_BATCH``"""
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """What ``with manager.run(params)`` hands over.
+
+    Attributes
+    ----------
+    run_id
+        The run under way, or the one that had finished before.
+    already_finished
+        True where a run of these params had finished; nothing is under way then, and the body is
+        left with ``continue`` or ``return``.
+    """
+
+    run_id: str
+    already_finished: bool
 
 
 def now_ms() -> int:
@@ -93,11 +126,25 @@ def end_run(client: MlflowClient, run_id: str, *, failed: bool) -> None:
         client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
 
 
+def own_accumulators(given: Iterable[MetricsAccumulator]) -> list[MetricsAccumulator]:
+    """Return empty accumulators like those given, of which no two are for one metric."""
+    own: dict[str, MetricsAccumulator] = {}
+    for accumulator in given:
+        if not isinstance(accumulator, MetricsAccumulator):
+            message = f"accumulators are MetricsAccumulator objects, not {accumulator!r}."
+            raise InvalidInputError(message)
+        if accumulator.name in own:
+            message = f"there are two accumulators for the metric {accumulator.name!r}."
+            raise InvalidInputError(message)
+        own[accumulator.name] = accumulator.fresh()
+    return list(own.values())
+
+
 def log_metrics(
     client: MlflowClient,
     run: OpenRun,
-    values: Sequence[MetricValue],
-    accumulators: Mapping[str, MetricsAccumulator],
+    metric: MetricValue | Iterable[MetricValue],
+    own: Iterable[MetricsAccumulator],
     step: int | None = None,
 ) -> None:
     """Log values with their aggregates, all in one request.
@@ -108,9 +155,16 @@ def log_metrics(
     ----------
     step
         The step of all of them; None counts each metric's values from 0.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no `MetricValue`, or there is none.
     """
     from mlflow.entities import Metric
 
+    values = _values(metric)
+    accumulators = {accumulator.name: accumulator for accumulator in own}
     at = now_ms()
     entries: list[Metric] = []
     steps = dict(run.steps)
@@ -136,3 +190,50 @@ def log_metrics(
         raise
     run.steps.update(steps)
     run.last.update((entry.key, entry) for entry in entries)
+
+
+def _values(metrics: object) -> list[MetricValue]:
+    values: list[Any] = list(metrics) if isinstance(metrics, (list, tuple)) else [metrics]
+    for value in values:
+        if not isinstance(value, MetricValue):
+            message = f"save_metric takes MetricValue(name, value), not {value!r}."
+            raise InvalidInputError(message)
+    if not values:
+        raise InvalidInputError("save_metric was given no value.")
+    return values
+
+
+def quality_of(desk: Desk, run_id: str) -> float | None:
+    """Return a run's last value of the main metric as MLflow shows it, None before the first."""
+    with asking(f"read run {run_id}", run_id=run_id):
+        value = desk.client.get_run(run_id).data.metrics.get(desk.goal.metric)
+    return None if value is None else float(value)
+
+
+def top_params(desk: Desk, experiment_id: str, n: int | None = None) -> list[dict[str, Any]]:
+    """Return the params of the best FINISHED runs, the best first, as the values they were.
+
+    One request for at most ``n`` runs (`Desk.n_top_runs` without it), sorted by the server (which
+    puts NaN and missing values last); of equal quality the earlier run comes first.
+
+    Raises
+    ------
+    InvalidInputError
+        ``n`` is below 1.
+    """
+    n = desk.n_top_runs if n is None else n
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise InvalidInputError(f"the number of top runs is a whole number from 1, not {n!r}.")
+    order = "ASC" if desk.goal.is_loss else "DESC"
+    with asking(f"read the best runs of experiment {experiment_id}"):
+        runs = desk.client.search_runs(
+            [experiment_id],
+            "attributes.status = 'FINISHED'",
+            order_by=[f"metrics.{quoted(desk.goal.metric)} {order}", "attributes.start_time ASC"],
+            max_results=n,
+        )
+    return [
+        decode_params(run.data.params)
+        for run in runs
+        if math.isfinite(run.data.metrics.get(desk.goal.metric, math.nan))
+    ]

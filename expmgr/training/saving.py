@@ -1,19 +1,20 @@
-"""`save_model` and `upload_initial_model`, step by step."""
+"""`save_model`: a model stored on its run and made known to MLflow, and what became of it."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from expmgr.formatting import format_bytes, format_count, format_metric, format_seconds
+from expmgr.tracking.queries import asking
 from expmgr.training.best_only import beats_or_equals, supersede
-from expmgr.training.initial_model import begin_initial_run, find_initial_model
-from expmgr.training.models import log_model
-from expmgr.training.runs import end_run, now_ms
-from expmgr.training.saved_model import SavedModel
-from expmgr.training.stored import best_model, stored_models
-from expmgr.training.tags import BEST_ONLY_TAG
+from expmgr.training.flavors import save_folder
+from expmgr.training.model_files import temporary_folder
+from expmgr.training.runs import now_ms
+from expmgr.training.stored import BEST_ONLY_TAG, FILES_TAG, best_of
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Mapping
 
     from mlflow import MlflowClient
@@ -21,79 +22,138 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.quality import Goal
     from expmgr.results import DeletionResult
-    from expmgr.training.base import TrainingBase
-    from expmgr.training.model_files import OnProgress
+    from expmgr.training.desk import Desk
+    from expmgr.training.model_files import Watch
     from expmgr.training.runs import OpenRun
     from expmgr.training.stored import StoredModel
 
-__all__ = ["save_initial_model", "save_model"]
+__all__ = ["NewModel", "SavedModel", "log_model", "save_model"]
+
+logger = logging.getLogger(__name__)
+
+_MODEL_NAME = "model"
+
+
+@dataclass(frozen=True)
+class NewModel:
+    """A model that is to be stored.
+
+    Attributes
+    ----------
+    flavor
+        MLflow's flavour; None tells it by the model's class.
+    options
+        Handed to the flavour's ``save_model``.
+    """
+
+    model: object
+    flavor: str | None = None
+    options: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """How a `save_model` ended; ``bool(saved)`` is whether the model was stored.
+
+    Attributes
+    ----------
+    run_id
+        The run.
+    saved
+        False where a better model was there already.
+    model_id
+        MLflow's id of the stored model, else "".
+    url
+        Where its files lie (the artifact location), else "".
+    flavor
+        MLflow's flavour, else "".
+    quality
+        The run's main metric; None where it was not needed and not logged.
+    best_quality
+        The iteration's best by the main metric before this call, None where there was none.
+    files, bytes, seconds
+        Of the upload.
+    superseded
+        How the deletion of each superseded model ended; protected ones were kept.
+    message
+        Why it was not saved, where that is not the quality.
+    """
+
+    run_id: str
+    saved: bool
+    model_id: str = ""
+    url: str = ""
+    flavor: str = ""
+    quality: float | None = None
+    best_quality: float | None = None
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    superseded: tuple[DeletionResult, ...] = ()
+    message: str = ""
+
+    def __bool__(self) -> bool:
+        return self.saved
+
+    @property
+    def model_uri(self) -> str:
+        """What MLflow's ``load_model`` takes: ``models:/<model_id>``."""
+        return f"models:/{self.model_id}" if self.model_id else ""
+
+    @property
+    def kept(self) -> tuple[DeletionResult, ...]:
+        """Superseded models that are still there, with the reasons."""
+        return tuple(
+            result for result in self.superseded if result.outcome in {"protected", "failed"}
+        )
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        if not self.saved:
+            return (
+                f"Not saved: {format_metric(self.quality)} does not reach the iteration's best, "
+                f"{format_metric(self.best_quality)}"
+                if self.best_quality is not None
+                else f"Not saved: {format_metric(self.quality)} can be compared with nothing"
+            )
+        size = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
+        lines = [f"Saved {self.model_uri}: {size} in {format_seconds(self.seconds)}"]
+        lines.extend(f"Superseded run {result.run_id}: {result}" for result in self.superseded)
+        return "\n".join(lines)
 
 
 def save_model(
-    manager: TrainingBase,
+    desk: Desk,
     run: OpenRun,
-    model: object,
+    new: NewModel,
+    watch: Watch,
     *,
     quality: float | None,
     best_only: bool,
-    flavor: str | None,
-    options: Mapping[str, Any] | None,
-    on_progress: OnProgress | None,
-    cancel: threading.Event | None,
 ) -> SavedModel:
     """Store the model, unless a better one is there; then delete what it supersedes."""
-    client, goal = manager.client, manager._goal  # noqa: SLF001 - see below
-    files = manager._model_files()  # noqa: SLF001 - the mixin is this module's other half
     best: StoredModel | None = None
     if best_only:
-        models = stored_models(client, run.experiment_id, goal)
-        best = best_model(client, files, models, goal)
+        best = best_of(desk, run.experiment_id)
         best_quality = None if best is None else best.quality
-        compared = goal.counts(quality)
-        if compared is None or not beats_or_equals(goal, compared, best_quality):
+        compared = desk.goal.counts(quality)
+        if compared is None or not beats_or_equals(desk.goal, compared, best_quality):
             return SavedModel(run.run_id, False, quality=quality, best_quality=best_quality)
-    entry = _entry(client, run, goal, quality)
+    entry = _entry(desk.client, run, desk.goal, quality)
     # What tells the models of one run apart: their output steps (MLflow's fluent API copies the
     # run's values onto every model of the step), so no two have the same.
     run.model_step = max(run.model_step + 1, 0 if entry is None else entry.step)
-    logged, done = log_model(
-        client,
-        files,
-        model,
-        run_id=run.run_id,
-        experiment_id=run.experiment_id,
-        flavor=flavor,
-        requirements=manager.requirements,
-        options=options,
-        params=run.params,
-        tags={BEST_ONLY_TAG: "true"} if best_only else {},
-        quality=entry,
-        step=run.model_step,
-        on_progress=on_progress,
-        cancel=cancel,
-    )
+    tags = {BEST_ONLY_TAG: "true"} if best_only else {}
+    saved = log_model(desk, run, new, watch, tags=tags, quality=entry)
     superseded: tuple[DeletionResult, ...] = ()
     if best_only:
         run.best_only = True
-        superseded = supersede(
-            manager,
-            client,
-            files,
-            run.experiment_id,
-            goal,
-            run_id=run.run_id,
-            previous_best=best,
-        )
-    return SavedModel(
-        run.run_id,
-        True,
-        model_id=logged.model_id,
-        url=logged.artifact_location,
+        superseded = supersede(desk, run.experiment_id, run_id=run.run_id, previous_best=best)
+    return replace(
+        saved,
         quality=quality,
         best_quality=None if best is None else best.quality,
-        files=done.files,
-        bytes=done.bytes,
-        seconds=done.seconds,
         superseded=superseded,
     )
 
@@ -116,60 +176,92 @@ def _entry(client: MlflowClient, run: OpenRun, goal: Goal, quality: float | None
     return Metric(metric, quality, now_ms(), 0) if entry is None else entry
 
 
-def save_initial_model(
-    manager: TrainingBase,
-    model: object,
+def log_model(
+    desk: Desk,
+    run: OpenRun,
+    new: NewModel,
+    watch: Watch,
     *,
-    flavor: str | None,
-    options: Mapping[str, Any] | None,
-    on_progress: OnProgress | None,
-    cancel: threading.Event | None,
+    tags: Mapping[str, str],
+    quality: Metric | None,
 ) -> SavedModel:
-    """Store the plugin's initial model where it has none."""
-    client, plugin_name = manager.client, manager.plugin_name
-    files = manager._model_files()  # noqa: SLF001 - see above
-    there = find_initial_model(client, files, plugin_name, manager._goal)  # noqa: SLF001 - above
-    if there is not None:
-        return SavedModel(
-            there.run_id,
-            False,
-            model_id=there.model_id,
-            url=there.uri,
-            message=f"Not saved: plugin {plugin_name!r} has an initial model, which stays",
+    """Store a model and make it known to MLflow as a LoggedModel of the run.
+
+    The order leaves no doubt about a model that is not whole: saved on this machine first, then
+    made known (PENDING), uploaded, and last finalised (READY). A crash leaves it PENDING, an error
+    FAILED; neither counts as stored. The ``MLmodel`` file holds what MLflow's fluent ``log_model``
+    writes, so that ``mlflow.<flavor>.load_model("models:/<model_id>")`` works.
+
+    Parameters
+    ----------
+    run
+        Its params are shown beside the model in MLflow, and its ``model_step`` is the model's
+        output step, by which it is told from other models of the run.
+    quality
+        The run's main metric, which is logged for the model too.
+    """
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.models import Model
+
+    client, run_id = desk.client, run.run_id
+    with temporary_folder() as folder:
+        card = Model(run_id=run_id)
+        flavor = save_folder(
+            new.model,
+            folder,
+            flavor=new.flavor,
+            requirements=desk.requirements,
+            mlflow_model=card,
+            options=new.options,
         )
-    experiment_id, run_id = begin_initial_run(
-        client,
-        plugin_name,
-        manager._store(),  # noqa: SLF001 - see above
-        proxied=manager._is_proxied(),  # noqa: SLF001
-    )
-    try:
-        logged, done = log_model(
-            client,
-            files,
-            model,
-            run_id=run_id,
-            experiment_id=experiment_id,
-            flavor=flavor,
-            requirements=manager.requirements,
-            options=options,
-            params={},
-            tags={},
-            quality=None,
-            step=0,
-            on_progress=on_progress,
-            cancel=cancel,
-        )
-    except BaseException:
-        end_run(client, run_id, failed=True)
-        raise
-    end_run(client, run_id, failed=False)
+        with asking("make the model known", run_id=run_id):
+            logged = client.create_logged_model(
+                run.experiment_id,
+                name=_MODEL_NAME,
+                source_run_id=run_id,
+                tags={**tags, FILES_TAG: str(sum(path.is_file() for path in folder.rglob("*")))},
+                params=dict(run.params),
+            )
+        model_id, url = str(logged.model_id), str(logged.artifact_location)
+        try:
+            with asking("link the model to its run", run_id=run_id):
+                client.log_outputs(run_id, [LoggedModelOutput(model_id, run.model_step)])
+            card.artifact_path = url
+            card.model_id = card.model_uuid = model_id
+            card.save(str(folder / "MLmodel"))
+            with watch.shown("uploading the model") as shown:
+                done = desk.files.upload(folder, url, model_id, shown)
+            with asking("finalise the model", run_id=run_id):
+                if quality is not None:
+                    client.log_batch(run_id, metrics=[_of_model(quality, run_id, model_id)])
+                client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+        except BaseException:
+            _mark_failed(client, model_id)
+            raise
     return SavedModel(
         run_id,
         True,
-        model_id=logged.model_id,
-        url=logged.artifact_location,
+        model_id=model_id,
+        url=url,
+        flavor=flavor,
         files=done.files,
         bytes=done.bytes,
         seconds=done.seconds,
     )
+
+
+def _of_model(metric: Metric, run_id: str, model_id: str) -> Metric:
+    from mlflow.entities import Metric
+
+    return Metric(
+        metric.key, metric.value, metric.timestamp, metric.step, model_id=model_id, run_id=run_id
+    )
+
+
+def _mark_failed(client: MlflowClient, model_id: str) -> None:
+    from mlflow.entities import LoggedModelStatus
+
+    try:
+        client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+    except Exception:  # noqa: BLE001 - the first error is the one to raise
+        logger.warning("model %s stays PENDING: MLflow could not mark it FAILED", model_id)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.quality import Entry, Siblings, newest_entry, own_entries
 from expmgr.errors import LocationError, NotFoundError, TrackingError
-from expmgr.tracking.journal import latest_records
+from expmgr.tracking.journal import MODEL_TAG, latest_records
 from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
-from expmgr.training.tags import BEST_ONLY_TAG, FILES_TAG, MODEL_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -26,11 +25,14 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
     from expmgr.catalog.quality import Goal
-    from expmgr.training.model_files import ModelFiles
+    from expmgr.training.desk import Desk
 
 __all__ = [
+    "BEST_ONLY_TAG",
+    "FILES_TAG",
     "StoredModel",
     "best_model",
+    "best_of",
     "fault",
     "first_in_place",
     "look",
@@ -39,6 +41,12 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+BEST_ONLY_TAG = "expmgr.best_only"
+"""On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
+
+FILES_TAG = "expmgr.files"
+"""On a LoggedModel: how many files were stored, so that half a model is not taken for a whole."""
 
 _FAILED = frozenset({"FAILED", "KILLED"})
 _LOOKS_AT_ONCE = 8
@@ -79,7 +87,7 @@ class StoredModel:
 
 
 def stored_models(
-    client: MlflowClient, experiment_id: str, goal: Goal, *, run_id: str | None = None
+    desk: Desk, experiment_id: str, *, run_id: str | None = None
 ) -> list[StoredModel]:
     """Return the models that MLflow records as stored in an experiment, or of one run in it.
 
@@ -89,13 +97,13 @@ def stored_models(
     """
     filter_string = f"source_run_id='{run_id}'" if run_id is not None else None
     by_run: dict[str, list[LoggedModel]] = defaultdict(list)
-    for model in iter_logged_models(client, [experiment_id], filter_string):
+    for model in iter_logged_models(desk.client, [experiment_id], filter_string):
         if model.source_run_id and run_id in {None, model.source_run_id}:
             by_run[model.source_run_id].append(model)
     stored = [model for siblings in by_run.values() for model in siblings if _is_stored(model)]
     makers = list(dict.fromkeys(model.source_run_id for model in stored))
     qualities: dict[str, float | None] = {}
-    for found in in_parallel(lambda maker: _qualities(client, maker, by_run[maker], goal), makers):
+    for found in in_parallel(lambda maker: _qualities(desk, maker, by_run[maker]), makers):
         qualities.update(found)
     return [
         StoredModel(
@@ -122,10 +130,9 @@ def _is_stored(model: LoggedModel) -> bool:
     )
 
 
-def _qualities(
-    client: MlflowClient, maker: str, models: Sequence[LoggedModel], goal: Goal
-) -> dict[str, float | None]:
+def _qualities(desk: Desk, maker: str, models: Sequence[LoggedModel]) -> dict[str, float | None]:
     """Return the quality of one run's stored models, by `expmgr.catalog.quality`."""
+    client, goal = desk.client, desk.goal
     stored = [model.model_id for model in models if _is_stored(model)]
     each: list[Siblings] = []
     doubtful: set[str] = set()
@@ -224,7 +231,7 @@ def fault(model: StoredModel, run: Run | None, names: Collection[str]) -> str:
     return ""
 
 
-def look(client: MlflowClient, files: ModelFiles, model: StoredModel) -> str:
+def look(desk: Desk, model: StoredModel) -> str:
     """Look whether a model is there whole at this moment; returns its `fault`, "" where it is.
 
     Two small requests to MLflow and one listing of the model's folder. A model that lies where
@@ -237,12 +244,12 @@ def look(client: MlflowClient, files: ModelFiles, model: StoredModel) -> str:
     """
     try:
         with asking(f"read the logged model {model.model_id}"):
-            recorded = client.get_logged_model(model.model_id)
+            recorded = desk.client.get_logged_model(model.model_id)
     except NotFoundError:
         return "it is in MLflow's trash"
     if not _is_stored(recorded):
         return "MLflow does not record it as stored any more"
-    return _seen(client, files, model).fault
+    return _seen(desk, model).fault
 
 
 @dataclass(frozen=True)
@@ -253,13 +260,13 @@ class _Seen:
     """Whether its run failed or is in the trash."""
 
 
-def _seen(client: MlflowClient, files: ModelFiles, model: StoredModel) -> _Seen:
-    run = run_or_none(client, model.run_id)
+def _seen(desk: Desk, model: StoredModel) -> _Seen:
+    run = run_or_none(desk.client, model.run_id)
     failed = run is not None and (
         run.info.status in _FAILED or run.info.lifecycle_stage != "active"
     )
     try:
-        why = fault(model, run, files.names(model.uri, model.model_id))
+        why = fault(model, run, desk.files.names(model.uri, model.model_id))
     except LocationError as error:
         why = str(error)
     if why:
@@ -267,32 +274,29 @@ def _seen(client: MlflowClient, files: ModelFiles, model: StoredModel) -> _Seen:
     return _Seen(model, why, failed)
 
 
-def _look_in_turn(
-    client: MlflowClient, files: ModelFiles, models: Sequence[StoredModel]
-) -> Iterator[_Seen]:
+def _look_in_turn(desk: Desk, models: Sequence[StoredModel]) -> Iterator[_Seen]:
     """Look at one model, which mostly settles it, and then at a few more at a time."""
     done = 0
     while done < len(models):
         asked = models[done : done + (_LOOKS_AT_ONCE if done else 1)]
-        yield from in_parallel(lambda model: _seen(client, files, model), asked)
+        yield from in_parallel(lambda model: _seen(desk, model), asked)
         done += len(asked)
 
 
-def first_in_place(
-    client: MlflowClient, files: ModelFiles, models: Sequence[StoredModel]
-) -> StoredModel | None:
+def first_in_place(desk: Desk, models: Sequence[StoredModel]) -> StoredModel | None:
     """Return the first of some recorded models that is there whole, None where none is."""
-    seen = _look_in_turn(client, files, models)
+    seen = _look_in_turn(desk, models)
     return next((one.model for one in seen if not one.fault), None)
 
 
+def best_of(desk: Desk, experiment_id: str, *, at_worst_failed: bool = False) -> StoredModel | None:
+    """Return the best stored model of an experiment; see `best_model`."""
+    models = stored_models(desk, experiment_id)
+    return best_model(desk, models, at_worst_failed=at_worst_failed)
+
+
 def best_model(
-    client: MlflowClient,
-    files: ModelFiles,
-    models: Iterable[StoredModel],
-    goal: Goal,
-    *,
-    at_worst_failed: bool = False,
+    desk: Desk, models: Iterable[StoredModel], *, at_worst_failed: bool = False
 ) -> StoredModel | None:
     """Return the best model that is there whole and whose run did not fail.
 
@@ -309,7 +313,7 @@ def best_model(
         One that may be the best could not be looked at.
     """
     spare: StoredModel | None = None
-    for seen in _look_in_turn(client, files, ranked(models, goal)):
+    for seen in _look_in_turn(desk, ranked(models, desk.goal)):
         if seen.fault:
             continue
         if not seen.failed:
