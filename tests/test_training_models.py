@@ -160,6 +160,7 @@ def test_any_flavour_can_be_saved(manager):
     manager.set_run({"kind": "pyfunc"})
     saved = manager.save_model(Doubler(), best_only=False)
     assert saved
+    assert saved.flavor == "pyfunc"
     run_id = manager.current_run_id
     loaded = manager.download_model(run_id)
     assert loaded.predict(None, [1, 2]) == [2, 4]
