@@ -98,8 +98,9 @@ class Link:
 class Version:
     """A registered version.
 
-    ``way`` is how it was registered: a model by ``model`` id, by ``models:`` URI or by ``path``; a
-    run by ``run`` id and path, or by ``runs:`` URI; or a ``copy`` of an earlier version.
+    ``way`` is how it was registered: a model as ``register_model`` does by its ``model`` id, by a
+    ``models:`` URI alone or by its ``path``; a run by ``run`` id and path, or by ``runs:`` URI; or
+    a ``copy`` of an earlier version.
     """
 
     name: str
@@ -209,12 +210,13 @@ def blobs(world: World, ids: Ids) -> dict[str, bytes]:
         elif stray.beside == "trace":
             found[f"{ids.roots[stray.index]}/traces/tr-1/artifacts/traces.json"] = b"s"
         else:
-            run_id = "" if stray.named is None else f"run_id: {ids.runs[stray.named]}\n"
-            orphan = f"{ids.roots[stray.index]}/models/m-{stray.index:032x}/artifacts"
+            model_id = f"m-{stray.index:032x}"
+            orphan = f"{ids.roots[stray.index]}/models/{model_id}/artifacts"
             if stray.named is None:
                 found[f"{orphan}/w.bin"] = b"s"
             else:
-                found[f"{orphan}/MLmodel"] = f"flavors: {{}}\n{run_id}".encode()
+                text = f"run_id: {ids.runs[stray.named]}\nmodel_id: {model_id}\n"
+                found[f"{orphan}/MLmodel"] = text.encode()
     return found
 
 
@@ -606,10 +608,15 @@ class Reality:
             path = self.ids.run_path(self.world, version.target)
             return f"{self.account_root}/{path}/model", {"run_id": run_id}
         model_id = self.ids.models[version.target]
+        model = self.world.models[version.target]
+        location = f"{self.account_root}/{self.ids.model_path(self.world, version.target)}"
+        if version.way == "path":
+            return location, {}
         if version.way == "models:":
             return f"models:/{model_id}", {}
-        location = f"{self.account_root}/{self.ids.model_path(self.world, version.target)}"
-        return location, {"model_id": model_id} if version.way == "model" else {}
+        # MLflow writes the maker beside it; its SQL store keeps the model's id in the source alone.
+        maker = {} if model.maker is None else {"run_id": self.ids.runs[model.maker]}
+        return f"models:/{model_id}", {**maker, "model_id": model_id}
 
     def log(self, value: Value) -> None:
         self._log([value])
