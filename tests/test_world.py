@@ -1,31 +1,25 @@
 """Generated worlds on real servers: plan, table and deletion do what DESIGN.md says, and no more.
 
-``EXPMGR_WORLDS`` is how many worlds each property tries (100); a failure prints the seed, and
-``EXPMGR_WORLD_SEED`` draws the same worlds again. ``EXPMGR_WORLD_SHRINK=0`` shows the first world
-that fails as it is: making it smaller takes minutes.
+``EXPMGR_WORLDS`` is how many worlds there are (100), half of them for each property. A failure
+shows a small world that fails alike and what draws it again; ``EXPMGR_WORLD_SHRINK`` is how many
+seconds that smaller one may take (120).
 """
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import sys
 import uuid
 
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, seed, settings
-from hypothesis import strategies as st
 from mlflow import MlflowClient
-from world import METRIC, PLUGIN, Reality, World, empty_tables, wipe, worlds
+from world import METRIC, PLUGIN, Reality, World, empty_tables, wipe
 from world_checks import check_entry
 from world_oracle import Judgement, state_of
-from world_steps import Story, steps
+from world_search import WORLDS, search
+from world_steps import Story
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend, RetryConfig, RetryParams
 
-WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 100)
-SEED = int(os.environ.get("EXPMGR_WORLD_SEED") or secrets.randbelow(2**32))
 KINDS = {"best", "registered", "pinned", "initial", "active", "used", "unknown"}
 # What a row in such a state offers to delete, where nothing protects it.
 OFFERED = {"stored", "artifacts", "broken", "interrupted", "uploading", "external"}
@@ -35,21 +29,6 @@ AT_ONCE = RetryConfig(
         name: RetryParams(attempts=2, wait_initial=0, wait_max=0)
         for name in ("delete_model", "list_blobs")
     }
-)
-
-many = settings(
-    max_examples=WORLDS,
-    deadline=None,
-    print_blob=True,
-    phases=[
-        p for p in Phase if p is not Phase.shrink or os.environ.get("EXPMGR_WORLD_SHRINK") != "0"
-    ],
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-        HealthCheck.large_base_example,
-    ],
 )
 
 
@@ -91,7 +70,6 @@ def universe(azurite, sqlite_uri, monkeypatch):
 
     # MLflow's registry looks models up with a client of its own.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri)
-    sys.stdout.write(f"EXPMGR_WORLD_SEED={SEED}\n")  # shown where the test fails
     event.listen(Engine, "connect", do_not_sync)
     made = Universe(azurite, sqlite_uri)
     yield made
@@ -103,10 +81,11 @@ def universe(azurite, sqlite_uri, monkeypatch):
 
 
 @pytest.mark.timeout(600 + 6 * WORLDS)
-@seed(SEED)
-@many
-@given(world=worlds())
-def test_plan_and_table_say_of_every_run_and_model_what_the_design_says(universe, world):
+def test_plan_and_table_say_of_every_run_and_model_what_the_design_says(universe):
+    search(lambda world: check_plan_and_table(universe, world), (WORLDS + 1) // 2)
+
+
+def check_plan_and_table(universe, world: World) -> None:
     reality = universe.make(world)
     manager = universe.manager(reality)
     before = reality.names()
@@ -192,12 +171,12 @@ def check_usage(usage, reality: Reality) -> None:
 
 
 @pytest.mark.timeout(600 + 6 * WORLDS)
-@seed(SEED)
-@many
-@given(world=worlds(), plot=st.lists(steps(), min_size=2, max_size=6))
-def test_whatever_happens_between_only_what_was_asked_for_and_may_go_is_gone(universe, world, plot):
+def test_whatever_happens_between_only_what_was_asked_for_and_may_go_is_gone(universe):
+    search(lambda world, plot: tell(universe, world, plot), WORLDS // 2, plots=True)
+
+
+def tell(universe, world: World, plot) -> None:
     reality = universe.make(world)
     story = Story(reality, lambda kind=None: universe.manager(reality, *([kind] if kind else [])))
     for step in plot:
-        event(type(step).__name__)
         story.play(step)

@@ -1,7 +1,7 @@
 """Generated worlds: what a team may have in MLflow and its container, and how to make it real.
 
 A `World` is a plain description: experiments, runs, LoggedModels, values, links, versions, files.
-`worlds()` draws them, `blobs` says which blobs they are, `Reality` makes one on a real MLflow
+`imagined` makes them up, `blobs` says which blobs they are, `Reality` makes one on a real MLflow
 database and in a real container, and changes both together. Runs, models and experiments are known
 by their index in the world; an `Ids` tells what the servers called them.
 """
@@ -15,10 +15,12 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from hypothesis import strategies as st
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, RunTag
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from random import Random
+
     from azure.storage.blob import ContainerClient
     from mlflow import MlflowClient
 
@@ -98,8 +100,9 @@ class Link:
 class Version:
     """A registered version.
 
-    ``way`` is how it was registered: a model by ``model`` id, by ``models:`` URI or by ``path``; a
-    run by ``run`` id and path, or by ``runs:`` URI; or a ``copy`` of an earlier version.
+    ``way`` is how it was registered: a model as ``register_model`` does by its ``model`` id, by a
+    ``models:`` URI alone or by its ``path``; a run by ``run`` id and path, or by ``runs:`` URI; or
+    a ``copy`` of an earlier version.
     """
 
     name: str
@@ -209,35 +212,35 @@ def blobs(world: World, ids: Ids) -> dict[str, bytes]:
         elif stray.beside == "trace":
             found[f"{ids.roots[stray.index]}/traces/tr-1/artifacts/traces.json"] = b"s"
         else:
-            run_id = "" if stray.named is None else f"run_id: {ids.runs[stray.named]}\n"
-            orphan = f"{ids.roots[stray.index]}/models/m-{stray.index:032x}/artifacts"
+            model_id = f"m-{stray.index:032x}"
+            orphan = f"{ids.roots[stray.index]}/models/{model_id}/artifacts"
             if stray.named is None:
                 found[f"{orphan}/w.bin"] = b"s"
             else:
-                found[f"{orphan}/MLmodel"] = f"flavors: {{}}\n{run_id}".encode()
+                text = f"run_id: {ids.runs[stray.named]}\nmodel_id: {model_id}\n"
+                found[f"{orphan}/MLmodel"] = text.encode()
     return found
 
 
 # ---------------------------------------------------------------------------------------- drawing
 
-_NUMBERS = st.sampled_from([0.9, 0.9, 0.5, 0.1, 0.0, float("nan"), 1.797e308, float("inf")])
-_PINS = st.sampled_from([None] * 12 + ["", "audit", "false"])
-_STATUS = st.sampled_from(["FINISHED"] * 8 + ["FAILED", "KILLED", "RUNNING", "SCHEDULED"])
+_NUMBERS = (0.9, 0.9, 0.5, 0.1, 0.0, float("nan"), 1.797e308, float("inf"))
+_PINS = (*(None,) * 12, "", "audit", "false")
+_STATUS = (*("FINISHED",) * 8, "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 _PLOTS: Files = (("plot.png", 0), ("eval_results_table.json", 0), ("report.html", 0))
 _WEIGHTS: Files = (("epoch-1.pt", 0), ("ckpt/ü %2F.bin", 0))
 _MODEL: Files = (("model/MLmodel", 0), ("model/data/w.bin", 0))
 _SECOND: Files = (("sub/model2/MLmodel", 0), ("sub/model2/w.bin", 0))
 _BESIDE: Files = (("model10/w.bin", 0), ("plot.png", 0))
-_ARTIFACTS: dict[str, tuple[Files, tuple[str, ...] | None]] = {
-    "none": ((), None),
-    "plots": (_PLOTS, None),
-    "weights": (_WEIGHTS, None),
-    "history": ((*_MODEL, *_SECOND, *_BESIDE), ("model",)),
-    "two of history": ((*_MODEL, *_SECOND, *_BESIDE), ("model", "sub/model2")),
-    "lost history": (_PLOTS, ("model",)),
-    "marker": ((*_MODEL, *_BESIDE), None),
-    "two markers": ((*_MODEL, *_SECOND, *_BESIDE), None),
-}
+_ARTIFACTS: tuple[tuple[Files, tuple[str, ...] | None], ...] = (
+    *(((), None), (_PLOTS, None)) * 2,
+    *((_WEIGHTS, None),) * 2,
+    ((*_MODEL, *_SECOND, *_BESIDE), ("model",)),
+    ((*_MODEL, *_SECOND, *_BESIDE), ("model", "sub/model2")),
+    (_PLOTS, ("model",)),  # the tag tells of a model that is lost
+    ((*_MODEL, *_BESIDE), None),
+    ((*_MODEL, *_SECOND, *_BESIDE), None),
+)
 _MODEL_FILES: tuple[Files, ...] = (
     *((("MLmodel", 0), ("w.bin", 0)),) * 6,
     (("MLmodel", 0), ("data/a+b#c?.json", 0), ("artifacts/MLmodel", 0)),
@@ -245,165 +248,243 @@ _MODEL_FILES: tuple[Files, ...] = (
     (("data/MLmodel", 0),),
     (),
 )
+_GOALS = (None, None, (METRIC, False), (METRIC, True), (OTHER_METRIC, True))
 
 
-@st.composite
-def _runs(draw, experiments: tuple[Experiment, ...]) -> tuple[Run, ...]:
+def _once_in(chance: Random, count: int) -> bool:
+    return chance.randrange(count) == 0
+
+
+def _runs(chance: Random, experiments: int) -> tuple[Run, ...]:
     runs: list[Run] = []
-    for index in range(draw(st.integers(1, 6))):
-        files, history = _ARTIFACTS[draw(st.sampled_from(["none", "plots", *_ARTIFACTS]))]
-        status = draw(_STATUS)
-        trash = status in {"FINISHED", "FAILED"} and draw(st.sampled_from([False] * 9 + [True]))
+    for index in range(chance.randint(1, 6)):
+        files, history = chance.choice(_ARTIFACTS)
+        status = chance.choice(_STATUS)
         runs.append(
             Run(
-                experiment=draw(st.integers(0, len(experiments) - 1)),
+                experiment=chance.randrange(experiments),
                 status=status,
                 files=files,
                 history=history,
-                pin=draw(_PINS),
-                initial=draw(st.sampled_from([False] * 14 + [True])),
-                parent=draw(st.integers(0, index - 1)) if index and draw(st.booleans()) else None,
-                trash=trash,
+                pin=chance.choice(_PINS),
+                initial=_once_in(chance, 15),
+                parent=chance.randrange(index) if index and _once_in(chance, 2) else None,
+                trash=status in {"FINISHED", "FAILED"} and _once_in(chance, 10),
             )
         )
     return tuple(runs)
 
 
-@st.composite
-def _models(draw, experiments: tuple[Experiment, ...], runs: tuple[Run, ...]) -> tuple[Model, ...]:
+def _models(chance: Random, experiments: int, runs: tuple[Run, ...]) -> tuple[Model, ...]:
     models = []
-    for _ in range(draw(st.integers(0, 7))):
-        maker = draw(st.sampled_from([*range(len(runs)), *range(len(runs)), None]))
+    for _ in range(chance.randint(0, 7)):
+        maker = chance.choice([*range(len(runs)), *range(len(runs)), None])
         home = runs[maker].experiment if maker is not None else None
-        if home is None or draw(st.sampled_from([False] * 7 + [True])):
-            home = draw(st.integers(0, len(experiments) - 1))
-        status = draw(st.sampled_from(["READY"] * 7 + ["PENDING", "FAILED"]))
+        if home is None or _once_in(chance, 8):
+            home = chance.randrange(experiments)
+        status = chance.choice([*("READY",) * 7, "PENDING", "FAILED"])
         models.append(
             Model(
                 experiment=home,
                 maker=maker,
-                files=draw(st.sampled_from(_MODEL_FILES)),
+                files=chance.choice(_MODEL_FILES),
                 status=status,
-                external=status == "READY" and draw(st.sampled_from([False] * 11 + [True])),
-                step=None if maker is None else draw(st.sampled_from([0, 0, 0, 1, 2, None])),
-                pin=draw(_PINS),
-                trash=draw(st.sampled_from([False] * 9 + [True])),
+                external=status == "READY" and _once_in(chance, 12),
+                step=None if maker is None else chance.choice([0, 0, 0, 1, 2, None]),
+                pin=chance.choice(_PINS),
+                trash=_once_in(chance, 10),
             )
         )
     return tuple(models)
 
 
-@st.composite
-def _values(draw, runs: tuple[Run, ...], models: tuple[Model, ...]) -> tuple[Value, ...]:
+def _values(chance: Random, runs: int, models: tuple[Model, ...]) -> tuple[Value, ...]:
     """Values as clients log them: for the run, its models, one checkpoint, another's model."""
-    values = []
-    told = set()
-    for _ in range(draw(st.integers(0, 12))):
-        run = draw(st.integers(0, len(runs) - 1))
-        key = draw(st.sampled_from([METRIC] * 5 + [OTHER_METRIC]))
-        step, time = draw(st.integers(0, 2)), draw(st.integers(0, 3))
-        if (run, key, step, time) in told:
-            continue
-        told.add((run, key, step, time))
+    values: dict[tuple[int, str, int, int], Value] = {}
+    for _ in range(chance.randint(0, 12)):
+        run = chance.randrange(runs)
+        key = chance.choice([*(METRIC,) * 5, OTHER_METRIC])
+        step, time = chance.randrange(3), chance.randrange(4)
         own = [index for index, model in enumerate(models) if model.maker == run]
         chosen: list[int] = []
-        how = draw(st.sampled_from(["run", "copied", "one", "another"]))
+        how = chance.choice(["run", "copied", "one", "another"])
         if how == "copied":
             chosen = [index for index in own if models[index].step == step]
         elif how == "one" and own:
-            chosen = [draw(st.sampled_from(own))]
+            chosen = [chance.choice(own)]
         elif how == "another" and models:
-            chosen = [draw(st.integers(0, len(models) - 1))]
-        values.append(Value(run, key, draw(_NUMBERS), step, time, tuple(chosen)))
-    return tuple(values)
+            chosen = [chance.randrange(len(models))]
+        value = Value(run, key, chance.choice(_NUMBERS), step, time, tuple(chosen))
+        values.setdefault((run, key, step, time), value)
+    return tuple(values.values())
 
 
-@st.composite
-def _links(draw, runs: tuple[Run, ...], models: tuple[Model, ...]) -> tuple[Link, ...]:
+def _links(chance: Random, runs: tuple[Run, ...], models: tuple[Model, ...]) -> tuple[Link, ...]:
     links = []
-    for _ in range(draw(st.integers(0, 4)) if models else 0):
-        run, model = draw(st.integers(0, len(runs) - 1)), draw(st.integers(0, len(models) - 1))
-        way = draw(st.sampled_from(["input", "output"]))
-        # Whether an MLmodel under a run that only links is a model is nobody's promise.
-        makes = any(other.maker == run for other in models) or runs[run].history is not None
-        marked = any(name.endswith("MLmodel") for name, _ in runs[run].files)
-        if models[model].maker != run and (makes or not marked):
-            links.append(Link(run, model, way))
+    for _ in range(chance.randint(0, 4) if models else 0):
+        run, model = chance.randrange(len(runs)), chance.randrange(len(models))
+        way = chance.choice(["input", "output"])
+        if models[model].maker != run and not _only_marked(run, runs, models):
+            links.append(Link(run, model, way))  # type: ignore[arg-type]
     return tuple(dict.fromkeys(links))
 
 
-@st.composite
-def _versions(draw, runs: tuple[Run, ...], models: tuple[Model, ...]) -> tuple[Version, ...]:
+def _only_marked(run: int, runs: tuple[Run, ...], models: tuple[Model, ...]) -> bool:
+    """Whether an ``MLmodel`` file alone tells that the run has a model.
+
+    Whether it still is one where the run links to others' models is nobody's promise.
+    """
+    makes = any(model.maker == run for model in models) or runs[run].history is not None
+    return not makes and any(name.endswith("MLmodel") for name, _ in runs[run].files)
+
+
+def _versions(chance: Random, runs: int, models: tuple[Model, ...]) -> tuple[Version, ...]:
     versions: list[Version] = []
-    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+    for _ in range(chance.choice([0, 0, 0, 1, 2, 3])):
         ways = ["run", "runs:"]
         live = [index for index, model in enumerate(models) if not model.trash]
         if live:
             ways += ["model", "models:", "path"]
-        if any(version.way == "model" for version in versions):
-            ways += ["copy"]
-        way = draw(st.sampled_from(ways))
+        originals = [index for index, one in enumerate(versions) if one.way == "model"]
+        if originals:
+            ways += ["copy", "copy"]
+        way = chance.choice(ways)
         if way in {"run", "runs:"}:
-            target = draw(st.integers(0, len(runs) - 1))
-        elif way == "copy":
-            target = draw(
-                st.sampled_from([i for i, one in enumerate(versions) if one.way == "model"])
-            )
+            target = chance.randrange(runs)
         else:
-            target = draw(st.sampled_from(live))
-        name = draw(st.sampled_from(["churn", "fraud"])) if way != "copy" else "copies"
-        versions.append(Version(name, way, target, alias=draw(st.booleans())))
+            target = chance.choice(originals if way == "copy" else live)
+        name = "copies" if way == "copy" else chance.choice(["churn", "fraud"])
+        versions.append(Version(name, way, target, alias=_once_in(chance, 2)))  # type: ignore[arg-type]
     return tuple(versions)
 
 
-@st.composite
-def _strays(draw, world: World) -> tuple[Stray, ...]:
-    strays = []
-    for beside in draw(st.lists(st.sampled_from(["run", "model", "trace", "orphan"]), max_size=3)):
-        count = {"run": world.runs, "model": world.models}.get(beside, world.experiments)
-        if not count or (beside == "orphan" and draw(st.booleans())):
+def _strays(chance: Random, world: World) -> tuple[Stray, ...]:
+    strays: dict[tuple[str, int], Stray] = {}
+    for _ in range(chance.randint(0, 3)):
+        beside = chance.choice(["run", "model", "trace", "orphan"])
+        things = {"run": world.runs, "model": world.models}.get(beside, world.experiments)
+        if not things or (beside == "orphan" and _once_in(chance, 2)):
             continue
+        index = chance.randrange(len(things))
         named = None
-        index = draw(st.integers(0, len(count) - 1))
         if beside == "orphan":
             inside = [i for i, run in enumerate(world.runs) if run.experiment == index]
-            named = draw(st.sampled_from([None, *inside]))
-        strays.append(Stray(beside, index, named))
-    first = {(stray.beside, stray.index): stray for stray in reversed(strays)}
-    return tuple(first.values())
+            named = chance.choice([None, *inside])
+        strays[beside, index] = Stray(beside, index, named)  # type: ignore[arg-type]
+    return tuple(strays.values())
 
 
-@st.composite
-def worlds(draw) -> World:
-    """Draw a small world in which anything may stand beside anything."""
-    count = draw(st.integers(1, 3))
-    experiments = [Experiment()]
-    for _ in range(count - 1):
-        goal = draw(
-            st.sampled_from([None, None, (METRIC, False), (METRIC, True), (OTHER_METRIC, True)])
+def imagined(chance: Random) -> World:
+    """A small world in which anything may stand beside anything."""
+    experiments = [Experiment()] + [
+        Experiment(
+            ours=not _once_in(chance, 3), goal=chance.choice(_GOALS), trash=_once_in(chance, 6)
         )
-        experiments.append(
-            Experiment(
-                ours=draw(st.sampled_from([True, True, False])),
-                goal=goal,
-                trash=draw(st.sampled_from([False] * 5 + [True])),
-            )
-        )
-    runs = draw(_runs(tuple(experiments)))
+        for _ in range(chance.randrange(3))
+    ]
+    runs = _runs(chance, len(experiments))
     outer = [index for index, run in enumerate(runs) if run.experiment == 0]
-    if count > 1 and outer and draw(st.sampled_from([False] * 5 + [True])):
-        experiments[1] = replace(experiments[1], inside=draw(st.sampled_from(outer)))
-    models = draw(_models(tuple(experiments), runs))
+    if len(experiments) > 1 and outer and _once_in(chance, 6):
+        experiments[1] = replace(experiments[1], inside=chance.choice(outer))
+    models = _models(chance, len(experiments), runs)
     world = World(
         experiments=tuple(experiments),
         runs=runs,
         models=models,
-        values=draw(_values(runs, models)),
-        links=draw(_links(runs, models)),
-        versions=draw(_versions(runs, models)),
-        is_loss=draw(st.booleans()),
+        values=_values(chance, len(runs), models),
+        links=_links(chance, runs, models),
+        versions=_versions(chance, len(runs), models),
+        is_loss=_once_in(chance, 2),
     )
-    return replace(world, strays=draw(_strays(world)))
+    return replace(world, strays=_strays(chance, world))
+
+
+def pruned(world: World, keep: Callable[[], bool]) -> World:
+    """Leave out what is not kept, and what tells of it."""
+    kept_runs = [index for index in range(len(world.runs)) if keep()] or [0]
+    runs = {old: new for new, old in enumerate(kept_runs)}
+    kept_models = [
+        index
+        for index, model in enumerate(world.models)
+        if keep() and (model.maker is None or model.maker in runs)
+    ]
+    models = {old: new for new, old in enumerate(kept_models)}
+    left = World(
+        experiments=tuple(
+            replace(one, inside=None if one.inside is None else runs.get(one.inside))
+            for one in world.experiments
+        ),
+        runs=tuple(
+            replace(run, parent=None if run.parent is None else runs.get(run.parent))
+            for run in (world.runs[index] for index in kept_runs)
+        ),
+        models=tuple(
+            replace(model, maker=None if model.maker is None else runs[model.maker])
+            for model in (world.models[index] for index in kept_models)
+        ),
+        values=tuple(
+            replace(
+                value,
+                run=runs[value.run],
+                models=tuple(models[index] for index in value.models if index in models),
+            )
+            for value in world.values
+            if keep() and value.run in runs
+        ),
+        is_loss=world.is_loss,
+    )
+    links = tuple(
+        replace(link, run=runs[link.run], model=models[link.model])
+        for link in world.links
+        if keep() and link.run in runs and link.model in models
+    )
+    return replace(
+        left,
+        links=tuple(link for link in links if not _only_marked(link.run, left.runs, left.models)),
+        versions=_pruned_versions(world.versions, runs, models, keep),
+        strays=tuple(
+            replace(
+                stray,
+                index={"run": runs, "model": models}.get(stray.beside, {}).get(
+                    stray.index, stray.index
+                ),
+                named=None if stray.named is None else runs[stray.named],
+            )
+            for stray in world.strays
+            if keep()
+            and stray.index in {"run": runs, "model": models}.get(stray.beside, {stray.index})
+            and (stray.named is None or stray.named in runs)
+        ),
+    )
+
+
+def _pruned_versions(
+    versions: tuple[Version, ...],
+    runs: Mapping[int, int],
+    models: Mapping[int, int],
+    keep: Callable[[], bool],
+) -> tuple[Version, ...]:
+    left: dict[int, Version] = {}
+    numbers: dict[int, int] = {}
+    for index, version in enumerate(versions):
+        there = {"run": runs, "runs:": runs, "copy": numbers}.get(version.way, models)
+        if keep() and version.target in there:
+            numbers[index] = len(left)
+            left[index] = replace(version, target=there[version.target])
+    return tuple(left.values())
+
+
+def size(world: World) -> int:
+    """How many elements `pruned` may leave out."""
+    return sum(
+        map(
+            len,
+            (
+                *(world.runs, world.models, world.values),
+                *(world.links, world.versions, world.strays),
+            ),
+        )
+    )
 
 
 # ----------------------------------------------------------------------------------- making real
@@ -606,10 +687,15 @@ class Reality:
             path = self.ids.run_path(self.world, version.target)
             return f"{self.account_root}/{path}/model", {"run_id": run_id}
         model_id = self.ids.models[version.target]
+        model = self.world.models[version.target]
+        location = f"{self.account_root}/{self.ids.model_path(self.world, version.target)}"
+        if version.way == "path":
+            return location, {}
         if version.way == "models:":
             return f"models:/{model_id}", {}
-        location = f"{self.account_root}/{self.ids.model_path(self.world, version.target)}"
-        return location, {"model_id": model_id} if version.way == "model" else {}
+        # MLflow writes the maker beside it; its SQL store keeps the model's id in the source alone.
+        maker = {} if model.maker is None else {"run_id": self.ids.runs[model.maker]}
+        return f"models:/{model_id}", {**maker, "model_id": model_id}
 
     def log(self, value: Value) -> None:
         self._log([value])
