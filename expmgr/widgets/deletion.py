@@ -94,7 +94,7 @@ class Deletion:
 
 def describe_failure(error: BaseException) -> str:
     """Return an error as one line without secrets."""
-    text = plain(redact(str(error)), 400) or type(error).__name__
+    text = plain(redact(str(error)), 1000) or type(error).__name__
     return (
         text
         if isinstance(error, (DeletionError, ProtectedModelError))
