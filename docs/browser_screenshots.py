@@ -42,6 +42,8 @@ THEMES = "lab-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings
 def _ready(opened: NotebookPage) -> None:
     opened.run_all()
     opened.page.locator(".xm-totals").filter(has_text="sizes of").wait_for()
+    # rows are sorted anew when the last size is there
+    opened.page.locator(".xm-notices").get_by_text("Measuring").wait_for(state="hidden")
 
 
 def _row(opened: NotebookPage, place: int) -> Locator:

@@ -859,7 +859,7 @@ def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):
 
 def test_a_long_error_can_be_read_whole_and_moves_no_row(browse):
     manager = ScriptedManager(run_table(5))
-    why = "the connection was refused; " * 20
+    why = "the connection was refused; " * 10
     manager.faults["runs(limit)"] = [TrackingUnreachableError(f"{why}<b>the end</b>")]
     browser = browse(manager)
     shown = browser.notice._line.value

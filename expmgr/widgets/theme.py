@@ -58,7 +58,7 @@ border-radius:3px;container:xm/inline-size}
 grid-template:var(--xm-high) auto/var(--xm-tick) var(--xm-open) minmax(0,1fr) var(--xm-slot);
 padding:0 6px;column-gap:6px;box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root.xm-looking .xm-head,.xm-root.xm-looking .xm-row{
-grid-template:var(--xm-high) auto/0 var(--xm-open) minmax(0,1fr) 0}
+grid-template:var(--xm-high) auto/0 var(--xm-open) minmax(0,1fr) var(--xm-told,0)}
 .xm-root .xm-head{background:var(--xm-bg2)}
 .xm-root .xm-row>.xm-tick,.xm-root .xm-head>.xm-tick{grid-area:1/1}
 .xm-root .xm-row>.xm-open{grid-area:1/2}
@@ -69,10 +69,11 @@ position:sticky;z-index:2}
 .xm-root .xm-row>.xm-slot{right:6px}
 .xm-root .xm-row>.xm-confirm{right:calc(var(--xm-slot) + 12px);
 margin-right:calc(var(--xm-slot) + 6px)}
-.xm-root:not(.xm-looking) .xm-row::after,.xm-root:not(.xm-looking) .xm-head::after{content:"";
+.xm-root .xm-row::after,.xm-root .xm-head::after{content:"";
 grid-area:1/1/2/-1;justify-self:end;position:sticky;right:0;z-index:1;margin-right:-6px;
 width:calc(var(--xm-slot) + 12px);height:100%;background:inherit}
 .xm-root .xm-row{background:var(--xm-bg)}
+.xm-root.xm-looking .xm-row::after{content:none}
 .xm-root .xm-row:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
 .xm-root .xm-rows{display:block}
 .xm-root .xm-grid{display:grid;column-gap:8px;align-items:center;width:100%}
@@ -269,6 +270,7 @@ def _level(root: str, columns: Sequence[Column], shown: Sequence[Column], *, nar
         f"column-gap:{_gap(narrow=narrow)}px}}"
         + (f"{hidden}{{display:none!important}}" if hidden else "")
         + (f'{root} .xm-head::after{{content:"{count} not shown"}}' if count else "")
+        + (f"{root} .xm-box{{--xm-told:var(--xm-slot)}}" if count else "")
     )
 
 
