@@ -169,6 +169,12 @@ def test_checkpoints_with_steps_are_told_apart_and_the_worse_may_go(lab):
     assert [result.outcome for result in report] == ["deleted", "protected", "deleted"]
     assert below(lab, models[1])
     assert not below(lab, models[0])
+    # Each deletion is in the journal, though both are of one run.
+    records = read_records(run_id, lab.tags(run_id))
+    assert [location.owner_id for r in records for location in r.locations] == [
+        models[0],
+        models[2],
+    ]
 
 
 @pytest.mark.parametrize("diverged", [float("inf"), 1.797e308])

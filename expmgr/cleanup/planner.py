@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -442,10 +443,16 @@ class Planner:
             [draft.subject for draft in drafts if draft.subject is not None],
         )
         plans = []
+        records: Counter[str] = Counter()
         for draft in drafts:
             experiment = gathered.experiments.get(draft.plan.experiment_id)
+            # Several models of one run each have a record of their own.
+            number = int(draft.plan.record_id) + records[draft.plan.journal_id]
+            records[draft.plan.journal_id] += 1
             plan = replace(
-                draft.plan, experiment_name="" if experiment is None else experiment.name
+                draft.plan,
+                experiment_name="" if experiment is None else experiment.name,
+                record_id=str(number),
             )
             subject = draft.subject
             if subject is not None:
