@@ -233,7 +233,7 @@ class BrowserActions:
     def _run_killed(self, run_id: str) -> None:
         self._stale.pop(run_id, None)
         held = self._runs.value(run_id, "protected_by") or ""
-        reasons = [reason for reason in str(held).split("; ") if reason and reason != "active"]
+        reasons = [one for one in str(held).split("; ") if one and not one.startswith("active")]
         self._runs.change(
             run_id,
             {
