@@ -174,6 +174,8 @@ class Oracle:
             if not any(name.startswith(f"{root}/") for root in foreign)
         }
         made = [model for model in self.world.models if model.maker == index]
+        # A model that MLflow forgot: its MLmodel file says that this run made it.
+        named = any(stray.named == index for stray in self.world.strays)
         recorded = any(not model.gone or model.step is not None for model in made)
 
         def item(kind: str, directory: str, names: Iterable[str]) -> Item:
@@ -186,7 +188,7 @@ class Oracle:
                 frozenset(names),
                 trash=self.world.in_trash(index),
                 ready=not run.interrupted,
-                open=bool(made) or run.begun is not None,
+                open=bool(made) or run.begun is not None or named,
                 foreign=bool(foreign) and run.history is None,
             )
 
@@ -212,7 +214,6 @@ class Oracle:
         ]
         if outermost:
             return directories(outermost)
-        named = any(stray.named == index for stray in self.world.strays)
         results_only = all(name.rsplit(".", 1)[-1] in RESULTS for name in own)
         return [] if named or not own or results_only else [item("raw", "", own)]
 
