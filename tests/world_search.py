@@ -47,7 +47,7 @@ def search(judge: Judge, count: int, *, plots: bool = False) -> None:
             continue
         world, steps, error = _smallest(judge, world, steps, error)
         words = (
-            f"{error}\n\nEXPMGR_WORLD_SEED={SEED} EXPMGR_WORLD_FIRST={number} EXPMGR_WORLDS=1 "
+            f"{error}\n\nEXPMGR_WORLD_SEED={SEED} EXPMGR_WORLD_FIRST={number} EXPMGR_WORLDS=2 "
             f"draws it again; it became\n{pprint.pformat(world, width=160)}"
         )
         raise AssertionError(words + "".join(f"\n{step}" for step in steps)) from error
