@@ -35,13 +35,13 @@ MODEL_STATES: frozenset[str] = DELETABLE_STATES | {"deleting"}
 
 _ORDER: tuple[ModelState, ...] = (
     "deleting",
+    "elsewhere",
     "interrupted",
     "stored",
     "artifacts",
     "uploading",
     "broken",
     "external",
-    "elsewhere",
     "unknown",
     "deleted",
     "none",
@@ -76,6 +76,10 @@ def model_state(model: Model) -> ModelState:  # noqa: PLR0911 - one line a state
 
 
 def run_state(states: Iterable[ModelState]) -> ModelState:
-    """Return the state of a run by those of its models; "none" where it has none."""
+    """Return the state of a run by those of its models; "none" where it has none.
+
+    A run is all or nothing: a model that lies elsewhere, or where nothing may be deleted, keeps the
+    others from being deleted with it.
+    """
     found = set(states)
     return next((state for state in _ORDER if state in found), "none")

@@ -94,7 +94,7 @@ def ask_protection(
         for model_id, rank in ranks.items():
             best[model_id].append(rank)
         if naming:
-            named.extend(_best_naming(client, found, ranks, goal))
+            named.extend(_best_naming(client, experiment_id, found, ranks, goal))
 
     def ask(question: tuple[str, Callable[[], None]]) -> None:
         what, function = question
@@ -175,7 +175,7 @@ def gather_evidence(
 
 
 def _best_naming(
-    client: MlflowClient, found: Competitors, ranks: Iterable[str], goal: Goal
+    client: MlflowClient, experiment_id: str, found: Competitors, ranks: Iterable[str], goal: Goal
 ) -> tuple[NamingRun, ...]:
     """Return what the best runs of an experiment name: the makers of its best models, and others.
 
@@ -183,7 +183,8 @@ def _best_naming(
     """
     stored = {model.id: model.competes for model in found.models.values()}
     owners = {model.run_id for model in found.models.values() if stored[model.id] and model.run_id}
-    linking = best_linking(found.makers.values(), {**found.linked, **stored}, owners, goal)
+    here = [maker for maker in found.makers.values() if maker.experiment_id == experiment_id]
+    linking = best_linking(here, {**found.linked, **stored}, owners, goal)
     makers = {found.models[model_id].run_id for model_id in ranks}
     run_ids = sorted(filter(None, makers | {run.id for run in linking}))
     return _naming_runs(client, dict.fromkeys(run_ids, f"best (by {goal.metric})"))

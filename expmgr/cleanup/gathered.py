@@ -6,19 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.locate import Finder, parent_of
-from expmgr.cleanup.unowned import Unowned, read_unowned
+from expmgr.cleanup.unowned import Unowned, read_unowned, roots_of
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.models import RunModels, models_of_runs
-from expmgr.tracking.queries import (
-    run_or_none,
-    runs_by_id,
-)
+from expmgr.tracking.queries import is_listed, run_or_none, runs_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.storage.protocol import Storage
 
@@ -38,7 +35,7 @@ class Gathered:
     finder: Finder
     _runs: dict[str, Run] = field(default_factory=dict)
     _told: dict[str, RunModels] = field(default_factory=dict)
-    _unowned: dict[str, Unowned] = field(default_factory=dict)
+    _unowned: Unowned | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -74,14 +71,15 @@ class Gathered:
             self._told.update(models_of_runs(self.client, [run], self.ids))
         return self._told[run_id]
 
+    def alone(self, model: LoggedModel) -> RunModels:
+        """Return a model without a run, and whether it lies in the trash: MLflow hides it then."""
+        in_trash = not is_listed(self.client, model.model_id)
+        return RunModels(made=(model,), trashed=frozenset({model.model_id} if in_trash else ()))
+
     def unowned(self, run: Run) -> Unowned:
-        """Return what no list tells below the root of a run."""
-        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
-        if root not in self._unowned:
-            homes = [
-                experiment.experiment_id
-                for experiment in self.experiments.values()
-                if self.finder.path_or_none(experiment.artifact_location) == root
-            ]
-            self._unowned[root] = read_unowned(self.client, self.blob_store, root, homes)
-        return self._unowned[root]
+        """Return what no list tells of a run's models."""
+        if self._unowned is None:
+            self._unowned = read_unowned(
+                self.client, self.blob_store, roots_of(self.finder, self.experiments.values())
+            )
+        return self._unowned.below(parent_of(self.finder.blob_path(run.info.artifact_uri)))

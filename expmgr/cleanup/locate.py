@@ -223,11 +223,7 @@ class Finder:
     def _by_files(self, run: Run, *, raw: bool, cancel: threading.Event | None) -> Found:
         """Tell by the files of a run of which MLflow recorded nothing (rules 2 and 3)."""
         artifacts = self.artifacts(run)
-        names = [
-            blob.name
-            for blob in self.list_blobs(artifacts.prefix, cancel=cancel)
-            if not blob.is_directory
-        ]
+        names = self._own_names(artifacts, cancel=cancel)
         directories = marked_directories(names)
         if directories and artifacts.path not in directories and not raw:
             below = [path[len(artifacts.prefix) :] for path in directories]
@@ -278,13 +274,24 @@ class Finder:
             return
         if models.recorded:
             raise _foreign(location)
-        names = [blob.name for blob in self.list_blobs(artifacts.prefix) if not blob.is_directory]
+        names = self._own_names(artifacts)
         directories = marked_directories(names)
         if not any(location.holds(name) for name in names):
             return  # nothing is left there that could belong to somebody else
         whole = not directories or artifacts.path in directories
         if location.path not in ([artifacts.path] if whole else directories):
             raise _foreign(location)
+
+    def _own_names(
+        self, artifacts: Location, *, cancel: threading.Event | None = None
+    ) -> list[str]:
+        """List a run's files, without those of experiments that lie within its artifacts."""
+        inner = tuple(f"{root}/" for root in self.roots if artifacts.holds(f"{root}/"))
+        return [
+            blob.name
+            for blob in self.list_blobs(artifacts.prefix, cancel=cancel)
+            if not blob.is_directory and not blob.name.startswith(inner)
+        ]
 
     def artifacts(self, run: Run) -> Location:
         """Return where a run's artifacts lie; LocationError where that is not ours to touch."""

@@ -177,7 +177,7 @@ class Planner:
             return Resolved(note="the tracking server has no such run")
         models = gathered.told(run)
         doubt: tuple[Reason, ...] = ()
-        if not models.recorded and not models.linked:
+        if not models.recorded:
             models, doubt = self._with_unlisted(run, models, gathered, "model")
         found = gathered.finder.find(run, models)
         if doubt and any(located.model.kind == "raw" for located in found.models):
@@ -234,7 +234,7 @@ class Planner:
                 problem = f"MLflow recorded a model of run {run_id}: it has no raw artifacts."
                 return _Draft(replace(plan, problem=problem))
             doubt: tuple[Reason, ...] = ()
-            if model_ids is None and not models.recorded and not models.linked:
+            if model_ids is None and not models.recorded:
                 run = gathered.whole(run)
                 models, doubt = self._with_unlisted(run, models, gathered, part)
             found = gathered.finder.find(run, models, model_ids, raw=part == "raw", cancel=cancel)
@@ -263,7 +263,7 @@ class Planner:
             if entity.source_run_id in named:
                 return None
             run = gathered.run(entity.source_run_id) if entity.source_run_id else None
-            models = RunModels(made=(entity,)) if run is None else gathered.told(run)
+            models = gathered.alone(entity) if run is None else gathered.told(run)
             plan = replace(
                 plan,
                 run_id="" if run is None else run.info.run_id,
@@ -275,7 +275,7 @@ class Planner:
                 plan, tags = replace(plan, owner_id=run.info.run_id), run.data.tags
             plan = replace(plan, record_id=next_record_id(tags))
             # Only the trash is told by an id and by no search.
-            in_trash = run is not None and model_id not in {
+            in_trash = model_id not in {
                 model.model_id for model in models.made if model.model_id not in models.trashed
             }
             located = gathered.finder.logged(entity, in_trash=in_trash)
@@ -381,7 +381,7 @@ class Planner:
             tags: Mapping[str, str] = {} if run is None else run.data.tags
             models = RunModels() if run is None else gathered.told(run)
             doubt: tuple[Reason, ...] = ()
-            if run is not None and not models.recorded and not models.linked:
+            if run is not None and not models.recorded:
                 models, doubt = self._with_unlisted(run, models, gathered, plan.part)
             if is_model_id(plan.journal_id):
                 entity = logged_model(self.client, plan.journal_id)
@@ -391,7 +391,7 @@ class Planner:
                 tags = dict(entity.tags)
                 if run is None and entity.source_run_id:
                     run = gathered.run(entity.source_run_id)
-                models = RunModels(made=(entity,)) if run is None else gathered.told(run)
+                models = gathered.alone(entity) if run is None else gathered.told(run)
             plan = replace(plan, record_id=next_record_id(tags))
             blocked = _blocked(plan, run, tags)
             if blocked:
@@ -459,6 +459,7 @@ class Planner:
                 reasons = [
                     reason
                     for model in subject.models
+                    if model.competes or model.in_trash
                     for reason in reasons_of(model, subject.maker, evidence)
                 ]
                 plan = replace(plan, reasons=distinct([*reasons, *draft.doubt]))

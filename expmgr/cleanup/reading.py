@@ -11,7 +11,7 @@ from expmgr.catalog.reason import Reason
 from expmgr.cleanup.contest import Competitors, Contest, Looks, prove
 from expmgr.cleanup.evidence import Subject, ask_protection, gather_evidence
 from expmgr.cleanup.locate import parent_of, run_model
-from expmgr.cleanup.unowned import Unowned, read_unowned
+from expmgr.cleanup.unowned import Unowned, read_unowned, roots_of
 from expmgr.errors import LocationError
 from expmgr.tracking.journal import MODEL_TAG, journal_of, now_ms, read_records
 from expmgr.tracking.models import (
@@ -65,7 +65,7 @@ class Reading:
     doubts: dict[str, Reason] = field(default_factory=dict)
     untold: set[str] = field(default_factory=set)
     measured_without: set[str] = field(default_factory=set)
-    _unowned: dict[str, Unowned] = field(default_factory=dict)
+    _unowned: Unowned | None = None
 
     # ------------------------------------------------------------------------------------ models
 
@@ -78,7 +78,9 @@ class Reading:
             condition = f"source_run_id IN ({made})"
             listed = read_logged_models(self.client, self.ids, condition) if made else []
         else:
-            listed = read_logged_models(self.client, self.ids, once=True)
+            # A run may have made its model for an experiment that lies in the trash by now.
+            trash = [e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"]
+            listed = read_logged_models(self.client, [*self.ids, *trash], once=True)
         entities = {model.model_id: model for model in listed}
         strangers = self._strangers(entities)
         if not page:
@@ -90,26 +92,25 @@ class Reading:
             if entity.source_run_id in self.makers:
                 in_trash = str(entity.experiment_id) in self.ids
                 self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
-        raw: list[tuple[Run, Model]] = []
-        for run in self.runs:
-            self._tell(run, {*entities, *strangers}, of_run, at)
-            raw += [(run, model) for model in of_run[run.info.run_id] if model.kind == "raw"]
-        self._judge_raw(raw)
-
-    def _tell(self, run: Run, told: set[str], of_run: dict[str, list[Model]], at: int) -> None:
-        """Tell the models of a run that are no LoggedModels."""
-        run_id = run.info.run_id
-        listed = output_model_ids(run)
-        paths = history_paths(run.data.tags)
-        for path in paths:
-            self._enter(self._directory(run, path, at), of_run)
-        if any(model_id not in told for model_id in listed):
-            self.untold.add(run_id)
-        elif not of_run[run_id]:
+        told = {*entities, *strangers}
+        unrecorded = [run for run in self.runs if not self._tell_recorded(run, told, of_run, at)]
+        for run in unrecorded:
             self._note_measured(run)
-            if not listed:  # otherwise it only links to models that others made
+            if not output_model_ids(run):  # otherwise it only links to models that others made
                 for model in self._by_files(run, at):
                     self._enter(model, of_run)
+        self._judge([run for run in unrecorded if run.info.run_id in self.measured_without], of_run)
+
+    def _tell_recorded(
+        self, run: Run, told: set[str], of_run: dict[str, list[Model]], at: int
+    ) -> bool:
+        """Enter what MLflow 2 recorded; returns whether MLflow recorded any model of the run."""
+        run_id = run.info.run_id
+        for path in history_paths(run.data.tags):
+            self._enter(self._directory(run, path, at), of_run)
+        if any(model_id not in told for model_id in output_model_ids(run)):
+            self.untold.add(run_id)
+        return bool(of_run[run_id]) or run_id in self.untold
 
     def _note_measured(self, run: Run) -> None:
         path = self.finder.path_or_none(run.info.artifact_uri)
@@ -194,42 +195,47 @@ class Reading:
             for model in models
         ]
 
-    def _judge_raw(self, raw: Sequence[tuple[Run, Model]]) -> None:
-        """Leave out evaluations, and models that lie in the trash; note doubts about the rest."""
+    def _judge(self, runs: Sequence[Run], of_run: Mapping[str, list[Model]]) -> None:
+        """Judge what files told: a model in the trash, an evaluation, or a doubt."""
         memory = self.memory
-        measured = [(run, model) for run, model in raw if model.stored is not None]
-        ask = [run.info.run_id for run, _ in measured if run.info.run_id not in memory.inputs]
-        for run in in_parallel(lambda id_: run_or_none(self.client, id_), ask[:_MOST_ASKED]):
+        raw = {
+            run.info.run_id
+            for run in runs
+            if any(model.kind == "raw" for model in of_run.get(run.info.run_id, ()))
+        }
+        ask = sorted(raw - memory.inputs.keys())[:_MOST_ASKED]
+        for run in in_parallel(lambda id_: run_or_none(self.client, id_), ask):
             if run is not None:
                 memory.inputs[run.info.run_id] = input_model_ids(run)
-        for run, model in measured:
+        for run in runs:
             run_id = run.info.run_id
             unowned = self._unowned_at(run)
             trashed = unowned.trashed.get(run_id, ())
-            if memory.inputs.get(run_id) or trashed or run_id in unowned.forgotten:
-                del self.models[model.id]
+            if trashed or run_id in unowned.forgotten or memory.inputs.get(run_id):
+                for model in of_run.get(run_id, ()):
+                    self.models.pop(model.id, None)
                 for entity in trashed:
                     found = self._logged(entity, now_ms(), in_trash=True)
                     self.models[found.id] = found
                 if run_id in unowned.forgotten:
                     self.untold.add(run_id)
-            elif unowned.doubt:
-                root = parent_of(model.path or "")
-                self.doubts[model.id] = Reason("unknown", unowned.doubt, root)
+            elif run_id in raw and unowned.doubt:
+                root = parent_of(self.finder.blob_path(run.info.artifact_uri))
+                self.doubts[run_id] = Reason("unknown", unowned.doubt, root)
 
     def _unowned_at(self, run: Run) -> Unowned:
-        storage = self.storage
-        root = parent_of(self.finder.blob_path(run.info.artifact_uri))
-        if root not in self._unowned:
-            homes = [
-                experiment.experiment_id
-                for experiment in self.experiments
-                if self.finder.path_or_none(experiment.artifact_location) == root
-            ]
-            self._unowned[root] = (
-                Unowned() if storage is None else read_unowned(self.client, storage(), root, homes)
+        if self._unowned is None:
+            self._unowned = (
+                Unowned()
+                if self.storage is None
+                else read_unowned(
+                    self.client,
+                    self.storage(),
+                    roots_of(self.finder, self.experiments),
+                    self.memory.strangers,
+                )
             )
-        return self._unowned[root]
+        return self._unowned.below(parent_of(self.finder.blob_path(run.info.artifact_uri)))
 
     def _known(
         self, model: Model, at: int, artifacts: str | None, below: str, changed: int

@@ -18,14 +18,17 @@ from expmgr.errors import StorageError
 from expmgr.tracking.queries import in_parallel, logged_model, read_logged_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel
+    from mlflow.entities import Experiment, LoggedModel
 
+    from expmgr.cleanup.locate import Finder
     from expmgr.storage.protocol import Storage
 
-__all__ = ["Unowned", "read_unowned"]
+__all__ = ["Unowned", "read_unowned", "roots_of"]
+
+_SHOWN = 3
 
 _RUN = re.compile(r"^run_id:\s*[\"']?([A-Za-z0-9_-]+)", re.MULTILINE)
 _MODEL = re.compile(r"^model_id:\s*[\"']?(m-[A-Za-z0-9_-]+)", re.MULTILINE)
@@ -33,7 +36,7 @@ _MODEL = re.compile(r"^model_id:\s*[\"']?(m-[A-Za-z0-9_-]+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Unowned:
-    """What lies below ``<root>/models/`` and is in no list.
+    """What lies below the ``models`` folders of experiments and is in no list.
 
     Attributes
     ----------
@@ -42,58 +45,85 @@ class Unowned:
     forgotten
         Ids that MLflow does not know, by the run that their ``MLmodel`` file names.
     doubtful
-        Ids of which nothing tells whose they are: any run of this root may have made them.
+        Ids of which nothing tells whose they are, by root: any run of that root may have made them.
     """
 
     trashed: Mapping[str, tuple[LoggedModel, ...]] = field(default_factory=dict)
     forgotten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    doubtful: tuple[str, ...] = ()
+    doubtful: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def below(self, root: str) -> Unowned:
+        """Return this with the doubts about one root alone."""
+        doubtful = {key: ids for key, ids in self.doubtful.items() if key == root}
+        return Unowned(self.trashed, self.forgotten, doubtful)
 
     @property
     def doubt(self) -> str:
-        """The doubt about the runs of this root in words, "" where there is none."""
-        if not self.doubtful:
+        """The doubt in words, "" where there is none."""
+        ids = [model_id for ids in self.doubtful.values() for model_id in ids]
+        if not ids:
             return ""
-        shown = ", ".join(self.doubtful[:3]) + (" and others" if len(self.doubtful) > 3 else "")  # noqa: PLR2004
+        shown = ", ".join(ids[:_SHOWN]) + (" and others" if len(ids) > _SHOWN else "")
         return (
             f"nothing tells which run made {shown}, so these artifacts may be of a run whose model "
             'it is; name them with part="raw" to delete them'
         )
 
 
+def roots_of(finder: Finder, experiments: Iterable[Experiment]) -> dict[str, list[str]]:
+    """Return experiment ids by the blob path of their root, as far as that is in our container."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for experiment in experiments:
+        path = finder.path_or_none(experiment.artifact_location)
+        if path is not None:
+            found[path].append(experiment.experiment_id)
+    return dict(found)
+
+
 def read_unowned(
-    client: MlflowClient, blob_store: Storage, root: str, experiment_ids: Iterable[str]
+    client: MlflowClient,
+    blob_store: Storage,
+    roots: Mapping[str, Sequence[str]],
+    known: Mapping[str, LoggedModel] | None = None,
 ) -> Unowned:
-    """Ask for each model folder of a root that no LoggedModel of its experiments owns.
+    """Ask for each model folder that no LoggedModel of its experiments owns, below every root.
+
+    A run may have made its model for another experiment, whose root it then lies below.
 
     Parameters
     ----------
-    root
-        Blob path of an experiment's root, without slashes around it.
-    experiment_ids
-        The experiments whose root it is.
+    roots
+        Experiment ids by blob path, see `roots_of`.
+    known
+        LoggedModels that were asked for before, by id.
     """
-    prefix = f"{root}/models/" if root else "models/"
-    folders = {name for name in blob_store.folders(prefix) if is_model_id(name)}
-    if not folders:
-        return Unowned()
-    listed = {model.model_id for model in read_logged_models(client, list(experiment_ids))}
-    ids = sorted(folders - listed)
+    known = known or {}
+
+    def unlisted(root: str) -> list[tuple[str, str]]:
+        prefix = f"{root}/models/" if root else "models/"
+        folders = {name for name in blob_store.folders(prefix) if is_model_id(name)}
+        if not folders:
+            return []
+        listed = {model.model_id for model in read_logged_models(client, list(roots[root]))}
+        return [(root, model_id) for model_id in sorted(folders - listed)]
+
+    places = [place for found in in_parallel(unlisted, list(roots)) for place in found]
     trashed: dict[str, list[LoggedModel]] = defaultdict(list)
     forgotten: dict[str, list[str]] = defaultdict(list)
-    doubtful = []
-    told = in_parallel(lambda model_id: logged_model(client, model_id), ids)
-    for model_id, model in zip(ids, told, strict=True):
+    doubtful: dict[str, list[str]] = defaultdict(list)
+    told = in_parallel(lambda place: known.get(place[1]) or logged_model(client, place[1]), places)
+    for (root, model_id), model in zip(places, told, strict=True):
+        name = f"{root}/models/{model_id}/artifacts/MLmodel".lstrip("/")
         if model is not None:
             trashed[model.source_run_id or ""].append(model)
-        elif run_id := _run_named_by(blob_store, f"{prefix}{model_id}/artifacts/MLmodel", model_id):
+        elif run_id := _run_named_by(blob_store, name, model_id):
             forgotten[run_id].append(model_id)
         else:
-            doubtful.append(model_id)
+            doubtful[root].append(model_id)
     return Unowned(
         {run_id: tuple(models) for run_id, models in trashed.items()},
         {run_id: tuple(model_ids) for run_id, model_ids in forgotten.items()},
-        tuple(doubtful),
+        {root: tuple(model_ids) for root, model_ids in doubtful.items()},
     )
 
 

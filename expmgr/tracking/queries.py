@@ -37,6 +37,7 @@ __all__ = [
     "connect",
     "ensure_reachable",
     "in_parallel",
+    "is_listed",
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
@@ -399,6 +400,16 @@ def logged_model(client: MlflowClient, model_id: str) -> LoggedModel | None:
                 return client.get_logged_model(model_id)
     except NotFoundError:
         return None
+
+
+def is_listed(client: MlflowClient, model_id: str) -> bool:
+    """Whether MLflow's public getter tells a LoggedModel: it hides those in the trash."""
+    try:
+        with asking(f"read the logged model {model_id}"):
+            client.get_logged_model(model_id)
+    except NotFoundError:
+        return False
+    return True
 
 
 def run_or_none(client: MlflowClient, run_id: str) -> Run | None:
