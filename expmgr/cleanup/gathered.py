@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.locate import Finder, parent_of
@@ -69,12 +69,22 @@ class Gathered:
         run_id = run.info.run_id
         if run_id not in self._told:
             self._told.update(models_of_runs(self.client, [run], self.ids))
-        return self._told[run_id]
+        return self._with_trash(self._told[run_id])
+
+    def _with_trash(self, models: RunModels) -> RunModels:
+        """Count what lies in an experiment in the trash as trash."""
+        trashed = {m.model_id for m in models.made if self._is_deleted(str(m.experiment_id))}
+        return replace(models, trashed=models.trashed | trashed)
+
+    def _is_deleted(self, experiment_id: str) -> bool:
+        experiment = self.experiments.get(experiment_id)
+        return experiment is not None and experiment.lifecycle_stage == "deleted"
 
     def alone(self, model: LoggedModel) -> RunModels:
         """Return a model without a run, and whether it lies in the trash: MLflow hides it then."""
         in_trash = not is_listed(self.client, model.model_id)
-        return RunModels(made=(model,), trashed=frozenset({model.model_id} if in_trash else ()))
+        trashed = frozenset({model.model_id} if in_trash else ())
+        return self._with_trash(RunModels(made=(model,), trashed=trashed))
 
     def unowned(self, run: Run) -> Unowned:
         """Return what no list tells of a run's models."""

@@ -64,6 +64,7 @@ class Reading:
     makers: dict[str, Maker] = field(default_factory=dict)
     doubts: dict[str, Reason] = field(default_factory=dict)
     untold: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
     measured_without: set[str] = field(default_factory=set)
     _unowned: Unowned | None = None
 
@@ -73,13 +74,13 @@ class Reading:
         """Read the LoggedModels, and tell the other models by tags and files."""
         at = now_ms()
         self.makers = {run.info.run_id: maker_of(run, whole=False) for run in self.runs}
+        trash = [e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"]
         if page:
             made = ", ".join(repr(run_id) for run_id in self.makers)
             condition = f"source_run_id IN ({made})"
             listed = read_logged_models(self.client, self.ids, condition) if made else []
         else:
             # A run may have made its model for an experiment that lies in the trash by now.
-            trash = [e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"]
             listed = read_logged_models(self.client, [*self.ids, *trash], once=True)
         entities = {model.model_id: model for model in listed}
         strangers = self._strangers(entities)
@@ -87,7 +88,8 @@ class Reading:
             self._read_makers([*entities.values(), *strangers.values()])
         of_run: dict[str, list[Model]] = defaultdict(list)
         for entity in entities.values():
-            self._enter(self._logged(entity, at, in_trash=False), of_run)
+            in_trash = str(entity.experiment_id) in trash
+            self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
         for entity in strangers.values():
             if entity.source_run_id in self.makers:
                 in_trash = str(entity.experiment_id) in self.ids
@@ -187,7 +189,10 @@ class Reading:
             elif not folder.size.files or (folder.only_reports and not marked):
                 return []
             else:
-                models = [run_model(run, artifacts)]
+                try:  # another experiment may lie within
+                    models = [run_model(run, self.finder.check(artifacts))]
+                except LocationError:
+                    models = [replace(run_model(run, artifacts), path=None)]
         return [
             self._known(model, at, artifacts.path, model.name, changed)
             if model.kind != "logged"
@@ -211,14 +216,14 @@ class Reading:
             run_id = run.info.run_id
             unowned = self._unowned_at(run)
             trashed = unowned.trashed.get(run_id, ())
-            if trashed or run_id in unowned.forgotten or memory.inputs.get(run_id):
+            if run_id in unowned.forgotten:
+                self.forgotten.add(run_id)
+            if trashed or memory.inputs.get(run_id):
                 for model in of_run.get(run_id, ()):
                     self.models.pop(model.id, None)
                 for entity in trashed:
                     found = self._logged(entity, now_ms(), in_trash=True)
                     self.models[found.id] = found
-                if run_id in unowned.forgotten:
-                    self.untold.add(run_id)
             elif run_id in raw and unowned.doubt:
                 root = parent_of(self.finder.blob_path(run.info.artifact_uri))
                 self.doubts[run_id] = Reason("unknown", unowned.doubt, root)

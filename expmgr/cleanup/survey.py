@@ -48,6 +48,9 @@ class Surveyed:
         Their runs that match the filter, newest first.
     untold
         Runs that list a model of which MLflow tells nothing, and no other.
+    forgotten
+        Runs that a model names which MLflow does not know any more: what else their files tell is
+        not certain to be their model.
     measured
         Runs without a model whose folder was measured.
     whole
@@ -58,6 +61,7 @@ class Surveyed:
     runs: tuple[Run, ...]
     catalog: Catalog
     untold: frozenset[str] = frozenset()
+    forgotten: frozenset[str] = frozenset()
     measured: frozenset[str] = frozenset()
     whole: bool = True
 
@@ -138,6 +142,7 @@ class Survey:
             tuple(runs),
             catalog,
             frozenset(reading.untold),
+            frozenset(reading.forgotten),
             frozenset(reading.measured_without),
             whole=limit is None,
         )

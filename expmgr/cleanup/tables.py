@@ -146,7 +146,8 @@ def rows_by_run(surveyed: Surveyed) -> dict[str, RunRow]:
         run_id = run.info.run_id
         models = by_run.get(run_id, [])
         state = run_state(states[model.id] for model in models)
-        if run_id in surveyed.untold and state in {"none", "deleted"}:
+        untold = run_id in surveyed.untold and state in {"none", "deleted"}
+        if untold or run_id in surveyed.forgotten:
             state = "unknown"
         stored = [model.stored for model in models]
         size = Size(0, 0)
@@ -159,7 +160,9 @@ def rows_by_run(surveyed: Surveyed) -> dict[str, RunRow]:
             size.files if known else None,
             size.bytes if known else None,
             any(model.id in stars for model in models),
-            distinct([reason for model in models for reason in reasons[model.id]]),
+            distinct([reason for model in models for reason in reasons[model.id]])
+            if state in MODEL_STATES
+            else (),
         )
     return rows
 
