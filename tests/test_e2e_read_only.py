@@ -72,12 +72,14 @@ def app(azurite, container, sqlite_uri, artifact_root, plugin_name, tmp_path):
         process.communicate(timeout=60)
 
 
-def visit(url, blob_names):
+def visit(url, blob_names, *, rounds=2):
     """Click everything, Delete and Confirm; return what the widgets say, and which blobs went."""
     before = blob_names()
     visitor = KernelVisitor(url)
     try:
-        for words in ("", "Delete", "Delete", ""):
+        for words in ("", *["Delete"] * rounds, ""):
+            if blob_names() != before:
+                break
             assert visitor.click(words) > 20
             time.sleep(ARMED_AFTER + 0.7)  # a clock on purpose: so long Confirm takes no click
         until = time.monotonic() + 10
@@ -96,7 +98,7 @@ def test_a_read_only_page_deletes_nothing_whatever_is_sent_to_it(app, blob_names
 
 
 def test_the_same_visitor_deletes_where_the_page_may(app, blob_names):
-    _, gone = visit(app("--write"), blob_names)
+    _, gone = visit(app("--write"), blob_names, rounds=15)  # a plan may take a while
     assert gone != []
 
 
