@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Judge = Callable[..., None]
 
 WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 100)
-_SEED = os.environ.get("EXPMGR_WORLD_SEED") or "20261125"
+_SEED = os.environ.get("EXPMGR_WORLD_SEED") or "2186941068"
 SEED = secrets.randbelow(2**32) if _SEED == "random" else int(_SEED)
 """The same worlds each time, so that a change is judged by itself; "random" draws others."""
 FIRST = int(os.environ.get("EXPMGR_WORLD_FIRST") or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,8 @@ def press_delete(manager: Any, browser: Any, *, timeout: float = 120.0) -> dict[
         ``run_id``, ``run_name``, ``prefixes`` (the plan's locations) and ``status`` (what the row
         said in the end); or ``problem``.
     """
+    from expmgr.widgets.arming import ARMED_AFTER
+
     browser.wait(timeout)
     table = browser.table.set_index("run_id")
     for row in browser.rows:
@@ -53,8 +56,11 @@ def press_delete(manager: Any, browser: Any, *, timeout: float = 120.0) -> dict[
         if not plan.runs[0].deletable or plan.files == 0:
             continue
         run_id = str(row.run_id)
+        # The page takes no click on what has stood there for less than a moment.
+        time.sleep(ARMED_AFTER + 0.2)
         row.delete_button.click()
         browser.wait(timeout)
+        time.sleep(ARMED_AFTER + 0.2)
         row.confirm_button.click()
         browser.wait(timeout)
         return {
