@@ -402,6 +402,21 @@ def test_one_bad_tag_is_that_runs_problem(lab):
     assert manager.delete_model(good)
 
 
+def test_a_record_of_another_place_is_that_runs_problem(lab):
+    lab.best()
+    bad, good = lab.run(0.1), lab.with_model(0.2)
+    lab.artifacts(bad, {"weights.bin": b"w"})
+    manager = lab.manager()
+    assert manager.delete_model(bad)
+    key = "expmgr.deletion.1"
+    record = json.loads(lab.tags(bad)[key])
+    record["at"][2] = "somewhere/else"
+    lab.client.set_tag(bad, key, json.dumps(record))
+    assert manager.runs().set_index("run_id").loc[bad, "model"] == "elsewhere"
+    assert manager.delete_model(bad).outcome == "failed"
+    assert manager.delete_model(good)
+
+
 def test_every_byte_of_the_container_is_in_the_usage(lab, put_blob, blob_names, azurite, container):
     lab.best()
     trashed, deleted = lab.with_model(0.2), lab.run(0.1)

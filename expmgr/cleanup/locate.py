@@ -335,7 +335,7 @@ def run_model(run: Run, location: Location) -> Model:
             path=location.path,
             in_trash=True,
         )
-    below = location.path.split(f"{run_id}/artifacts", 1)[1].strip("/")
+    below = location.path.partition(f"{run_id}/artifacts")[2].strip("/")
     return Model(
         f"{run_id}/{below}" if below else run_id,
         "directory" if below else "raw",

@@ -74,7 +74,7 @@ class Reading:
         """Read the LoggedModels, and tell the other models by tags and files."""
         at = now_ms()
         self.makers = {run.info.run_id: maker_of(run, whole=False) for run in self.runs}
-        trash = [e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"]
+        trash = {e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"}
         if page:
             made = ", ".join(repr(run_id) for run_id in self.makers)
             condition = f"source_run_id IN ({made})"
@@ -170,15 +170,18 @@ class Reading:
     def _by_files(self, run: Run, at: int) -> list[Model]:
         """Return what the files of a run say where MLflow recorded nothing (rules 2 and 3)."""
         try:
-            artifacts = self.finder.artifacts(run)
-        except LocationError:
+            return self._told_by_files(run, at)
+        except LocationError:  # elsewhere, or where nothing may be deleted: this run's problem
             return [Model(run.info.run_id, "raw", run.info.experiment_id, run_id=run.info.run_id)]
+
+    def _told_by_files(self, run: Run, at: int) -> list[Model]:
+        artifacts = self.finder.artifacts(run)
         changed = _changed(run)
         records = read_records(run.info.run_id, run.data.tags)
         if records:
             # Never widened: what was taken for the model then is all that may ever go.
             found = {location.path: location for r in records for location in r.locations}
-            models = [run_model(run, location) for location in found.values()]
+            models = [run_model(run, self.finder.check(place)) for place in found.values()]
         else:
             folder = self.memory.measured(artifacts.path, changed)
             if folder is None:
@@ -189,10 +192,7 @@ class Reading:
             elif not folder.size.files or (folder.only_reports and not marked):
                 return []
             else:
-                try:  # another experiment may lie within
-                    models = [run_model(run, self.finder.check(artifacts))]
-                except LocationError:
-                    models = [replace(run_model(run, artifacts), path=None)]
+                models = [run_model(run, self.finder.check(artifacts))]
         return [
             self._known(model, at, artifacts.path, model.name, changed)
             if model.kind != "logged"

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Survey", "Surveyed"]
 
-_MOST_ASKED = 500
-"""Raw runs of one table that are asked for the models they evaluated, a request each."""
-
 
 @dataclass(frozen=True)
 class Surveyed:
