@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.locate import Finder, parent_of
-from expmgr.cleanup.unowned import Unowned, read_unowned, roots_of
+from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.models import RunModels, models_of_runs
 from expmgr.tracking.queries import is_listed, run_or_none, runs_by_id
@@ -90,6 +90,6 @@ class Gathered:
         """Return what no list tells of a run's models."""
         if self._unowned is None:
             self._unowned = read_unowned(
-                self.client, self.blob_store, roots_of(self.finder, self.experiments.values())
+                self.client, self.blob_store, self.finder.homes(self.experiments.values())
             )
         return self._unowned.below(parent_of(self.finder.blob_path(run.info.artifact_uri)))

@@ -109,6 +109,15 @@ class Finder:
         """Return the blob path of an artifact URI, None where it is not in our store."""
         return self.addresses.path_or_none(uri)
 
+    def homes(self, experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
+        """Return experiments by the blob path of their root, as far as that is in our store."""
+        found: dict[str, list[Experiment]] = {}
+        for experiment in experiments:
+            path = self.path_or_none(experiment.artifact_location)
+            if path is not None:
+                found.setdefault(path, []).append(experiment)
+        return found
+
     def check(self, location: Location) -> Location:
         """Pass a location through the guard."""
         return self.addresses.check(location, self.roots)

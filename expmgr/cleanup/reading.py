@@ -11,7 +11,7 @@ from expmgr.catalog.reason import Reason
 from expmgr.cleanup.contest import Competitors, Contest, Looks, prove
 from expmgr.cleanup.evidence import Subject, ask_protection, gather_evidence
 from expmgr.cleanup.locate import parent_of, run_model
-from expmgr.cleanup.unowned import Unowned, read_unowned, roots_of
+from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import LocationError
 from expmgr.tracking.journal import MODEL_TAG, journal_of, now_ms, read_records
 from expmgr.tracking.models import (
@@ -236,7 +236,7 @@ class Reading:
                 else read_unowned(
                     self.client,
                     self.storage(),
-                    roots_of(self.finder, self.experiments),
+                    self.finder.homes(self.experiments),
                     self.memory.strangers,
                 )
             )

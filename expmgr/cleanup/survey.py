@@ -50,8 +50,6 @@ class Surveyed:
         not certain to be their model.
     measured
         Runs without a model whose folder was measured.
-    whole
-        Whether all was asked that protection needs; a first page leaves that out.
     """
 
     experiments: tuple[Experiment, ...]
@@ -60,7 +58,6 @@ class Surveyed:
     untold: frozenset[str] = frozenset()
     forgotten: frozenset[str] = frozenset()
     measured: frozenset[str] = frozenset()
-    whole: bool = True
 
 
 @dataclass
@@ -141,5 +138,4 @@ class Survey:
             frozenset(reading.untold),
             frozenset(reading.forgotten),
             frozenset(reading.measured_without),
-            whole=limit is None,
         )

@@ -18,15 +18,14 @@ from expmgr.errors import StorageError
 from expmgr.tracking.queries import in_parallel, logged_model, read_logged_models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel
 
-    from expmgr.cleanup.locate import Finder
     from expmgr.storage.protocol import Storage
 
-__all__ = ["Unowned", "read_unowned", "roots_of"]
+__all__ = ["Unowned", "read_unowned"]
 
 _SHOWN = 3
 
@@ -70,20 +69,10 @@ class Unowned:
         )
 
 
-def roots_of(finder: Finder, experiments: Iterable[Experiment]) -> dict[str, list[str]]:
-    """Return experiment ids by the blob path of their root, as far as that is in our container."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for experiment in experiments:
-        path = finder.path_or_none(experiment.artifact_location)
-        if path is not None:
-            found[path].append(experiment.experiment_id)
-    return dict(found)
-
-
 def read_unowned(
     client: MlflowClient,
     blob_store: Storage,
-    roots: Mapping[str, Sequence[str]],
+    roots: Mapping[str, Sequence[Experiment]],
     known: Mapping[str, LoggedModel] | None = None,
 ) -> Unowned:
     """Ask for each model folder that no LoggedModel of its experiments owns, below every root.
@@ -93,7 +82,7 @@ def read_unowned(
     Parameters
     ----------
     roots
-        Experiment ids by blob path, see `roots_of`.
+        Experiments by the blob path of their root, see `Finder.homes`.
     known
         LoggedModels that were asked for before, by id.
     """
@@ -104,7 +93,8 @@ def read_unowned(
         folders = {name for name in blob_store.folders(prefix) if is_model_id(name)}
         if not folders:
             return []
-        listed = {model.model_id for model in read_logged_models(client, list(roots[root]))}
+        homes = [experiment.experiment_id for experiment in roots[root]]
+        listed = {model.model_id for model in read_logged_models(client, homes)}
         return [(root, model_id) for model_id in sorted(folders - listed)]
 
     places = [place for found in in_parallel(unlisted, list(roots)) for place in found]

@@ -14,7 +14,7 @@ from expmgr.tracking.queries import in_parallel, logged_model, runs_by_id
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
     from mlflow import MlflowClient
@@ -64,16 +64,6 @@ class _Counter:
             self.on_progress(self.files, self.bytes)
 
 
-def roots_of(finder: Finder, experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
-    """Return the experiments by the blob path of their root, as far as that is in our container."""
-    found: dict[str, list[Experiment]] = {}
-    for experiment in experiments:
-        path = finder.path_or_none(experiment.artifact_location)
-        if path is not None:
-            found.setdefault(path, []).append(experiment)
-    return found
-
-
 def scan_roots(
     finder: Finder,
     experiments: Sequence[Experiment],
@@ -93,8 +83,8 @@ def scan_roots(
         A root could not be listed.
     """
     began = now_ms()
-    every = roots_of(finder, experiments)
-    wanted = roots_of(finder, chosen)
+    every = finder.homes(experiments)
+    wanted = finder.homes(chosen)
     counter = _Counter(finder, on_progress, cancel)
     done: dict[str, Any] = {}
     try:
@@ -124,7 +114,7 @@ def scan_container(
     began = now_ms()
     counter = _Counter(finder, on_progress, cancel)
     try:
-        usage, journal, unknown = attribute(counter.below(""), roots_of(finder, experiments))
+        usage, journal, unknown = attribute(counter.below(""), finder.homes(experiments))
     except _Stopped:
         return Scan(began=began)
     finally:
@@ -227,7 +217,7 @@ class _Usage:
 
     def _roots(self, names: Mapping[str, str]) -> None:
         chosen = {experiment.experiment_id for experiment in self.surveyed.experiments}
-        owners = roots_of(self.finder, self.experiments)
+        owners = self.finder.homes(self.experiments)
         left: dict[str, str] = {}
         for root, usage in self.scan.roots.items():
             here = owners.get(root, [])
