@@ -56,8 +56,7 @@ class Catalog:
         """Return why each model must stay; of models that are not there, nothing."""
         found: dict[str, tuple[Reason, ...]] = {}
         for model_id, model in self.models.items():
-            empty = model.stored is not None and not model.stored.size.files
-            if empty or model_state(model) not in MODEL_STATES:
+            if model.empty or model_state(model) not in MODEL_STATES:
                 found[model_id] = ()
                 continue
             reasons = reasons_of(model, self.makers.get(model.run_id), self.evidence)

@@ -166,13 +166,16 @@ class Model:
         )
 
     @property
+    def empty(self) -> bool:
+        """Whether it was seen to have no files: nothing is there that could be protected."""
+        return self.stored is not None and not self.stored.size.files
+
+    @property
     def competes(self) -> bool:
         """Whether it may be the best of something: it is not in the trash and not known to be gone.
 
         Raw artifacts compete only once they were seen: most runs have none.
         """
-        if self.in_trash:
+        if self.in_trash or self.empty:
             return False
-        if self.stored is None:
-            return self.kind != "raw" and self.journal != "deleted"
-        return self.stored.size.files > 0
+        return self.stored is not None or (self.kind != "raw" and self.journal != "deleted")

@@ -125,6 +125,7 @@ class Deleter:
             bytes=plan.bytes,
             forced=plan.reasons if force else (),
             seen=seen_digest(planned_etags),
+            asked=plan.asked,
         )
         if resumes is not None:
             record = replace(
@@ -135,6 +136,7 @@ class Deleter:
                 locations=resumes.locations,
                 forced=tuple(dict.fromkeys([*resumes.forced, *record.forced])),
                 seen=resumes.seen,
+                asked=resumes.asked,
             )
         lease = _Lease(self.client, record)
 

@@ -459,7 +459,7 @@ class Planner:
                 reasons = [
                     reason
                     for model in subject.models
-                    if model.competes or model.in_trash
+                    if not model.empty
                     for reason in reasons_of(model, subject.maker, evidence)
                 ]
                 plan = replace(plan, reasons=distinct([*reasons, *draft.doubt]))

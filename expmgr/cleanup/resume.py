@@ -83,6 +83,7 @@ def _resume(
         listings = [planner.blob_store.measure(location) for location in record.locations]
         plan = replace(
             plan,
+            asked=plan.asked or record.asked,
             model="interrupted",
             locations=tuple(
                 PlannedLocation.of(location, listing)

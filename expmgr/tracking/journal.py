@@ -90,6 +90,7 @@ def begin(
     bytes: int = 0,  # noqa: A002 - the word of the field
     forced: Sequence[str] = (),
     seen: str = "",
+    asked: str = "",
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
@@ -106,6 +107,7 @@ def begin(
         bytes=bytes,
         forced=tuple(forced),
         seen=seen,
+        asked=asked,
     )
 
 

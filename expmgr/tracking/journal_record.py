@@ -81,6 +81,8 @@ class DeletionRecord:
         not this deletion's. None for a deletion that never had a plan.
     forced
         The protections that ``force=True`` overrode.
+    asked
+        The model that was named by its own id, where the record is its run's.
     seen
         A short digest of each file that the plan saw, see `seen_digest`; "" where they are too
         many, or there was no plan.
@@ -100,6 +102,7 @@ class DeletionRecord:
     forced: tuple[str, ...] = ()
     note: str = ""
     seen: str = ""
+    asked: str = ""
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -171,6 +174,7 @@ class DeletionRecord:
                 "forced": list(self.forced),
                 "note": note,
                 **({"seen": self.seen} if self.seen and seen else {}),
+                **({"asked": self.asked} if self.asked else {}),
             },
             separators=(",", ":"),
         )
@@ -225,6 +229,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             forced=tuple(map(str, data["forced"])),
             note=str(data["note"]),
             seen=str(data.get("seen", "")),
+            asked=str(data.get("asked", "")),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
