@@ -66,6 +66,7 @@ class Reading:
     untold: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
     measured_without: set[str] = field(default_factory=set)
+    _trashed: set[str] = field(default_factory=set)
     _unowned: Unowned | None = None
 
     # ------------------------------------------------------------------------------------ models
@@ -91,8 +92,12 @@ class Reading:
             in_trash = str(entity.experiment_id) in trash
             self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
         for entity in strangers.values():
-            if entity.source_run_id in self.makers:
-                in_trash = str(entity.experiment_id) in self.ids
+            maker = self.makers.get(entity.source_run_id or "")
+            in_trash = str(entity.experiment_id) in self.ids
+            if in_trash:
+                self._trashed.add(entity.model_id)
+            # What lies in the trash is its maker's only where that lists it, as a plan is told.
+            if maker is not None and (not in_trash or entity.model_id in maker.outputs):
                 self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
         told = {*entities, *strangers}
         unrecorded = [run for run in self.runs if not self._tell_recorded(run, told, of_run, at)]
@@ -341,7 +346,8 @@ class Reading:
                 for model_id in maker.outputs:
                     model = self.models.get(model_id)
                     # What is not measured, or lies elsewhere, counts as there.
-                    found[model_id] = model is None or model.competes
+                    there = model_id not in self._trashed
+                    found[model_id] = there if model is None else model.competes
         return found
 
 
