@@ -31,10 +31,15 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_ambient_settings(monkeypatch):
-    """Keep the developer's own MLflow and Azure settings out of every test."""
+    """Keep the developer's own MLflow and Azure settings, and another test's, out of every test."""
+    import mlflow
+
     for name in list(os.environ):
         if name.startswith(("AZURE_", "MLFLOW_TRACKING_", "MLFLOW_REGISTRY_")):
             monkeypatch.delenv(name)
+    yield
+    # A tracking URI that was set outweighs the environment variable for the rest of the process.
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="session")

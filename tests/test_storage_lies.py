@@ -612,18 +612,19 @@ def test_no_request_begins_after_the_deadline():
 
     begun = []
     retry = config(50, deadline=2.0)
-    with scene(many(256 * 60), stall, retry, workers=2) as (store, service, _wire):
+    with scene(many(256 * 24), stall, retry, workers=2) as (store, service, _wire):
         plan = store.measure(PLACE)
         for options in ({}, {"etags": plan.etags, "sizes": plan.sizes}):
             begun.clear()
             started = time.monotonic()
             with pytest.raises(DeletionError, match="not finished within 2") as caught:
                 store.delete([PLACE], **options)
-            # 30 stalls one after another would be 12 s.
-            assert time.monotonic() - started < 4.0
-            assert max(begun) - started < 2.5
+            # 50 attempts of 12 stalls one after another would be 240 s.
+            assert time.monotonic() - started < 10
+            assert begun, "the listing took the whole deadline"
+            assert max(begun) - started < 3
             assert set(below(service)) >= set(caught.value.left)
-            assert caught.value.left_count == 256 * 60 or not options  # what was listed so far
+            assert caught.value.left_count == 256 * 24 or not options  # what was listed so far
             assert caught.value.left_count >= 256
             assert "at least" in str(caught.value)
             assert caught.value.__cause__ is not None

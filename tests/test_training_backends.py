@@ -82,12 +82,8 @@ def test_mlflow_loads_what_was_saved(make, backend, artifact_root, monkeypatch):
     manager = make()
     manager.set_iteration("one")
     _, saved = train(manager, 0.5, depth=3)
-    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(backend.tracking_uri)
-    try:
-        assert mlflow.sklearn.load_model(saved.model_uri).get_depth() == 3
-    finally:
-        mlflow.set_tracking_uri(before)
+    assert mlflow.sklearn.load_model(saved.model_uri).get_depth() == 3
 
 
 def test_a_proxying_server_is_recognised_without_being_told(backend, credentials, plugin_name):

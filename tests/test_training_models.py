@@ -53,26 +53,22 @@ def test_mlflow_loads_what_was_saved_and_the_card_is_the_one_that_mlflow_writes(
 
     run_id, saved = train(manager, 0.5)
     assert saved
-    mlflow_was = mlflow.get_tracking_uri()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", manager.tracking_uri)
     ours = manager.download_model(run_id, destination=tmp_path / "ours")
     assert list(ours.predict(FEATURES)) == list(classifier().predict(FEATURES))
     mlflow.set_tracking_uri(manager.tracking_uri)
-    try:
-        loaded = mlflow.sklearn.load_model(saved.model_uri)
-        assert list(loaded.predict(FEATURES)) == list(classifier().predict(FEATURES))
-        generic = mlflow.pyfunc.load_model(saved.model_uri)
-        assert list(generic.predict(np.array(FEATURES))) == list(loaded.predict(FEATURES))
-        with mlflow.start_run(experiment_id=manager.current_iteration_id) as run:
-            fluent = mlflow.sklearn.log_model(
-                classifier(),
-                name="model",
-                pip_requirements=["scikit-learn"],
-                serialization_format="cloudpickle",
-            )
-        theirs = mlflow.artifacts.download_artifacts(f"models:/{fluent.model_id}")
-    finally:
-        mlflow.set_tracking_uri(mlflow_was)
+    loaded = mlflow.sklearn.load_model(saved.model_uri)
+    assert list(loaded.predict(FEATURES)) == list(classifier().predict(FEATURES))
+    generic = mlflow.pyfunc.load_model(saved.model_uri)
+    assert list(generic.predict(np.array(FEATURES))) == list(loaded.predict(FEATURES))
+    with mlflow.start_run(experiment_id=manager.current_iteration_id) as run:
+        fluent = mlflow.sklearn.log_model(
+            classifier(),
+            name="model",
+            pip_requirements=["scikit-learn"],
+            serialization_format="cloudpickle",
+        )
+    theirs = mlflow.artifacts.download_artifacts(f"models:/{fluent.model_id}")
     our_card = yaml.safe_load((tmp_path / "ours" / "MLmodel").read_text())
     their_card = yaml.safe_load(Path(theirs, "MLmodel").read_text())
     assert our_card.keys() == their_card.keys()
