@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scripted_manager import ScriptedManager, run_table
 
+from expmgr.catalog.reason import Reason, Reasons
 from expmgr.errors import (
     DeletionError,
     FilterError,
@@ -837,7 +838,8 @@ def test_a_dead_run_can_be_marked_as_killed_and_its_model_deleted(browse):
     now = datetime.now(timezone.utc)
     table = run_table(5, now=now)
     table.loc[2, "start_time"] = pd.Timestamp(now - timedelta(days=9))
-    table.loc[2, "protected_by"] = "active"
+    table["protected_by"] = table["protected_by"].astype(object)
+    table.at[2, "protected_by"] = Reasons([Reason("active", "the run is RUNNING; no end", "r")])
     manager = DeadRuns(table, now)
     browser = browse(manager)
     row = row_of(browser, table["run_id"][2])

@@ -19,7 +19,7 @@ from expmgr.catalog.quality import (
     own_entries,
     star_models,
 )
-from expmgr.catalog.reason import Reason, covered
+from expmgr.catalog.reason import Reason, Reasons, covered
 
 UP, DOWN = Goal("accuracy", is_loss=False), Goal("loss", is_loss=True)
 
@@ -186,6 +186,18 @@ def test_a_reason_is_text_and_keeps_its_parts_through_copies():
     for twin in (reason, copy.copy(reason), pickle.loads(pickle.dumps(reason))):
         assert twin == "registered: churn v3 (champion)"
         assert twin.key == ("registered", "churn/3")
+
+
+def test_several_reasons_are_one_text_and_are_never_parsed_back():
+    held = [
+        Reason("active", "the run is RUNNING; no end", "r1"),
+        Reason("used", "by run r2; active: since Monday", "r2"),
+    ]
+    both = Reasons(held)
+    assert both == "active: the run is RUNNING; no end; used: by run r2; active: since Monday"
+    assert pickle.loads(pickle.dumps(both)).parts == tuple(held)
+    assert both.without("active").parts == (held[1],)
+    assert not Reasons([held[0]]).without("active")
 
 
 def test_a_reason_is_covered_only_by_one_of_its_kind_and_subject():

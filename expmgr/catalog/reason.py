@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "covered", "distinct"]
+__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "Reasons", "covered", "distinct"]
 
 ReasonKind = Literal["best", "registered", "pinned", "initial", "active", "used", "unknown"]
 REASON_KINDS: tuple[str, ...] = get_args(ReasonKind)
@@ -50,6 +50,34 @@ class Reason(str):
     def key(self) -> tuple[str, str]:
         """What makes it the same reason."""
         return self.kind, self.subject
+
+
+class Reasons(str):
+    """Reasons as one text, a cell of a table (``protected_by``), that keeps what it was made of.
+
+    Attributes
+    ----------
+    parts
+        The reasons, in order; without any the text is empty.
+    """
+
+    __slots__ = ("parts",)
+
+    parts: tuple[Reason, ...]
+
+    def __new__(cls, parts: Iterable[Reason] = ()) -> Self:
+        """Join the reasons once; nothing is ever parsed back out of the text."""
+        kept = tuple(parts)
+        reasons = super().__new__(cls, "; ".join(kept))
+        reasons.parts = kept
+        return reasons
+
+    def __getnewargs__(self) -> tuple[tuple[Reason, ...]]:  # type: ignore[override]  # for copies
+        return (self.parts,)
+
+    def without(self, kind: ReasonKind) -> Self:
+        """Return the reasons of other kinds."""
+        return type(self)(one for one in self.parts if one.kind != kind)
 
 
 def covered(reasons: Iterable[Reason], shown: Iterable[Reason]) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.model import Size
 from expmgr.catalog.quality import newest_entry
-from expmgr.catalog.reason import distinct
+from expmgr.catalog.reason import Reasons, distinct
 from expmgr.catalog.states import MODEL_STATES, run_state
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def runs_table(surveyed: Surveyed) -> pd.DataFrame:
         "files": pd.Series([row.files for row in rows], dtype="Int64"),
         "bytes": pd.Series([row.bytes for row in rows], dtype="Int64"),
         "is_best": pd.Series([row.is_best for row in rows], dtype="bool"),
-        "protected_by": pd.Series(["; ".join(row.reasons) for row in rows], dtype="object"),
+        "protected_by": pd.Series([Reasons(row.reasons) for row in rows], dtype="object"),
     }
     count = len(runs)
     for group, missing in (("metrics", float("nan")), ("params", None), ("tags", None)):
@@ -213,7 +213,7 @@ def models_table(surveyed: Surveyed, filter_string: str = "") -> pd.DataFrame:
         "files": pd.array([None if s is None else s.files for s in sizes], dtype="Int64"),
         "bytes": pd.array([None if s is None else s.bytes for s in sizes], dtype="Int64"),
         "is_best": [model.id in stars for model in models],
-        "protected_by": ["; ".join(reasons[model.id]) for model in models],
+        "protected_by": pd.Series([Reasons(reasons[one.id]) for one in models], dtype="object"),
     }
     keys = sorted({entry.key for model in models for entry in model.entries})
     for key in keys:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from expmgr.catalog.reason import Reasons
 from expmgr.formatting import format_count
 from expmgr.widgets.bulk import Ticked
 from expmgr.widgets.columns import Context, column_of, default_columns
@@ -232,13 +233,12 @@ class BrowserActions:
 
     def _run_killed(self, run_id: str) -> None:
         self._stale.pop(run_id, None)
-        held = self._runs.value(run_id, "protected_by") or ""
-        reasons = [one for one in str(held).split("; ") if one and not one.startswith("active")]
+        held = self._runs.value(run_id, "protected_by")
         self._runs.change(
             run_id,
             {
                 "status": "KILLED",
-                "protected_by": "; ".join(reasons),
+                "protected_by": held.without("active") if isinstance(held, Reasons) else held,
                 "end_time": pd.Timestamp(self._now()),
             },
         )

@@ -172,11 +172,7 @@ def is_missing(value: object) -> bool:
 def protection(record: Mapping[str, Any]) -> str:
     """Return why the run's model must stay, in words, or an empty string."""
     value = record.get("protected_by")
-    if is_missing(value):
-        return ""
-    if isinstance(value, (list, tuple)):
-        return "; ".join(str(reason) for reason in value)
-    return str(value)
+    return "" if is_missing(value) else str(value)
 
 
 def is_deletable(record: Mapping[str, Any]) -> bool:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from expmgr.formatting import format_bytes, format_metric
-from expmgr.widgets.columns import protection
 from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def _against_size(frame: pd.DataFrame, metric: str, is_loss: bool) -> str:
 def _protections(runs: pd.DataFrame) -> list[str]:
     if "protected_by" not in runs:
         return [""] * len(runs)
-    return [protection({"protected_by": value}) for value in runs["protected_by"]]
+    return runs["protected_by"].fillna("").astype(str).tolist()
 
 
 def _name(runs: pd.DataFrame, at: int) -> str:

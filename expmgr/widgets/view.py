@@ -153,13 +153,7 @@ def deletable_mask(frame: pd.DataFrame) -> NDArray[np.bool_]:
         return np.zeros(len(frame), dtype=bool)
     mask = frame["model"].isin(list(DELETABLE)).to_numpy(dtype=bool)
     if "protected_by" in frame:
-        held = frame["protected_by"]
-        free = np.fromiter(
-            (not isinstance(value, (str, tuple, list)) or not value for value in held),
-            bool,
-            len(held),
-        )
-        mask = mask & free
+        mask = mask & ~frame["protected_by"].fillna("").astype(bool).to_numpy(dtype=bool)
     return mask
 
 
