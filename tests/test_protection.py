@@ -288,7 +288,15 @@ def contest(server, goal):
     store = Store("acct", "box", "https://acct.blob.core.windows.net")
     proved: dict[Entry, bool | None] = {}
     finder = Finder(Addresses(store), server.list, ("e",))
-    found = Contest(server, finder, Looks(server), "1", goal, ["1"], proved).run()
+    found = Contest(
+        server,
+        finder,
+        Looks(server),
+        "1",
+        goal,
+        {"1": SimpleNamespace(lifecycle_stage="active")},
+        proved,
+    ).run()
     return set(best_in("1", list(found.models.values()), found.makers, goal, proved))
 
 

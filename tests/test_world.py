@@ -13,7 +13,7 @@ import uuid
 import pytest
 from mlflow import MlflowClient
 from world import METRIC, PLUGIN, Reality, World, empty_tables, wipe
-from world_checks import check_entry
+from world_checks import check_entry, planned, reasons
 from world_oracle import Judgement, state_of
 from world_search import WORLDS, search
 from world_steps import Story
@@ -96,8 +96,20 @@ def check_plan_and_table(universe, world: World) -> None:
     models = manager.plan_deletion(reality.ids.models) if world.models else {}
     for index, model_id in enumerate(reality.ids.models):
         check_entry(models[model_id], judgement.model(index))
+    check_alone(manager, reality, runs, models)
     check_tables(manager, reality, judgement, runs, models)
     assert reality.names() == before, "a dry run changed the container"
+
+
+def check_alone(manager, reality: Reality, runs, models) -> None:
+    """Planned alone, each is what it is among all: what is asked for must not decide."""
+    ids = reality.ids
+    alone = [(ids.runs[-1:], runs), (ids.models[:1], models), (ids.models[-1:], models)]
+    for (id_,), together in ((one, entries) for one, entries in alone if one):
+        (entry,) = manager.plan_deletion(id_)
+        assert reasons(entry) == reasons(together[id_])
+        assert planned(entry) == planned(together[id_])
+        assert entry.deletable is together[id_].deletable
 
 
 # ------------------------------------------------------------------------ what the tables must say

@@ -59,6 +59,26 @@ FOUND = {
         (Model(0, 0), Model(0, 1, step=None, trash=True)),
         links=(Link(1, 0, "output"), Link(0, 1, "output")),
     ),
+    "a run that links to a model in the trash is not the best by it": World(
+        (HERE,),
+        (Run(0), Run(0), Run(0)),
+        (Model(0, 0), Model(0, 0, trash=True), Model(0, 2)),
+        (said(0, 0.5), said(1, 0.9), said(2, 0.7)),
+        links=(Link(1, 1, "output"), Link(1, 0, "input")),
+    ),
+    "nor where that model lies in another experiment": World(
+        (HERE, Experiment(ours=False)),
+        (Run(0), Run(1), Run(0), Run(0)),
+        (Model(0, 0), Model(1, 1, trash=True), Model(0, 3)),
+        (said(0, 0.5), said(2, 0.9), said(3, 0.7)),
+        links=(Link(2, 1, "output"), Link(2, 0, "input")),
+    ),
+    "a model that its run made for another experiment is told by that one's trash": World(
+        (HERE, Experiment(ours=False)),
+        (Run(0),),
+        (Model(0, 0), Model(1, 0, trash=True)),
+        (said(0, 0.5),),
+    ),
     "a copy protects the model that it is a copy of and no sibling": World(
         (HERE,),
         (Run(0),),

@@ -28,6 +28,7 @@ from expmgr.tracking.queries import (
     in_parallel,
     iter_ranked_models,
     iter_runs,
+    lies_in_trash,
     quoted,
     read_logged_models,
     run_or_none,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModel, Run
+    from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.catalog.quality import Candidate, Entry, Goal
     from expmgr.cleanup.locate import Finder
@@ -155,8 +156,8 @@ class Contest:
 
     Attributes
     ----------
-    experiment_ids
-        All experiments there are.
+    experiments
+        All there are, by id, those in the trash included.
     proved
         See `expmgr.catalog.protection.candidates`; what is learned is added.
     """
@@ -166,7 +167,7 @@ class Contest:
     looks: Looks
     experiment_id: str
     goal: Goal
-    experiment_ids: Sequence[str]
+    experiments: Mapping[str, Experiment]
     proved: dict[Entry, bool | None]
     found: Competitors = field(default_factory=Competitors)
     _doubtful: float | None = None
@@ -344,17 +345,26 @@ class Contest:
             False where models with a value of their own change nothing any more.
         """
         found = self.found
-        told = models_of_runs(self.client, runs, self.experiment_ids, self._known_models())
+        told = models_of_runs(self.client, runs, list(self.experiments), self._known_models())
         entered: list[Model] = []
         for run in runs:
             found.makers.setdefault(run.info.run_id, maker_of(run, whole=False))
             entered += self._models(run, told[run.info.run_id], value, own_values=own_values)
             for link in told[run.info.run_id].links:
-                path = self.finder.path_or_none(link.artifact_location)
-                # What lies elsewhere cannot be looked into, and counts as there.
-                found.linked[link.model_id] = path is None or self.looks.at(path).size.files > 0
+                if link.model_id not in found.linked:
+                    found.linked[link.model_id] = self._is_there(link)
         found.models.update({model.id: model for model in entered})
         return self._judged(entered)
+
+    def _is_there(self, model: LoggedModel) -> bool:
+        """Whether a model that a run links to has files; what is in the trash is best of nothing.
+
+        What lies elsewhere cannot be looked into, and counts as there.
+        """
+        path = self.finder.path_or_none(model.artifact_location)
+        if path is not None and not self.looks.at(path).size.files:
+            return False
+        return not lies_in_trash(self.client, model, self.experiments)
 
     def _known_models(self) -> dict[str, LoggedModel] | None:
         """Return all models here, once the best few runs had none: cheaper than asking on."""

@@ -163,7 +163,7 @@ def gather_evidence(
     proved: dict[Entry, bool | None] = {}
 
     def compete(experiment_id: str, goal: Goal) -> Competitors:
-        contest = Contest(client, finder, looks, experiment_id, goal, list(experiments), proved)
+        contest = Contest(client, finder, looks, experiment_id, goal, experiments, proved)
         found = contest.run()
         if experiment_id in own:
             found.models.update(models)

@@ -9,7 +9,7 @@ from expmgr.cleanup.locate import Finder, parent_of
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.models import RunModels, models_of_runs
-from expmgr.tracking.queries import is_listed, run_or_none, runs_by_id
+from expmgr.tracking.queries import lies_in_trash, run_or_none, runs_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +82,8 @@ class Gathered:
 
     def alone(self, model: LoggedModel) -> RunModels:
         """Return a model without a run, and whether it lies in the trash: MLflow hides it then."""
-        in_trash = not is_listed(self.client, model.model_id)
-        trashed = frozenset({model.model_id} if in_trash else ())
-        return self._with_trash(RunModels(made=(model,), trashed=trashed))
+        in_trash = lies_in_trash(self.client, model, self.experiments)
+        return RunModels(made=(model,), trashed=frozenset({model.model_id} if in_trash else ()))
 
     def unowned(self, run: Run) -> Unowned:
         """Return what no list tells of a run's models."""

@@ -23,6 +23,7 @@ from expmgr.tracking.models import (
 )
 from expmgr.tracking.queries import (
     in_parallel,
+    lies_in_trash,
     logged_model,
     read_logged_models,
     run_or_none,
@@ -93,9 +94,7 @@ class Reading:
             self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
         for entity in strangers.values():
             maker = self.makers.get(entity.source_run_id or "")
-            in_trash = str(entity.experiment_id) in self.ids
-            if in_trash:
-                self._trashed.add(entity.model_id)
+            in_trash = entity.model_id in self._trashed
             # What lies in the trash is its maker's only where that lists it, as a plan is told.
             if maker is not None and (not in_trash or entity.model_id in maker.outputs):
                 self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
@@ -139,7 +138,23 @@ class Reading:
         ask = [model_id for model_id in wanted if model_id not in known]
         found = in_parallel(lambda model_id: logged_model(self.client, model_id), ask)
         known.update({m.model_id: m for m in found if m is not None})
-        return {model_id: known[model_id] for model_id in wanted if model_id in known}
+        strangers = {model_id: known[model_id] for model_id in wanted if model_id in known}
+        self._trashed = self._in_trash(strangers.values())
+        return strangers
+
+    def _in_trash(self, strangers: Iterable[LoggedModel]) -> set[str]:
+        """Tell which lie in the trash: those that a search of their experiment did not list."""
+        every = {experiment.experiment_id: experiment for experiment in self.experiments}
+        here: list[str] = []
+        elsewhere: list[LoggedModel] = []
+        for model in strangers:
+            if str(model.experiment_id) in self.ids:
+                here.append(model.model_id)
+            else:
+                elsewhere.append(model)
+        told = in_parallel(lambda model: lies_in_trash(self.client, model, every), elsewhere)
+        trashed = [m.model_id for m, is_trash in zip(elsewhere, told, strict=True) if is_trash]
+        return {*here, *trashed}
 
     def _read_makers(self, models: Iterable[LoggedModel]) -> None:
         """Read runs outside the table that made models in it, or lie in the trash."""
@@ -303,7 +318,7 @@ class Reading:
 
     def whole_evidence(self) -> Evidence:
         """Return what protects, from all models of the chosen experiments and few questions."""
-        every = [experiment.experiment_id for experiment in self.experiments]
+        every = {experiment.experiment_id: experiment for experiment in self.experiments}
         logged = any(model.kind == "logged" for model in self.models.values())
         homes = {maker.experiment_id for maker in self.makers.values()} | set(self.ids)
         goals = [
@@ -329,7 +344,7 @@ class Reading:
             return found
 
         return ask_protection(
-            self.client, self.finder, every, goals, compete, proved, naming=logged
+            self.client, self.finder, list(every), goals, compete, proved, naming=logged
         )
 
     def _concerns(self, model: Model, experiment_id: str) -> bool:

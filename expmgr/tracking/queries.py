@@ -25,7 +25,7 @@ from expmgr.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
@@ -37,13 +37,13 @@ __all__ = [
     "connect",
     "ensure_reachable",
     "in_parallel",
-    "is_listed",
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
     "iter_ranked_models",
     "iter_registered_models",
     "iter_runs",
+    "lies_in_trash",
     "logged_model",
     "quoted",
     "read_logged_models",
@@ -402,14 +402,25 @@ def logged_model(client: MlflowClient, model_id: str) -> LoggedModel | None:
         return None
 
 
-def is_listed(client: MlflowClient, model_id: str) -> bool:
-    """Whether MLflow's public getter tells a LoggedModel: it hides those in the trash."""
+def lies_in_trash(
+    client: MlflowClient, model: LoggedModel, experiments: Mapping[str, Experiment]
+) -> bool:
+    """Whether a LoggedModel that was read by its id lies in the trash: itself, or its experiment.
+
+    Parameters
+    ----------
+    experiments
+        All there are, by id, those in the trash included.
+    """
+    home = experiments.get(str(model.experiment_id))
+    if home is not None and home.lifecycle_stage == "deleted":
+        return True
     try:
-        with asking(f"read the logged model {model_id}"):
-            client.get_logged_model(model_id)
-    except NotFoundError:
-        return False
-    return True
+        with asking(f"read the logged model {model.model_id}"):
+            client.get_logged_model(model.model_id)
+    except NotFoundError:  # MLflow's public getter hides what is in the trash
+        return True
+    return False
 
 
 def run_or_none(client: MlflowClient, run_id: str) -> Run | None:
