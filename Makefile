@@ -1,13 +1,15 @@
 # Everything happens in .venv; a bare machine needs python3 3.10..3.13 (with venv), make and network.
 #   make demo               the run browser on sample runs, in JupyterLab (ARGS=--check: no screen)
 #   make app                the demo's runs as a read-only page (ARGS=--write: not read-only)
-#   make test               everything, on real servers (ARGS="-k name": some of it)
+#   make test               everything, on real servers (ARGS="-k name": some of it; WORKERS=0: in
+#                           one process, as -s and a debugger need it)
 #   make check              format, lint, types
 #   make format             let ruff rewrite
 #   make screenshots        take the documentation's pictures anew
 #   make clean              remove the environment and the demo's data
 
 ARGS ?=
+WORKERS ?= 2
 VENV ?= .venv
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
@@ -30,7 +32,7 @@ app: $(VENV)/.app
 	@$(PY) -m expmgr app $(ARGS)
 
 test: $(VENV)/.test
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.check
 	$(PY) -m ruff format --check .
