@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from expmgr.catalog.reason import Reason
+
 __all__ = [
     "ConflictError",
     "CredentialsError",
@@ -96,7 +98,7 @@ class ProtectedModelError(ExpmgrError):
     """
 
     def __init__(
-        self, message: str, *, run_id: str | None = None, reasons: Sequence[str] = ()
+        self, message: str, *, run_id: str | None = None, reasons: Sequence[Reason] = ()
     ) -> None:
         super().__init__(message, run_id=run_id)
         self.reasons = tuple(reasons)

@@ -12,7 +12,7 @@ from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
 from expmgr.retry import RetryConfig, is_retryable_error
 from expmgr.training.desk import Desk
-from expmgr.training.iterations import LOSS_TAG, METRIC_TAG, PLUGIN_TAG
+from expmgr.training.iterations import PLUGIN_TAG, recorded_goal
 from expmgr.training.model_files import ModelFiles
 from expmgr.training.tracker import Tracker
 
@@ -173,14 +173,8 @@ class ExperimentsManager(Tracker):
         what its tags ``expmgr.main_metric`` and ``expmgr.is_loss`` record: where the two differ,
         the best by either stays. Empty where nothing is called best.
         """
-        goals = []
-        if self.is_own(experiment):
-            goals.append(Goal(self.main_metric, self.is_loss))
-        metric = experiment.tags.get(METRIC_TAG)
-        is_loss = experiment.tags.get(LOSS_TAG, "").lower()
-        if metric and is_loss in {"true", "false"}:
-            goals.append(Goal(metric, is_loss == "true"))
-        return tuple(dict.fromkeys(goals))
+        own = Goal(self.main_metric, self.is_loss) if self.is_own(experiment) else None
+        return tuple(dict.fromkeys(filter(None, (own, recorded_goal(experiment)))))
 
     def is_own(self, experiment: Experiment) -> bool:
         """Whether an experiment is this plugin's: by its tag ``expmgr.plugin``, else by its name.

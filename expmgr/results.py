@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from expmgr.formatting import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from expmgr.catalog.reason import Reason
 
 __all__ = ["OUTCOMES", "DeletionProgress", "DeletionResult", "Outcome"]
 
@@ -80,7 +83,7 @@ class DeletionResult:
     error: Exception | None = field(default=None, compare=False)
     log: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     def __bool__(self) -> bool:
         return self.outcome == "deleted"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trainers import KilledError, classifier, count_calls, make_manager, train
 
 from expmgr import ExperimentsManager, InvalidInputError, LocationError, MetricValue
+from expmgr.storage.addresses import Addresses
 from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.storage.store import Store
 from expmgr.training.experiments import artifact_root
@@ -60,7 +61,7 @@ def test_a_name_that_cannot_be_this_plugins_is_refused(iteration, words):
 @given(st.text(min_size=1, max_size=80))
 def test_every_iteration_gets_a_location_of_its_own_in_the_container(name):
     store = Store("account1", "container1", "https://account1.blob.core.windows.net")
-    first, second = (artifact_root(store, f"plugin / {name}") for _ in range(2))
+    first, second = (artifact_root(Addresses(store), f"plugin / {name}") for _ in range(2))
     assert first != second
     path = parse_artifact_uri(first, store)
     assert path.startswith("plugin/")
@@ -69,7 +70,7 @@ def test_every_iteration_gets_a_location_of_its_own_in_the_container(name):
 
 def test_the_location_names_the_cloud_of_the_account():
     store = Store("account1", "container1", "https://account1.blob.core.chinacloudapi.cn")
-    root = artifact_root(store, "p / x")
+    root = artifact_root(Addresses(store), "p / x")
     assert root.startswith("wasbs://container1@account1.blob.core.chinacloudapi.cn/p/x-")
 
 
@@ -197,7 +198,7 @@ def test_an_experiment_outside_the_container_is_refused(manager):
 
 def test_an_experiment_that_somebody_made_by_hand_is_adopted(manager, credentials):
     name = f"{manager.plugin_name} / by hand"
-    root = artifact_root(Store.of(credentials), name)
+    root = artifact_root(Addresses(Store.of(credentials)), name)
     experiment_id = manager.client.create_experiment(name, artifact_location=root)
     assert manager.set_iteration("by hand") == experiment_id
     tags = manager.client.get_experiment(experiment_id).tags

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.errors import InvalidInputError
-from expmgr.storage.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.plan import DeletionPlan
     from expmgr.results import DeletionResult
+    from expmgr.storage.addresses import Addresses
     from expmgr.training.model_files import ModelFiles
 
 __all__ = ["DeletesModels", "Desk"]
@@ -79,10 +79,9 @@ class Desk:
     deleter: DeletesModels | None = None
 
     @property
-    def store(self) -> Store | None:
-        """The credentials' container, None without credentials."""
-        credentials = self.files.credentials
-        return None if credentials is None else Store.of(credentials)
+    def addresses(self) -> Addresses | None:
+        """Those of the manager's store, None where it has none."""
+        return None if self.files.blob_store is None else self.files.blob_store.addresses
 
     def deletes(self) -> DeletesModels:
         """Return the deleter; InvalidInputError where there is none."""

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from expmgr.errors import InvalidInputError, LocationError, NotFoundError, TrackingError
-from expmgr.storage.artifact_uri import parse_artifact_uri
 from expmgr.tracking.queries import asking
 from expmgr.training.iterations import (
     DELETING,
     ITERATION_TAG,
-    LOSS_TAG,
     MAX_NAME,
-    METRIC_TAG,
     OPEN,
     PLUGIN_TAG,
     SEPARATOR,
     belongs_to,
+    goal_tags,
     is_iteration,
+    recorded_goal,
     state_of,
 )
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
-    from expmgr.storage.store import Store
+    from expmgr.storage.addresses import Addresses
     from expmgr.training.desk import Desk
 
 __all__ = [
@@ -64,19 +63,14 @@ def _is_proxied(desk: Desk) -> bool:
     return urlsplit(default.artifact_location or "").scheme == _PROXIED
 
 
-def artifact_root(store: Store, name: str) -> str:
+def artifact_root(addresses: Addresses, name: str) -> str:
     """Return a new artifact location for an experiment of that name.
 
     It ends in random digits: MLflow accepts one location for two experiments, and then two
     experiments' models would lie in one place.
     """
-    cloud = store.cloud
-    # MLflow's client knows blob.core.* hosts alone; with Azurite or a private name its connection
-    # string decides where requests go, and the host only names the account.
-    host = cloud if cloud is not None and cloud.startswith("core.") else "core.windows.net"
     parts = [_slug(part) for part in name.split(SEPARATOR)]
-    path = "/".join([*parts[:-1], f"{parts[-1]}-{secrets.token_hex(4)}"])
-    return f"wasbs://{store.container}@{store.account}.blob.{host}/{path}"
+    return addresses.uri_of("/".join([*parts[:-1], f"{parts[-1]}-{secrets.token_hex(4)}"]))
 
 
 def _slug(text: str) -> str:
@@ -95,7 +89,7 @@ def open_iteration(desk: Desk, name: str) -> Experiment:
     LocationError
         The experiment's artifacts are not in the credentials' container.
     """
-    client, goal = desk.client, desk.goal
+    client = desk.client
     with asking(f"look for the experiment {name!r}"):
         experiment = client.get_experiment_by_name(name)
     if experiment is not None and experiment.lifecycle_stage == "deleted":
@@ -103,8 +97,7 @@ def open_iteration(desk: Desk, name: str) -> Experiment:
         experiment = None
     tags = {
         PLUGIN_TAG: desk.plugin_name,
-        METRIC_TAG: goal.metric,
-        LOSS_TAG: "true" if goal.is_loss else "false",
+        **goal_tags(desk.goal),
         ITERATION_TAG: OPEN,
     }
     if experiment is None:
@@ -114,7 +107,7 @@ def open_iteration(desk: Desk, name: str) -> Experiment:
 
 
 def _check_ours(experiment: Experiment, desk: Desk) -> None:
-    name, plugin_name, goal, store = experiment.name, desk.plugin_name, desk.goal, desk.store
+    name, plugin_name, goal = experiment.name, desk.plugin_name, desk.goal
     if not belongs_to(experiment, plugin_name):
         message = (
             f"{name!r} is an iteration of plugin {experiment.tags[PLUGIN_TAG]!r}, and the manager "
@@ -129,19 +122,18 @@ def _check_ours(experiment: Experiment, desk: Desk) -> None:
             "delete_previous_iteration() to finish it; the name is free then."
         )
         raise InvalidInputError(message)
-    metric = experiment.tags.get(METRIC_TAG, goal.metric)
-    loss = experiment.tags.get(LOSS_TAG, str(goal.is_loss)).lower() == "true"
-    if (metric, loss) != (goal.metric, goal.is_loss):
+    recorded = recorded_goal(experiment)
+    if recorded is not None and recorded != goal:
         message = (
-            f"the runs of {name!r} are compared by {metric!r} (is_loss={loss}), the manager's by "
-            f"{goal.metric!r} (is_loss={goal.is_loss}). Use another name, or a manager like the "
-            "first."
+            f"the runs of {name!r} are compared by {recorded.metric!r} "
+            f"(is_loss={recorded.is_loss}), the manager's by {goal.metric!r} "
+            f"(is_loss={goal.is_loss}). Use another name, or a manager like the first."
         )
         raise InvalidInputError(message)
     uri = experiment.artifact_location or ""
-    if store is not None and urlsplit(uri).scheme != _PROXIED:
+    if desk.addresses is not None and urlsplit(uri).scheme != _PROXIED:
         try:
-            parse_artifact_uri(uri, store)
+            desk.addresses.path_of(uri)
         except LocationError as error:
             message = f"the models of {name!r} would not go to the manager's container: {error}"
             raise LocationError(message) from error
@@ -151,8 +143,8 @@ def create_experiment(desk: Desk, name: str, tags: dict[str, str]) -> Experiment
     """Make an experiment, or return the one that somebody else has just made."""
     from mlflow.exceptions import MlflowException
 
-    client, store = desk.client, desk.store
-    root = None if store is None or _is_proxied(desk) else artifact_root(store, name)
+    client, addresses = desk.client, desk.addresses
+    root = None if addresses is None or _is_proxied(desk) else artifact_root(addresses, name)
     with asking(f"make the experiment {name!r}"):
         try:
             experiment_id = client.create_experiment(name, artifact_location=root, tags=tags)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import INITIAL_TAG
+from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking
 
@@ -37,11 +38,13 @@ __all__ = [
     "SEPARATOR",
     "FineTuningIteration",
     "belongs_to",
+    "goal_tags",
     "is_certain",
     "is_iteration",
     "iter_plugin_experiments",
     "iteration_name",
     "newest",
+    "recorded_goal",
     "state_of",
 ]
 
@@ -154,6 +157,18 @@ def is_certain(experiment: Experiment, plugin_name: str) -> bool:
         PLUGIN_TAG in experiment.tags
         or SEPARATOR not in experiment.name.removeprefix(plugin_name + SEPARATOR)
     )
+
+
+def goal_tags(goal: Goal) -> dict[str, str]:
+    """Return the tags by which an experiment records what "best" means in it."""
+    return {METRIC_TAG: goal.metric, LOSS_TAG: str(goal.is_loss).lower()}
+
+
+def recorded_goal(experiment: Experiment) -> Goal | None:
+    """Return the goal that an experiment's tags record, None where they do not tell one. Pure."""
+    metric = experiment.tags.get(METRIC_TAG)
+    is_loss = experiment.tags.get(LOSS_TAG, "").lower()
+    return Goal(metric, is_loss == "true") if metric and is_loss in {"true", "false"} else None
 
 
 def is_iteration(experiment: Experiment) -> bool:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
-from expmgr.catalog.quality import Goal
 from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
@@ -27,14 +26,13 @@ from expmgr.training.iterations import (
     DELETING,
     FINISHED,
     ITERATION_TAG,
-    LOSS_TAG,
-    METRIC_TAG,
     PLUGIN_TAG,
     SEPARATOR,
     is_certain,
     is_iteration,
     iter_plugin_experiments,
     newest,
+    recorded_goal,
     state_of,
 )
 from expmgr.training.stored import best_model, look, ranked, stored_models
@@ -162,18 +160,14 @@ class _Successors:
 
     def _stored_later(self) -> Iterator[list[StoredModel]]:
         goal, plugin_name = self.desk.goal, self.desk.plugin_name
-        if _goal_of(self.experiment) != goal:
+        if recorded_goal(self.experiment) != goal:
             return
         for later in newest(self.desk.client, plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
             ours = is_certain(later, plugin_name) and state_of(later) != DELETING
-            if ours and _goal_of(later) == goal:
+            if ours and recorded_goal(later) == goal:
                 yield stored_models(self.desk, later.experiment_id)
-
-
-def _goal_of(iteration: Experiment) -> Goal:
-    return Goal(iteration.tags.get(METRIC_TAG, ""), iteration.tags.get(LOSS_TAG) == "true")
 
 
 def delete_iteration(desk: Desk, experiment: Experiment, *, force: bool) -> IterationDeletion:
