@@ -113,12 +113,14 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     def _planner(self) -> Planner:
         from expmgr.cleanup.planner import Planner
 
-        return Planner(self.client, self.blob_store, self.goals_of)
+        return Planner(self.interactive_client, self.blob_store, self.goals_of)
 
     def _deleter(self) -> Deleter:
         from expmgr.cleanup.deletion import Deleter
 
-        return Deleter(self.client, self.blob_store, self._delete_model, self._hand_overs)
+        return Deleter(
+            self.interactive_client, self.blob_store, self._delete_model, self._hand_overs
+        )
 
     def _delete_model(self, run_id: str, experiment_id: str | None = None) -> bool:
         """Delete a run's model files from Azure, with retries and without asking protection.
@@ -399,7 +401,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
         from expmgr.tracking.queries import iter_experiments, select_experiments
 
-        client = self.client
+        client = self.interactive_client
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
         chosen = select_experiments(every, experiments, self.is_own)
@@ -428,7 +430,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         store = self.blob_store
         return Preflight(
-            lambda: self.client,
+            lambda: self.interactive_client,
             store.addresses,
             lambda: check_container(store),
             self.experiment_prefix,

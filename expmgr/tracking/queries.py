@@ -1,9 +1,9 @@
 """Paged questions to MLflow, with its errors put into our words.
 
 Everything goes through one ``MlflowClient``; MLflow's global tracking URI is never read or set.
-MLflow's HTTP layer retries by itself for up to four minutes, so nothing here retries; what is
-added is a connection check of a few seconds, without which a server that is down would be waited
-for that long.
+Nothing here retries: that is the client's business (`expmgr.tracking.patience`, or MLflow's HTTP
+layer, for up to four minutes). What is added is a connection check of a few seconds, so that a
+server that is down is told at once.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from expmgr.tracking.patience import Patience
 
 __all__ = [
     "ALL_EXPERIMENTS",
@@ -70,11 +72,18 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
+def connect(
+    tracking_uri: str, registry_uri: str | None, patience: Patience | None = None
+) -> MlflowClient:
     """Return a client bound to both URIs for good.
 
     A client made without a registry URI follows whatever ``mlflow.set_registry_uri`` says later,
     which would blind the protection of registered models; so it is resolved here, once.
+
+    Parameters
+    ----------
+    patience
+        How its requests are tried again; None leaves that to MLflow.
 
     Raises
     ------
@@ -85,7 +94,10 @@ def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
 
     ensure_reachable(tracking_uri)
     with asking("open the tracking server"):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        if patience is not None:
+            patience.give_to(client)
+        return client
 
 
 def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from expmgr.formatting import format_bytes, format_metric
+from expmgr.text import escape, plain
 from expmgr.widgets.columns import protection
-from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
