@@ -11,6 +11,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -165,7 +166,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             logger.error(  # noqa: TRY400 - what happened is said, and there is nothing to trace
                 "nothing was deleted for %s: another deletion of it is under way, and nothing "
                 "tells whose this call is; call again after it",
-                owner_id,
+                plain(owner_id),
             )
             return False
         return delete_alone(self._planner(), owner_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYetError
 
@@ -100,6 +101,15 @@ def test_each_call_ends_with_the_reason_after_its_attempts(lab, gateway, call):
         with pytest.raises(TrackingError, match="503"):
             calls[call]()
     assert len(gateway.seen) == 3
+
+
+def test_a_password_in_the_uri_is_said_nowhere(lab, gateway, said):
+    gateway.fault = lambda method, path: Answer(reset=True)
+    uri = gateway.tracking_uri.replace("://", "://me:hunter2@")
+    with pytest.raises(TrackingError) as caught:
+        lab.manager(tracking_uri=uri, retry_config=SOON).runs()
+    assert "reset" in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)) + "".join(said.lines)
 
 
 def test_what_passes_is_tried_again_and_nobody_notices(lab, gateway):
@@ -267,6 +277,13 @@ def test_mlflows_own_stores_are_left_as_they_are(lab, gateway):
     ):
         assert isinstance(own.store, type(shared.store))
         assert type(shared.store).__module__.startswith("mlflow.")
+
+
+def test_an_mlflow_that_is_made_differently_is_used_as_it_is(lab, gateway, said, monkeypatch):
+    monkeypatch.delattr("mlflow.utils.rest_utils.call_endpoints")
+    run_id = lab.with_model(0.1)
+    assert run_id in set(behind(lab, gateway).runs()["run_id"])
+    assert any("its own retries hold" in line for line in said.lines)
 
 
 def test_without_http_there_is_one_client(sqlite_uri, credentials):

@@ -39,8 +39,6 @@ _LONGEST_WAIT = 120.0
 """Seconds, ``urllib3.util.Retry.DEFAULT_BACKOFF_MAX``."""
 _RECENT = 30.0
 """Seconds for which something that failed is called the trouble of this moment."""
-_LARGEST_ERROR = 100_000
-"""Bytes of an error's body that are read; a larger one is a page of something else."""
 
 
 class _Spell(NamedTuple):
@@ -113,9 +111,16 @@ class Patience:
         if str(client._registry_uri).startswith("http"):  # noqa: SLF001
             asking.append(client._get_registry_client())  # noqa: SLF001
         for inner in asking:
-            if type(inner.store) in {TrackingStore, RegistryStore}:
-                kind = type(inner)
+            if type(inner.store) not in {TrackingStore, RegistryStore}:
+                continue
+            kind = type(inner)
+            try:
                 own = _own_store(inner.store, self.request)
+            except (AttributeError, StopIteration, TypeError) as error:
+                logger.warning(
+                    "this MLflow is made differently (%s): its own retries hold, for minutes", error
+                )
+            else:
                 inner.__class__ = type(kind.__name__, (kind,), {"store": own})
 
     def request(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,8 +135,6 @@ class Patience:
             except Exception as error:
                 self._note(kind, _why(error))
                 raise
-            if not response.ok and len(response.content) > _LARGEST_ERROR:
-                response._content = response.content[:_LARGEST_ERROR]  # noqa: SLF001 - as MLflow
             if response.status_code in _PASSING:
                 failed = _Failed(response)
                 self._note(kind, str(failed))
@@ -219,12 +222,10 @@ def _own_store(store: Any, request: Callable[..., Any]) -> Any:
     one = _seeing(rest_utils.call_endpoint, http_request=request)
     several = _seeing(rest_utils.call_endpoints, call_endpoint=one)
     kind = type(store)
-    home = next(
-        base
-        for base in kind.__mro__
-        if "call_endpoint" in getattr(vars(base).get("_call_endpoint"), "__globals__", ())
-        and "call_endpoint" in vars(base)["_call_endpoint"].__code__.co_names
+    codes = (
+        (base, getattr(vars(base).get("_call_endpoint"), "__code__", None)) for base in kind.__mro__
     )
+    home = next(base for base, code in codes if code and "call_endpoint" in code.co_names)
     send = _seeing(vars(home)["_call_endpoint"], call_endpoint=one, call_endpoints=several)
     sends = type(kind.__name__, (home,), {"_call_endpoint": send})
     own = copy.copy(store)

@@ -23,6 +23,7 @@ from expmgr.errors import (
     TrackingError,
     TrackingUnreachableError,
 )
+from expmgr.text import redact, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,13 +147,25 @@ def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
         raise
     except MlflowException as error:
         kind = NotFoundError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
-        raise kind(f"could not {what}: {error.message}", run_id=run_id) from error
+        raise kind(f"could not {what}: {_plain(error)}", run_id=run_id) from error
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
     except Exception as error:
-        if type(error).__module__.startswith("sqlalchemy"):
-            raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
+        if type(error).__module__.startswith(("sqlalchemy", "google.protobuf")):
+            raise TrackingError(f"could not {what}: {_plain(error)}", run_id=run_id) from error
         raise
+
+
+def _plain(error: Exception) -> str:
+    """Return an error's message, made plain in the error itself: a traceback shows that, too.
+
+    MLflow's message of a broken connection holds the URI with its password.
+    """
+    said = words(redact(str(getattr(error, "message", error))))
+    error.args = (said,)
+    if hasattr(error, "message"):
+        error.message = said
+    return said
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
@@ -273,7 +286,7 @@ def iter_runs(
             )
         except MlflowException as error:
             if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
-                message = f"MLflow refused the filter {filter_string!r}: {error.message}"
+                message = f"MLflow refused the filter {filter_string!r}: {_plain(error)}"
                 raise FilterError(message) from error
             raise
 
