@@ -14,15 +14,18 @@ from gateway import Answer, Gateway
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lab import Lab
+from scripted_manager import ScriptedManager, run_table
 from servers import Backend
 from storage_wire import Wire, answer, closing_store
 
 from expmgr import AzureBlobCredentials, ExperimentsManager, RetryConfig, RetryParams, errors
 from expmgr.catalog.reason import Reason
+from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.plan import DeletionPlan, RunPlan
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionError, ExpmgrError, NotFoundError, StorageError, TrackingError
 from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.storage.location import Location
 from expmgr.text import MESSAGE_LIMIT, plain, words
 from expmgr.widgets import RunBrowser
 
@@ -110,6 +113,12 @@ def values(text, run_id):
 @example(EVIL)
 def test_no_value_says_what_a_terminal_would_obey(text):
     check(*values(text, text), longest=20 * MESSAGE_LIMIT)
+
+
+def test_the_log_of_a_failure_is_plain(heard):
+    result = failure(EVIL, ValueError(EVIL))
+    assert len(heard.lines) == 1
+    check(*heard.lines, str(result))
 
 
 def test_ten_megabytes_are_not_said_by_any_value():
@@ -226,6 +235,9 @@ def test_hostile_names_on_real_servers_reach_no_text(lab, put_blob, heard, text)
         said_of(lambda: manager.runs(filter_string=f"tags.`{text}` ~ {text}")),
         said_of(lambda: manager.pin(f"{text}x", "for the audit")),
     )
+    nobody = manager.delete_model(f"{text}x")
+    assert nobody.outcome in {"not_found", "failed"}
+    check(str(nobody))
     with contextlib.suppress(TrackingError):  # such as MLflow's "Invalid run id"
         manager._delete_model(f"{text}x")
     for name in ("protected_by", "model"):
@@ -233,6 +245,20 @@ def test_hostile_names_on_real_servers_reach_no_text(lab, put_blob, heard, text)
         check(*manager.models([lab.experiment_id])[name])
     assert heard.lines
     check(*heard.lines, longest=100_000)
+
+
+@given(HOSTILE)
+@example(EVIL)
+@settings(max_examples=5, deadline=None)
+def test_a_column_of_any_name_has_a_plain_tooltip(text):
+    table = run_table(3)
+    table[f"metrics.{text}"] = 0.5
+    manager = ScriptedManager(table)
+    manager.main_metric = text
+    with RunBrowser(manager) as browser:
+        assert browser.wait(30)
+        assert f"Sort by {plain(text)}" in shown(browser)
+        check(*shown(browser), longest=100_000)
 
 
 # --------------------------------------------------------------------------------- hostile answers
@@ -287,7 +313,17 @@ def test_what_storage_answers_is_said_plainly(heard):
     credentials = AzureBlobCredentials(
         account_name="account", account_key="a2V5", container_name="models"
     )
-    with closing_store(wire, credentials, ONCE) as store, pytest.raises(StorageError) as caught:
-        store.exists("1/run1/")
-    check(str(caught.value))
-    check(*heard.lines)
+    twice = RetryConfig(
+        delete_model=RetryParams(attempts=2, wait_initial=0), list_blobs=RetryParams(attempts=1)
+    )
+    place = Location("account", "models", "1/run1/artifacts", "run_artifacts", "run1")
+    notes = []
+    with closing_store(wire, credentials, twice) as store:
+        with pytest.raises(StorageError) as caught:
+            store.exists("1/run1/")
+        with pytest.raises(DeletionError) as failed:
+            store.delete([place], on_progress=lambda progress: notes.append(progress.note))
+    check(str(caught.value), str(failed.value), *failed.value.log)
+    assert any("attempt 1 failed" in note for note in notes)
+    assert any("attempt 1 failed" in line for line in heard.lines)
+    check(*notes, *heard.lines)

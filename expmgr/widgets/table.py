@@ -106,7 +106,7 @@ class RunTable:
         for button, column in zip(self.headers, self.columns, strict=False):
             mark = (" ▲" if ascending else " ▼") if column.key == sort_by else ""
             with button.hold_sync():
-                button.description = f"{column.title[:40]}{mark}"
+                button.description = f"{plain(column.title, 40)}{mark}"
                 button.tooltip = f"Sort by {plain(column.title)}"
                 side = ("xm-right",) if column.right else ()
                 button.set_trait("_dom_classes", ("xm-button", *side))
