@@ -78,6 +78,7 @@ def test_the_reason_is_said_soon_and_the_wait_is_bounded(lab, gateway, said, sta
             asked.result(45)
     assert 2 <= len(gateway.seen) <= RetryConfig().tracking.attempts
     assert len(said.lines) == 1
+    assert manager.tracking_trouble.startswith(f"it answers {status}")
 
 
 @pytest.mark.parametrize("call", ["runs", "models", "plan", "delete", "usage", "pin", "unpin"])

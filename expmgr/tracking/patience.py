@@ -68,7 +68,6 @@ class Patience:
     retry
         Its ``tracking`` counts; where that was not given and the user has set MLflow's own
         ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` or ``MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR``, they do.
-
     """
 
     def __init__(self, retry: RetryConfig) -> None:
@@ -137,7 +136,7 @@ class Patience:
                 raise
             if response.status_code in _PASSING:
                 failed = _Failed(response)
-                self._note(kind, str(failed))
+                self._note(kind, _why(failed))
                 raise failed
             self._note(kind, "")
             return response
