@@ -11,6 +11,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -113,12 +114,14 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     def _planner(self) -> Planner:
         from expmgr.cleanup.planner import Planner
 
-        return Planner(self.client, self.blob_store, self.goals_of)
+        return Planner(self.interactive_client, self.blob_store, self.goals_of)
 
     def _deleter(self) -> Deleter:
         from expmgr.cleanup.deletion import Deleter
 
-        return Deleter(self.client, self.blob_store, self._delete_model, self._hand_overs)
+        return Deleter(
+            self.interactive_client, self.blob_store, self._delete_model, self._hand_overs
+        )
 
     def _delete_model(self, run_id: str, experiment_id: str | None = None) -> bool:
         """Delete a run's model files from Azure, with retries and without asking protection.
@@ -163,7 +166,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             logger.error(  # noqa: TRY400 - what happened is said, and there is nothing to trace
                 "nothing was deleted for %s: another deletion of it is under way, and nothing "
                 "tells whose this call is; call again after it",
-                owner_id,
+                plain(owner_id),
             )
             return False
         return delete_alone(self._planner(), owner_id)
@@ -399,7 +402,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
         from expmgr.tracking.queries import iter_experiments, select_experiments
 
-        client = self.client
+        client = self.interactive_client
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
         chosen = select_experiments(every, experiments, self.is_own)
@@ -428,7 +431,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         store = self.blob_store
         return Preflight(
-            lambda: self.client,
+            lambda: self.interactive_client,
             store.addresses,
             lambda: check_container(store),
             self.experiment_prefix,

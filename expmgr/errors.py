@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.text import words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,14 +59,15 @@ class ExpmgrError(Exception):
     Parameters
     ----------
     message
-        What was wrong and what to do.
+        What was wrong and what to do; it is kept as plain text of bounded length
+        (`expmgr.text.words`), whatever names and answers are in it.
     run_id
         The run that it is about, where there is one.
     """
 
     def __init__(self, message: str, *, run_id: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = words(message)
+        super().__init__(self.message)
         self.run_id = run_id
 
 
@@ -137,7 +140,7 @@ class DeletionError(ExpmgrError):
         self.attempts = attempts
         self.left = tuple(left)
         self.left_count = len(self.left) if left_count is None else left_count
-        self.log = tuple(log)
+        self.log = tuple(map(words, log))
 
 
 class DeletionCancelledError(DeletionError):

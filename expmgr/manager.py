@@ -11,6 +11,7 @@ from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
 from expmgr.retry import RetryConfig, is_retryable_error
+from expmgr.tracking.patience import Patience
 from expmgr.training.desk import Desk
 from expmgr.training.iterations import PLUGIN_TAG, recorded_goal
 from expmgr.training.model_files import ModelFiles
@@ -69,7 +70,7 @@ class ExperimentsManager(Tracker):
     requirements
         pip requirements that saved models declare; None takes the flavour's own defaults.
     retry_config
-        How often and how long Azure calls are tried, by operation.
+        How often and how long Azure and the tracking server are tried, by operation.
     registry_uri
         Model registry; None takes the one MLflow would use now, and keeps it.
     artifacts_destination
@@ -121,6 +122,8 @@ class ExperimentsManager(Tracker):
         self.artifacts_destination = artifacts_destination
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
+        self._interactive: MlflowClient | None = None
+        self._patience = Patience(self.retry_config)
         self._survey = Survey(self.is_own, self.goals_of)
 
     def __repr__(self) -> str:
@@ -133,20 +136,47 @@ class ExperimentsManager(Tracker):
     def client(self) -> MlflowClient:
         """The MLflow client, bound to this manager's tracking server and registry.
 
+        It is as patient as MLflow (four minutes a request, unless its environment variables say
+        otherwise): training works with it, which must not die of a gateway's bad moment.
+
         Raises
         ------
         TrackingUnreachableError
-            Nothing answers at the tracking URI (checked within seconds on every use, since
-            MLflow's own retries would go on for four minutes).
+            Nothing answers at the tracking URI (checked within seconds, on the first use).
         """
-        from expmgr.tracking.queries import connect, ensure_reachable
+        from expmgr.tracking.queries import connect
 
         with self._lock:
             if self._client is None:
                 self._client = connect(self.tracking_uri, self.registry_uri)
-                return self._client
+            return self._client
+
+    @property
+    def interactive_client(self) -> MlflowClient:
+        """The client for what a person waits for: tables, plans, deletions, the browser.
+
+        Where the server fails it logs why within seconds, and gives up after
+        ``retry_config.tracking``. The same as `client` where nothing goes over HTTP.
+
+        Raises
+        ------
+        TrackingUnreachableError
+            Nothing answers at the tracking URI (checked within seconds, on every use).
+        """
+        from expmgr.tracking.queries import connect, ensure_reachable
+
+        if not any(uri.startswith("http") for uri in (self.tracking_uri, self.registry_uri)):
+            return self.client
         ensure_reachable(self.tracking_uri)
-        return self._client
+        with self._lock:
+            if self._interactive is None:
+                self._interactive = connect(self.tracking_uri, self.registry_uri, self._patience)
+            return self._interactive
+
+    @property
+    def tracking_trouble(self) -> str:
+        """What fails between `interactive_client` and its server at this moment, else ""."""
+        return self._patience.trouble
 
     @property
     def blob_store(self) -> Storage:
@@ -272,7 +302,7 @@ class ExperimentsManager(Tracker):
     ) -> Surveyed:
         from expmgr.tracking.queries import iter_experiments
 
-        client = self.client
+        client = self.interactive_client
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
         return self._survey.read(client, finder, every, experiments, filter_string, limit=limit)
@@ -318,7 +348,7 @@ class ExperimentsManager(Tracker):
         """
         from expmgr.tracking.pins import pin
 
-        pin(self.client, id, reason)
+        pin(self.interactive_client, id, reason)
 
     def unpin(self, id: str) -> bool:  # noqa: A002 - as above
         """Take a pin back; returns whether there was one.
@@ -330,7 +360,7 @@ class ExperimentsManager(Tracker):
         """
         from expmgr.tracking.pins import unpin
 
-        return unpin(self.client, id)
+        return unpin(self.interactive_client, id)
 
     def browse(
         self,

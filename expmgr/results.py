@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
 from expmgr.formatting import format_bytes, format_count
+from expmgr.text import keep_plain
 
 if TYPE_CHECKING:
     from expmgr.catalog.reason import Reason
@@ -40,6 +41,9 @@ class DeletionProgress:
     total_bytes: int | None = None
     attempt: int = 1
     note: str = ""
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "note")
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,13 @@ class DeletionResult:
     attempts: int = 0
     seconds: float = 0.0
     message: str = ""
-    error: Exception | None = field(default=None, compare=False)
+    error: Exception | None = field(default=None, compare=False, repr=False)
     log: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "message", "log")
 
     def __bool__(self) -> bool:
         return self.outcome == "deleted"

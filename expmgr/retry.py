@@ -1,4 +1,4 @@
-"""When a request to Azure is made again: one retry layer, bounded, and cancellable."""
+"""When a request is made again: one retry layer, bounded, and cancellable."""
 
 from __future__ import annotations
 
@@ -67,6 +67,15 @@ class RetryConfig(BaseModel):
         One file.
     inspect
         A look at the account's properties, for reports only: gives up soon.
+    tracking
+        One request to the tracking server or the registry while a person waits: tables, plans,
+        deletions, the browser. Training keeps MLflow's own patience of four minutes. Where it is
+        not given, MLflow's ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` and
+        ``MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR`` hold in its place if they are set;
+        ``MLFLOW_HTTP_REQUEST_TIMEOUT`` (seconds, 120) bounds each attempt in any case.
+    connection_timeout, read_timeout
+        Seconds in which storage must accept a connection, and must send the next bytes of an
+        answer, before an attempt counts as failed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,6 +85,9 @@ class RetryConfig(BaseModel):
     upload: RetryParams = RetryParams()
     download: RetryParams = RetryParams()
     inspect: RetryParams = RetryParams(attempts=2, deadline=10)
+    tracking: RetryParams = RetryParams(attempts=10, wait_initial=1, wait_max=4, deadline=12)
+    connection_timeout: float = Field(default=20.0, gt=0, allow_inf_nan=False)
+    read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
 
 
 def is_retryable_error(error: BaseException) -> bool:

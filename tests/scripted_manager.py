@@ -75,6 +75,7 @@ class ScriptedManager:
     plugin_name = "churn"
     is_loss = False
     n_top_runs = 10
+    tracking_trouble = ""
 
     def __init__(self, table, *, files=12, size=34_120_000):
         self.table = table
@@ -87,7 +88,7 @@ class ScriptedManager:
         self.reasons = {}
         self.raw = set()
         self.cancelled = []
-        self.client = SimpleNamespace(
+        self.interactive_client = SimpleNamespace(
             get_run=lambda _: SimpleNamespace(data=SimpleNamespace(tags={})),
             search_model_versions=lambda _: [SimpleNamespace(name="churn", version=3)],
         )

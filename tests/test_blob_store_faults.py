@@ -6,7 +6,10 @@ Azure SDK, and between them a wire that makes the faults hypothesis draws.
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -26,7 +29,8 @@ from storage_wire import (
 )
 
 from expmgr import AzureBlobCredentials, RetryConfig, RetryParams
-from expmgr.errors import DeletionCancelledError, DeletionError
+from expmgr.errors import DeletionCancelledError, DeletionError, StorageError
+from expmgr.storage.blob_store import BlobStore
 from expmgr.storage.location import Location
 
 CREDENTIALS = AzureBlobCredentials(
@@ -381,3 +385,23 @@ def test_refused_credentials_do_not_grind_through_a_million_blobs():
     assert caught.value.attempts == 1
     assert wire.counts["batch"] < 12
     assert "at least" in str(caught.value)
+
+
+def test_a_storage_that_accepts_and_says_nothing_is_given_up_after_the_read_timeout():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        credentials = AzureBlobCredentials(
+            account_name="account",
+            account_key="a2V5",
+            container_name="models",
+            account_url=f"http://127.0.0.1:{silent.getsockname()[1]}/account",
+        )
+        retry = RetryConfig(
+            list_blobs=RetryParams(attempts=2, wait_initial=0),
+            connection_timeout=5,
+            read_timeout=0.2,
+        )
+        with closing(BlobStore(credentials, retry)) as store:
+            began = time.monotonic()
+            with pytest.raises(StorageError, match="timed out"):
+                store.exists("1/run1/")
+            assert time.monotonic() - began < 30  # not the 60 s of one attempt

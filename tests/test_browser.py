@@ -826,7 +826,7 @@ class DeadRuns(ScriptedManager):
         )
         metrics = SimpleNamespace(metrics=[SimpleNamespace(timestamp=began + 5000)])
         run = SimpleNamespace(info=info, data=SimpleNamespace(to_proto=lambda: metrics))
-        self.client = SimpleNamespace(
+        self.interactive_client = SimpleNamespace(
             get_run=lambda _: run,
             set_terminated=lambda run_id, status: self.ended.append((run_id, status)),
         )

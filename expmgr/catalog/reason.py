@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from expmgr import text
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -36,10 +38,11 @@ class Reason(str):
     subject: str
 
     def __new__(cls, kind: ReasonKind, words: str, subject: str = "") -> Self:
-        """Make the text once; nothing is ever parsed back out of it."""
-        reason = super().__new__(cls, f"{kind}: {words}")
+        """Make the text once, plain; nothing is ever parsed back out of it."""
+        said = text.words(words)
+        reason = super().__new__(cls, f"{kind}: {said}")
         reason.kind = kind
-        reason.words = words
+        reason.words = said
         reason.subject = subject
         return reason
 

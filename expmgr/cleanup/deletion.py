@@ -22,6 +22,7 @@ from expmgr.errors import (
 )
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.text import words
 from expmgr.tracking.journal import (
     LEASE_SECONDS,
     MODEL_TAG,
@@ -290,7 +291,7 @@ class Deleter:
             self.client.set_logged_model_tags(model_id, {MODEL_TAG: "deleted"})
         except (MlflowException, OSError) as error:
             # A soft-deleted LoggedModel takes no tags; the run's journal has it all the same.
-            logger.info("the logged model %s was not tagged: %s", model_id, error)
+            logger.info("the logged model %s was not tagged: %s", model_id, words(error))
 
 
 def _end_state(result: DeletionResult) -> RecordState:
@@ -332,7 +333,7 @@ def failure(
 ) -> DeletionResult:
     """Return the result of a deletion that ended with an error, and log it."""
     known = error if isinstance(error, DeletionError) else DeletionError("")
-    message = str(error) or type(error).__name__
+    message = words(error) or type(error).__name__
     if isinstance(error, DeletionCancelledError):
         logger.warning("%s: %s", owner_of(run_id), message)
     else:

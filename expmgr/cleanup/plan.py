@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, plain, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,6 +108,9 @@ class RunPlan:
     owner_id: str = ""
     part: str = "model"
 
+    def __post_init__(self) -> None:
+        keep_plain(self, "problem", "note")
+
     @property
     def id(self) -> str:
         """What was asked for: the run, or the model by its own id."""
@@ -182,12 +185,12 @@ class RunPlan:
             return self.problem
         size = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         if self.reasons:
-            return f"protected ({'; '.join(self.reasons)}): {size}"
+            return words(f"protected ({'; '.join(self.reasons)}): {size}")
         if not self.files:
             return "nothing is stored"
         if self.raw_artifacts:
             return f"all artifacts of the run (MLflow recorded no model): {size}"
-        return f"model: {size}" + (f"; {self.note}" if self.note else "")
+        return words(f"model: {size}" + (f"; {self.note}" if self.note else ""))
 
 
 @dataclass(frozen=True)
@@ -289,16 +292,16 @@ class DeletionPlan:
             f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
-        return "\n".join([head, *(f"  {run.id}  {run.summary}" for run in self.runs)])
+        return "\n".join([head, *(f"  {plain(run.id)}  {run.summary}" for run in self.runs)])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(run.run_name or run.id)}</td>"
-            f"<td>{html.escape(run.experiment_name)}</td>"
-            f"<td>{html.escape(run.summary)}</td></tr>"
+            f"<tr><td>{escape(run.run_name or run.id)}</td>"
+            f"<td>{escape(run.experiment_name)}</td>"
+            f"<td>{escape(run.summary, MESSAGE_LIMIT)}</td></tr>"
             for run in self.runs
         )
-        head = html.escape(repr(self).split("\n", 1)[0])
+        head = escape(repr(self).split("\n", 1)[0])
         return (
             f"<p>{head}</p><table><thead><tr><th>run</th><th>experiment</th>"
             f"<th>what would go</th></tr></thead><tbody>{rows}</tbody></table>"

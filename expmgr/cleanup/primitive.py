@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.model import is_model_id
 from expmgr.cleanup.handover import CurrentDeletion
 from expmgr.errors import ExpmgrError
+from expmgr.text import words
 from expmgr.tracking.journal import (
     DeletionRecord,
     begin,
@@ -56,7 +57,7 @@ def delete_resolved(blob_store: Storage, current: CurrentDeletion) -> bool:
     logger.error(
         "nothing to delete for %s: no files under %s",
         owner_of(current.owner_id),
-        ", ".join(location.prefix for location in current.locations),
+        words(", ".join(location.prefix for location in current.locations)),
     )
     return False
 
@@ -82,7 +83,7 @@ def delete_alone(planner: Planner, owner_id: str) -> bool:
         return delete_resolved(planner.blob_store, CurrentDeletion(owner_id, (location,)))
     resolved = planner.resolve(owner_id)
     if not resolved.locations:
-        logger.error("nothing to delete for run %s: %s", owner_id, resolved.note)
+        logger.error("nothing to delete for %s: %s", owner_of(owner_id), words(resolved.note))
         return False
     current = CurrentDeletion(owner_id, resolved.locations)
     if resolved.recorded:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expmgr.formatting import format_bytes, format_count
+from expmgr.text import MESSAGE_LIMIT, escape, plain, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,9 @@ class DeletionReport:
                 result.attempts,
                 result.seconds,
                 result.message,
-                "" if result.error is None else f"{type(result.error).__name__}: {result.error}",
+                ""
+                if result.error is None
+                else words(f"{type(result.error).__name__}: {result.error}"),
             )
             for result in self.results
         ]
@@ -91,16 +93,16 @@ class DeletionReport:
         return f"{line}; cancelled" if self.cancelled else line
 
     def __repr__(self) -> str:
-        lines = (f"  {result.run_id}  {result.outcome}: {result}" for result in self.results)
+        lines = (f"  {plain(result.run_id)}  {result.outcome}: {result}" for result in self.results)
         return "\n".join([f"DeletionReport: {self.summary}", *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{html.escape(result.run_id)}</td><td>{html.escape(result.outcome)}</td>"
-            f"<td>{html.escape(str(result))}</td></tr>"
+            f"<tr><td>{escape(result.run_id)}</td><td>{result.outcome}</td>"
+            f"<td>{escape(result, MESSAGE_LIMIT)}</td></tr>"
             for result in self.results
         )
         return (
-            f"<p>{html.escape(self.summary)}</p><table><thead><tr><th>run</th><th>outcome</th>"
+            f"<p>{escape(self.summary)}</p><table><thead><tr><th>run</th><th>outcome</th>"
             f"<th>what happened</th></tr></thead><tbody>{rows}</tbody></table>"
         )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.text import MESSAGE_LIMIT, plain
+
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
@@ -68,9 +70,9 @@ def describe(error: BaseException) -> str:
     code = error_code(error)
     if status is not None:
         reason = code or str(getattr(error, "reason", "") or "")
-        return f"{status} {reason}".strip()
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+        return f"{status} {plain(reason)}".strip()
+    lines = str(error)[:MESSAGE_LIMIT].strip().splitlines()
+    return f"{type(error).__name__}: {plain(lines[0], 300)}" if lines else type(error).__name__
 
 
 def hint(error: BaseException | None) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
@@ -376,8 +376,8 @@ class BlobStore:
         Large files go in blocks, over connections of their own.
         """
         self.addresses.check(location)
-        with self.credentials.service_client(
-            pool_size=_CONNECTIONS,
+        with self._new_service(
+            _CONNECTIONS,
             max_block_size=BLOCK_SIZE,
             max_single_put_size=BLOCK_SIZE,
             max_single_get_size=BLOCK_SIZE,
@@ -396,8 +396,16 @@ class BlobStore:
         """Return the SDK's client of the account, made once."""
         with self._lock:
             if self._service is None:
-                self._service = self.credentials.service_client(pool_size=self.workers + 4)
+                self._service = self._new_service(self.workers + 4)
             return self._service
+
+    def _new_service(self, pool_size: int, **options: Any) -> BlobServiceClient:
+        return self.credentials.service_client(
+            pool_size=pool_size,
+            connection_timeout=self.retry.connection_timeout,
+            read_timeout=self.retry.read_timeout,
+            **options,
+        )
 
     def close(self) -> None:
         """Close connections and end the threads, after the requests under way."""

@@ -24,6 +24,7 @@ from expmgr.errors import StorageError
 from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because
 from expmgr.storage.blob_path import is_addressable
+from expmgr.text import keep_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +64,9 @@ class StorageRestoration:
     failed: tuple[str, ...] = ()
     present: int = 0
     log: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "log")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from expmgr.errors import (
 )
 from expmgr.formatting import format_bytes, format_count
 from expmgr.retry import RetryParams, retrying
+from expmgr.text import keep_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -75,6 +76,9 @@ class TransferProgress:
     total_files: int
     total_bytes: int
     note: str = ""
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "note")
 
     def __str__(self) -> str:
         done = f"{self.files} of {format_count(self.total_files, 'file')}"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from expmgr.catalog.model import is_model_id
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
+from expmgr.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,7 +238,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
 
 def owner_of(owner_id: str) -> str:
     """Return how a message calls the owner of a deletion. Pure."""
-    return f"model {owner_id}" if is_model_id(owner_id) else f"run {owner_id}"
+    return f"model {owner_id}" if is_model_id(owner_id) else f"run {plain(owner_id)}"
 
 
 def _digest(name: str, etag: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import KEEP_TAG, is_model_id, is_pin
@@ -51,7 +52,8 @@ def unpin(client: MlflowClient, owner_id: str) -> bool:
     """
     if KEEP_TAG not in _tags(client, owner_id):
         return False
-    with asking(f"unpin {owner_id}"):
+    # A retry whose first answer was lost finds no tag any more, which is what was wanted.
+    with suppress(NotFoundError), asking(f"unpin {owner_id}"):
         if is_model_id(owner_id):
             client.delete_logged_model_tag(owner_id, KEEP_TAG)
         else:

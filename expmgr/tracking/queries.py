@@ -1,9 +1,9 @@
 """Paged questions to MLflow, with its errors put into our words.
 
 Everything goes through one ``MlflowClient``; MLflow's global tracking URI is never read or set.
-MLflow's HTTP layer retries by itself for up to four minutes, so nothing here retries; what is
-added is a connection check of a few seconds, without which a server that is down would be waited
-for that long.
+Nothing here retries: that is the client's business (`expmgr.tracking.patience`, or MLflow's HTTP
+layer, for up to four minutes). What is added is a connection check of a few seconds, so that a
+server that is down is told at once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from expmgr.errors import (
     TrackingError,
     TrackingUnreachableError,
 )
+from expmgr.text import redact, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from expmgr.tracking.patience import Patience
 
 __all__ = [
     "ALL_EXPERIMENTS",
@@ -70,11 +73,18 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
+def connect(
+    tracking_uri: str, registry_uri: str | None, patience: Patience | None = None
+) -> MlflowClient:
     """Return a client bound to both URIs for good.
 
     A client made without a registry URI follows whatever ``mlflow.set_registry_uri`` says later,
     which would blind the protection of registered models; so it is resolved here, once.
+
+    Parameters
+    ----------
+    patience
+        How its requests are tried again; None leaves that to MLflow.
 
     Raises
     ------
@@ -85,7 +95,10 @@ def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
 
     ensure_reachable(tracking_uri)
     with asking("open the tracking server"):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        if patience is not None:
+            patience.give_to(client)
+        return client
 
 
 def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:
@@ -134,13 +147,25 @@ def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
         raise
     except MlflowException as error:
         kind = NotFoundError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
-        raise kind(f"could not {what}: {error.message}", run_id=run_id) from error
+        raise kind(f"could not {what}: {_plain(error)}", run_id=run_id) from error
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
     except Exception as error:
-        if type(error).__module__.startswith("sqlalchemy"):
-            raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
+        if type(error).__module__.startswith(("sqlalchemy", "google.protobuf")):
+            raise TrackingError(f"could not {what}: {_plain(error)}", run_id=run_id) from error
         raise
+
+
+def _plain(error: Exception) -> str:
+    """Return an error's message, made plain in the error itself: a traceback shows that, too.
+
+    MLflow's message of a broken connection holds the URI with its password.
+    """
+    said = words(redact(str(getattr(error, "message", error))))
+    error.args = (said,)
+    if hasattr(error, "message"):
+        error.message = said
+    return said
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
@@ -261,7 +286,7 @@ def iter_runs(
             )
         except MlflowException as error:
             if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
-                message = f"MLflow refused the filter {filter_string!r}: {error.message}"
+                message = f"MLflow refused the filter {filter_string!r}: {_plain(error)}"
                 raise FilterError(message) from error
             raise
 

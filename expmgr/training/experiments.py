@@ -109,9 +109,10 @@ def open_iteration(desk: Desk, name: str) -> Experiment:
 def _check_ours(experiment: Experiment, desk: Desk) -> None:
     name, plugin_name, goal = experiment.name, desk.plugin_name, desk.goal
     if not belongs_to(experiment, plugin_name):
+        owner = experiment.tags.get(PLUGIN_TAG)
         message = (
-            f"{name!r} is an iteration of plugin {experiment.tags[PLUGIN_TAG]!r}, and the manager "
-            f"is for {plugin_name!r}. Use another name, or a manager with that plugin_name."
+            f"{name!r} is an iteration of plugin {owner!r}, and the manager is for "
+            f"{plugin_name!r}. Use another name, or a manager with that plugin_name."
         )
         raise InvalidInputError(message)
     if not is_iteration(experiment):

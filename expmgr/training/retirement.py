@@ -18,6 +18,7 @@ from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
+from expmgr.text import keep_plain
 from expmgr.tracking.queries import iter_runs, quoted, run_or_none
 from expmgr.training.best_only import beats_or_equals, kept_for_want_of, passable
 from expmgr.training.experiments import free_name, mark
@@ -78,6 +79,9 @@ class IterationDeletion:
     left_files: int = 0
     left_bytes: int = 0
     message: str = ""
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "message")
 
     def __bool__(self) -> bool:
         return self.outcome == "deleted"

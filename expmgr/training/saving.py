@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_bytes, format_count, format_metric, format_seconds
+from expmgr.text import keep_plain
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import beats_or_equals, supersede
 from expmgr.training.flavors import save_folder
@@ -91,6 +92,9 @@ class SavedModel:
     seconds: float = 0.0
     superseded: tuple[DeletionResult, ...] = ()
     message: str = ""
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "message")
 
     def __bool__(self) -> bool:
         return self.saved

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.quality import Entry, Siblings, newest_entry, own_entries
 from expmgr.errors import LocationError, NotFoundError, TrackingError
+from expmgr.text import words
 from expmgr.tracking.journal import MODEL_TAG, latest_records
 from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
 
@@ -270,7 +271,9 @@ def _seen(desk: Desk, model: StoredModel) -> _Seen:
     except LocationError as error:
         why = str(error)
     if why:
-        logger.warning("model %s of run %s is not there: %s", model.model_id, model.run_id, why)
+        logger.warning(
+            "model %s of run %s is not there: %s", model.model_id, model.run_id, words(why)
+        )
     return _Seen(model, why, failed)
 
 

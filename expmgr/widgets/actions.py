@@ -9,13 +9,13 @@ import pandas as pd
 
 from expmgr.catalog.reason import Reasons
 from expmgr.formatting import format_count
+from expmgr.text import escape
 from expmgr.widgets.bulk import Ticked
 from expmgr.widgets.columns import Context, column_of, default_columns
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
 from expmgr.widgets.table import MOST_COLUMNS, Surroundings
-from expmgr.widgets.text import escape
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.view import but_the_best, deletable_mask
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import pandas as pd
 
 from expmgr.formatting import format_bytes, format_metric, format_seconds
-from expmgr.widgets.text import HOVER_LIMIT, escape, plain
+from expmgr.text import HOVER_LIMIT, escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.errors import DeletionError, InvalidInputError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.text import plain, redact
+from expmgr.widgets.notice import waiting_for
 from expmgr.widgets.stale import mark_as_killed
-from expmgr.widgets.text import plain, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +206,7 @@ class Deletions:
             return
 
         def slow() -> None:
-            deletion.message = "Waiting for the tracking server or the storage account …"
+            deletion.message = waiting_for(self._manager)
             self._changed(run_id)
 
         deletion.job = self._loop.work(

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import ExpmgrError
 from expmgr.formatting import format_bytes, format_count, format_metric
+from expmgr.text import HOVER_LIMIT, escape, redact
 from expmgr.tracking.journal import read_records
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.deletion import describe_failure
-from expmgr.widgets.text import HOVER_LIMIT, escape, redact
+from expmgr.widgets.notice import waiting_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +75,7 @@ def look_up(manager: Any, run_id: str) -> Facts:
     versions: list[str] = []
     tags: Mapping[str, str] | None = None
     try:
-        client = manager.client
+        client = manager.interactive_client
         tags = dict(client.get_run(run_id).data.tags)
         found = client.search_model_versions(f"run_id = '{run_id}'")
         versions = [f"{version.name} version {version.version}" for version in found]
@@ -303,9 +304,7 @@ class Details:
         self._job = self._loop.work(
             lambda: look_up(self._manager, run_id),
             done,
-            slow=lambda: self._show(
-                None, "Waiting for the tracking server or the storage account …"
-            ),
+            slow=lambda: self._show(None, waiting_for(self._manager)),
             slow_after=self._patience,
         )
 

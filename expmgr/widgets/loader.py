@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from expmgr.widgets.notice import Notice
 
 from expmgr.widgets.deletion import describe_failure
+from expmgr.widgets.notice import waiting_for
 from expmgr.widgets.view import has_new_best, merge
 
 __all__ = ["Loader"]
@@ -154,9 +155,8 @@ class Loader:
             question,
             done,
             slow=lambda: self._notice.show(
-                "Waiting for the tracking server …"
-                if self.frame.empty
-                else f"Waiting for the tracking server; {len(self.frame):,} runs so far …",
+                waiting_for(self._manager, "the tracking server")
+                + ("" if self.frame.empty else f" {len(self.frame):,} runs so far"),
                 busy=True,
                 cancel=cancel,
             ),

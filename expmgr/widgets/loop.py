@@ -26,6 +26,9 @@ __all__ = ["Job", "Loop", "Timer"]
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_SAY_AGAIN = 1.0
+"""Seconds."""
+
 
 @dataclass(order=True)
 class Timer:
@@ -171,7 +174,8 @@ class Loop:
         done
             Not called when the job was abandoned or the loop closed.
         slow
-            Called on the loop's thread when the job has not ended after ``slow_after`` seconds.
+            Called on the loop's thread when the job has not ended after ``slow_after`` seconds, and
+            every second from then on: what is waited for may have become known.
         """
         handle = Job(self._release)
         with self._changed:
@@ -198,8 +202,13 @@ class Loop:
 
             self.post(answer)
 
+        def say() -> None:
+            if slow is not None and not handle.settled:
+                slow()
+                handle.slow = self.later(_SAY_AGAIN, say)
+
         if slow is not None:
-            handle.slow = self.later(slow_after, slow)
+            handle.slow = self.later(slow_after, say)
         self._pool.submit(run)
         return handle
 

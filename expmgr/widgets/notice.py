@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from expmgr.text import escape, plain
 from expmgr.widgets.row import popover
-from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from expmgr.widgets.kit import Kit
 
-__all__ = ["Notice"]
+__all__ = ["Notice", "waiting_for"]
 
 LONG = 60
 """Characters that stand in the line on a narrow page too."""
+
+
+def waiting_for(manager: Any, what: str = "the tracking server or the storage account") -> str:
+    """Return what is said while an answer is waited for, with the reason where one is known."""
+    trouble = manager.tracking_trouble
+    return f"Waiting for {what}: {trouble} …" if trouble else f"Waiting for {what} …"
 
 
 class Notice:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from expmgr.formatting import format_bytes, format_metric
-from expmgr.widgets.text import escape, plain
+from expmgr.text import escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.text import escape, plain
 from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot, armed_button
 from expmgr.widgets.columns import is_deletable
-from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.text import CELL_LIMIT, escape, plain
 from expmgr.widgets.columns import MODEL_SIGNS, STATUS_SIGNS, run_url, text_of
-from expmgr.widgets.text import CELL_LIMIT, escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from expmgr.text import plain
 from expmgr.widgets.arming import Arming
 from expmgr.widgets.columns import cell, is_deletable
 from expmgr.widgets.row import Row, said_html
@@ -105,8 +106,8 @@ class RunTable:
         for button, column in zip(self.headers, self.columns, strict=False):
             mark = (" ▲" if ascending else " ▼") if column.key == sort_by else ""
             with button.hold_sync():
-                button.description = f"{column.title[:40]}{mark}"
-                button.tooltip = f"Sort by {column.title[:200]}"
+                button.description = f"{plain(column.title, 40)}{mark}"
+                button.tooltip = f"Sort by {plain(column.title)}"
                 side = ("xm-right",) if column.right else ()
                 button.set_trait("_dom_classes", ("xm-button", *side))
         children = tuple(self.headers[: len(self.columns)])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_bytes, format_count
+from expmgr.text import escape, plain
 from expmgr.widgets.table import MOST_ROWS
-from expmgr.widgets.text import escape, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,4 +1,8 @@
-"""Text from anywhere (run names, tags, errors) made safe to show. Pure."""
+"""Text from anywhere (run names, tags, errors, answers) made plain and short. Pure.
+
+A name may hold what a terminal obeys or what turns the text around it, and a server may answer
+with megabytes. So whatever comes from outside goes through here where it enters a message.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,24 @@ import html
 import re
 import unicodedata
 
-__all__ = ["CELL_LIMIT", "HOVER_LIMIT", "escape", "plain", "redact"]
+__all__ = [
+    "CELL_LIMIT",
+    "HOVER_LIMIT",
+    "MESSAGE_LIMIT",
+    "escape",
+    "keep_plain",
+    "plain",
+    "redact",
+    "words",
+]
 
 CELL_LIMIT = 200
 """Characters of a value that a cell shows."""
 HOVER_LIMIT = 1000
 """Characters of a value that its hover text shows."""
+MESSAGE_LIMIT = 2000
+"""Characters of a message, a reason or a line of a log."""
+_LEFT_OUT = 40  # characters that "… (10,000,000 characters more)" takes at most
 
 _SECRETS = re.compile(
     r"(?i)\b(sig|signature|accountkey|sharedaccesssignature|sharedaccesskey|password|passwd|token|"
@@ -81,6 +97,33 @@ def plain(value: object, limit: int = CELL_LIMIT) -> str:
     if not cut.isprintable():
         cut = "".join(_visible(character) for character in cut)
     return f"{cut}…" if len(text) > limit else cut
+
+
+def words(value: object) -> str:
+    """Return :func:`plain` text for a message, which says how much of a long one is left out.
+
+    Making it twice changes nothing.
+
+    Examples
+    --------
+    >>> words("x" * 10_000_000)[-30:]
+    'x… (9,998,040 characters more)'
+    """
+    text = str(value)
+    shown = plain(text[:MESSAGE_LIMIT], MESSAGE_LIMIT)
+    if len(text) <= MESSAGE_LIMIT >= len(shown):
+        return shown
+    kept = shown[: MESSAGE_LIMIT - _LEFT_OUT]
+    more = len(shown) - len(kept) + max(len(text) - MESSAGE_LIMIT, 0)
+    return f"{kept}… ({more:,} characters more)"
+
+
+def keep_plain(value: object, *names: str) -> None:
+    """Make fields of a frozen dataclass plain that hold a text, or a tuple of texts."""
+    for name in names:
+        field = getattr(value, name)
+        said = words(field) if isinstance(field, str) else tuple(map(words, field))
+        object.__setattr__(value, name, said)
 
 
 def escape(value: object, limit: int = CELL_LIMIT) -> str:
