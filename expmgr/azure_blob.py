@@ -11,6 +11,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.secrecy import forgets_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +55,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
     credentials: AzureBlobCredentials
 
+    @forgets_arguments
     def __init__(
         self,
         tracking_uri: str,

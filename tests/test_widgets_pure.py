@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import NOON, run_table
 
+from expmgr.secrecy import redact
 from expmgr.widgets.columns import (
     Context,
     ago,
@@ -28,7 +29,7 @@ from expmgr.widgets.pictures import draw_pictures, frontier
 from expmgr.widgets.shown import ShownRuns
 from expmgr.widgets.stale import candidates
 from expmgr.widgets.static import page_html, page_text
-from expmgr.widgets.text import escape, plain, redact
+from expmgr.widgets.text import escape, plain
 from expmgr.widgets.view import Query, but_the_best, has_new_best, haystack, matching, merge, totals
 
 CONTEXT = Context(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.secrecy import redact
+
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
@@ -70,7 +72,7 @@ def describe(error: BaseException) -> str:
         reason = code or str(getattr(error, "reason", "") or "")
         return f"{status} {reason}".strip()
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {redact(lines[0][:300])}" if lines else type(error).__name__
 
 
 def hint(error: BaseException | None) -> str:

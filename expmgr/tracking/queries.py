@@ -23,6 +23,7 @@ from expmgr.errors import (
     TrackingError,
     TrackingUnreachableError,
 )
+from expmgr.secrecy import Address, bare, clear_frames, forgets_arguments, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -83,11 +84,13 @@ def connect(tracking_uri: str, registry_uri: str | None) -> MlflowClient:
     """
     from mlflow import MlflowClient
 
+    tracking_uri, registry_uri = Address(tracking_uri), Address(registry_uri or tracking_uri)
     ensure_reachable(tracking_uri)
     with asking("open the tracking server"):
-        return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
 
 
+@forgets_arguments
 def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:
     """Raise TrackingUnreachableError where nothing listens at an http(s) tracking URI.
 
@@ -101,9 +104,17 @@ def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> No
     parts = urlsplit(tracking_uri)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        port = -1
+    if port == -1 or parts.query or parts.fragment:
+        raise TrackingError(
+            "the tracking URI cannot be read: it is http(s)://user:password@host:port, and the "
+            "characters / ? # @ : % of a password are percent-encoded in it"
+        )
     if any(os.environ.get(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")):
         return  # the proxy is what must be reached then, and only requests knows the exceptions
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=timeout).close()
     except OSError as error:
@@ -112,7 +123,7 @@ def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> No
             f"nothing answers at the tracking server {shown} ({error}). Check the address, the "
             "network and that the server runs; then try again."
         )
-        raise TrackingUnreachableError(message) from error
+        raise TrackingUnreachableError(message) from bare(error)
 
 
 @contextmanager
@@ -134,12 +145,17 @@ def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
         raise
     except MlflowException as error:
         kind = NotFoundError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
-        raise kind(f"could not {what}: {error.message}", run_id=run_id) from error
+        message = f"could not {what}: {redact(str(error.message))}"
+        raise kind(message, run_id=run_id) from bare(error)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
-        raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
-    except Exception as error:
+        raise TrackingError(f"could not {what}: {redact(str(error))}", run_id=run_id) from bare(
+            error
+        )
+    except BaseException as error:
         if type(error).__module__.startswith("sqlalchemy"):
-            raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
+            message = f"could not {what}: {redact(str(error))}"
+            raise TrackingError(message, run_id=run_id) from bare(error)
+        clear_frames(error)  # Ctrl-C, too: MLflow's frames hold the request's headers
         raise
 
 
@@ -261,8 +277,8 @@ def iter_runs(
             )
         except MlflowException as error:
             if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
-                message = f"MLflow refused the filter {filter_string!r}: {error.message}"
-                raise FilterError(message) from error
+                message = f"MLflow refused the filter {filter_string!r}: {redact(error.message)}"
+                raise FilterError(message) from bare(error)
             raise
 
     if experiment_ids and rows:

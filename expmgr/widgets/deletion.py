@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.errors import DeletionError, InvalidInputError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
+from expmgr.secrecy import redact
 from expmgr.widgets.stale import mark_as_killed
-from expmgr.widgets.text import plain, redact
+from expmgr.widgets.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
