@@ -11,6 +11,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.secrecy import forgets_arguments
 from expmgr.text import plain
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
     credentials: AzureBlobCredentials
 
+    @forgets_arguments
     def __init__(
         self,
         tracking_uri: str,

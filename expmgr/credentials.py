@@ -21,6 +21,8 @@ from pydantic import (
 
 from expmgr.connection_string import base_account, parse_connection_string, split_url
 from expmgr.errors import CredentialsError
+from expmgr.formatting import format_count
+from expmgr.secrecy import forgets_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +81,7 @@ class AzureBlobCredentials(BaseModel):
     token_credential: Any = Field(default=None, repr=False, exclude=True)
     account_url: str | None = None
 
+    @forgets_arguments
     def __init__(self, **data: Any) -> None:
         problem = ""
         try:
@@ -93,7 +96,7 @@ class AzureBlobCredentials(BaseModel):
     def _check_account_name(cls, value: str) -> str:
         if not _ACCOUNT.fullmatch(value):
             raise ValueError(
-                f"account_name {value!r} is not a storage account name: "
+                f"account_name ({_size(value)}) is not a storage account name: "
                 "3 to 24 lower-case letters and digits"
             )
         return value
@@ -103,8 +106,8 @@ class AzureBlobCredentials(BaseModel):
     def _check_container_name(cls, value: str) -> str:
         if not _CONTAINER.fullmatch(value):
             raise ValueError(
-                f"container_name {value!r} is not a container name: 3 to 63 lower-case letters, "
-                "digits and single hyphens, with a letter or digit at both ends"
+                f"container_name ({_size(value)}) is not a container name: 3 to 63 lower-case "
+                "letters, digits and single hyphens, with a letter or digit at both ends"
             )
         return value
 
@@ -169,6 +172,7 @@ class AzureBlobCredentials(BaseModel):
         return self.account_url or f"https://{self.account_name}.blob.core.windows.net"
 
     @classmethod
+    @forgets_arguments
     def from_connection_string(cls, text: str, container_name: str) -> AzureBlobCredentials:
         """Read a connection string as the portal, Azurite and MLflow use it.
 
@@ -188,6 +192,7 @@ class AzureBlobCredentials(BaseModel):
         return cls(container_name=container_name, **parse_connection_string(text))
 
     @classmethod
+    @forgets_arguments
     def from_env(
         cls,
         container_name: str,
@@ -276,9 +281,10 @@ class AzureBlobCredentials(BaseModel):
         CredentialsError
             Where the account key is not base64.
         """
+        from azure.core.credentials import AzureSasCredential
         from azure.storage.blob import BlobServiceClient
 
-        from expmgr.storage.transport import quiet_transport
+        from expmgr.storage.transport import Veil, quiet_transport
 
         options: dict[str, Any] = {
             "retry_total": 0,
@@ -286,21 +292,26 @@ class AzureBlobCredentials(BaseModel):
             "read_timeout": 60,
             **kwargs,
         }
+        veil = None
         if "transport" not in options:
+            veil = Veil(self.sas_token) if self.sas_token else None
             options["transport"] = quiet_transport(
                 pool_size=pool_size,
                 connection_timeout=options["connection_timeout"],
                 read_timeout=options["read_timeout"],
+                veil=veil,
             )
-        return BlobServiceClient(self.endpoint, credential=self._sdk_credential(), **options)
+        credential = self._sdk_credential() if veil is None else AzureSasCredential(veil.sas)
+        return BlobServiceClient(self.endpoint, credential=credential, **options)
 
+    @forgets_arguments
     def _sdk_credential(self) -> Any:
         from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 
         if self.token_credential is not None:
             return self.token_credential
         if self.sas_token is not None:
-            # A plain string would become part of client.url; this is added request by request.
+            # Only for a transport of somebody else's; ours knows the signature, see `Veil`.
             return AzureSasCredential(self.sas_token.get_secret_value())
         key = "" if self.account_key is None else self.account_key.get_secret_value()
         usable = True
@@ -326,6 +337,11 @@ class AzureBlobCredentials(BaseModel):
             "AzureBlobCredentials are not pickled: a pickle would hold the secret. "
             "Make them again in the other process, with AzureBlobCredentials.from_env()"
         )
+
+
+def _size(value: str) -> str:
+    """Tell a refused value by its size: it may be a secret that was given in the wrong place."""
+    return f"{format_count(len(value), 'character')} given"
 
 
 def _words(error: ValidationError) -> str:

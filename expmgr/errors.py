@@ -20,7 +20,8 @@
         └── TransferCancelledError somebody cancelled an upload or a download
 
 Every message says what was wrong, for which run where there is one, and what to do about it. The
-error that led here is always the ``__cause__``.
+error that led here is always the ``__cause__``: its class, message, status and code, without the
+requests and locals that it held, since those hold secrets (`expmgr.secrecy`).
 """
 
 from __future__ import annotations

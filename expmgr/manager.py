@@ -11,6 +11,7 @@ from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
 from expmgr.retry import RetryConfig, is_retryable_error
+from expmgr.secrecy import Address, forgets_arguments
 from expmgr.tracking.patience import Patience
 from expmgr.training.desk import Desk
 from expmgr.training.iterations import PLUGIN_TAG, recorded_goal
@@ -86,6 +87,7 @@ class ExperimentsManager(Tracker):
 
     credentials: AzureBlobCredentials | None = None
 
+    @forgets_arguments
     def __init__(
         self,
         tracking_uri: str,
@@ -105,21 +107,22 @@ class ExperimentsManager(Tracker):
             ("plugin_name", plugin_name, "my plugin"),
         ):
             if not isinstance(value, str) or not value.strip():
-                message = f"{name} must be a non-empty string such as {example!r}, not {value!r}."
+                given = "an empty one" if isinstance(value, str) else type(value).__name__
+                message = f"{name} must be a non-empty string such as {example!r}, not {given}."
                 raise InvalidInputError(message)
         if isinstance(n_top_runs, bool) or not isinstance(n_top_runs, int) or n_top_runs < 1:
-            message = f"n_top_runs must be a whole number of at least 1, not {n_top_runs!r}."
+            message = "n_top_runs must be a whole number of at least 1."
             raise InvalidInputError(message)
         super().__init__(accumulators)
-        self.tracking_uri = tracking_uri
-        self.registry_uri = _resolved_registry_uri(registry_uri, tracking_uri)
+        self.tracking_uri: str = Address(tracking_uri)
+        self.registry_uri: str = Address(_resolved_registry_uri(registry_uri, tracking_uri))
         self.main_metric = main_metric
         self.plugin_name = plugin_name
         self.is_loss = bool(is_loss)
         self.n_top_runs = n_top_runs
         self.requirements = list(requirements) if requirements is not None else None
         self.retry_config = retry_config or RetryConfig()
-        self.artifacts_destination = artifacts_destination
+        self.artifacts_destination = artifacts_destination and Address(artifacts_destination)
         self._lock = threading.Lock()
         self._client: MlflowClient | None = None
         self._interactive: MlflowClient | None = None
@@ -128,7 +131,7 @@ class ExperimentsManager(Tracker):
 
     def __repr__(self) -> str:
         return (
-            f"{type(self).__name__}(tracking_uri={_without_password(self.tracking_uri)!r}, "
+            f"{type(self).__name__}(tracking_uri={self.tracking_uri!r}, "
             f"main_metric={self.main_metric!r}, plugin_name={self.plugin_name!r})"
         )
 
@@ -380,10 +383,3 @@ class ExperimentsManager(Tracker):
         from expmgr.widgets.browser import RunBrowser
 
         return RunBrowser(self, experiments, filter_string, **options)
-
-
-def _without_password(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    if separator and "@" in rest:
-        return f"{scheme}://***@{rest.rsplit('@', 1)[1]}"
-    return uri

@@ -7,7 +7,6 @@ with megabytes. So whatever comes from outside goes through here where it enters
 from __future__ import annotations
 
 import html
-import re
 import unicodedata
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "escape",
     "keep_plain",
     "plain",
-    "redact",
     "words",
 ]
 
@@ -28,35 +26,6 @@ HOVER_LIMIT = 1000
 MESSAGE_LIMIT = 2000
 """Characters of a message, a reason or a line of a log."""
 _LEFT_OUT = 40  # characters that "… (10,000,000 characters more)" takes at most
-
-_SECRETS = re.compile(
-    r"(?i)\b(sig|signature|accountkey|sharedaccesssignature|sharedaccesskey|password|passwd|token|"
-    r"secret|authorization)(\s*[=:]\s*)(bearer\s+|basic\s+|sharedkey\s+)?[^\s&;,\"'<>)]+"
-)
-_USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@]+@(?=[^/\s]*)")
-
-
-def redact(text: str) -> str:
-    """Return a message without the values of signatures, keys and passwords.
-
-    Examples
-    --------
-    >>> redact("https://a.blob.core.windows.net/c?sv=1&sig=abc%3D&x=1 AccountKey=xyz==;")
-    'https://a.blob.core.windows.net/c?sv=1&sig=***&x=1 AccountKey=***;'
-    >>> redact("http://me:secret@mlflow.example/api")
-    'http://***@mlflow.example/api'
-    """
-
-    def hide(match: re.Match[str]) -> str:
-        return f"{match[1]}{match[2]}***"
-
-    def hide_user(match: re.Match[str]) -> str:
-        # wasbs://container@account names a container, not a user
-        scheme = match[1].lower()
-        return match[0] if scheme.startswith(("wasb", "abfs")) else f"{match[1]}***@"
-
-    return _SECRETS.sub(hide, _USERINFO.sub(hide_user, text))
-
 
 # C0 controls have pictures at U+2400; U+200D stays, because it joins emoji
 _SIGNS = {chr(code): chr(0x2400 + code) for code in range(0x20)} | {

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import NOON, run_table
 
-from expmgr.text import escape, plain, redact
+from expmgr.secrecy import redact
+from expmgr.text import escape, plain
 from expmgr.widgets.columns import (
     Context,
     ago,

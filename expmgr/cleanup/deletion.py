@@ -35,7 +35,7 @@ from expmgr.tracking.journal import (
     seen_digest,
     write_record,
 )
-from expmgr.tracking.queries import ensure_reachable
+from expmgr.tracking.queries import asking, ensure_reachable
 
 if TYPE_CHECKING:
     import threading
@@ -285,13 +285,12 @@ class Deleter:
         return result
 
     def _tag_model(self, model_id: str) -> None:
-        from mlflow.exceptions import MlflowException
-
         try:
-            self.client.set_logged_model_tags(model_id, {MODEL_TAG: "deleted"})
-        except (MlflowException, OSError) as error:
+            with asking(f"tag the logged model {model_id}"):
+                self.client.set_logged_model_tags(model_id, {MODEL_TAG: "deleted"})
+        except ExpmgrError as error:
             # A soft-deleted LoggedModel takes no tags; the run's journal has it all the same.
-            logger.info("the logged model %s was not tagged: %s", model_id, words(error))
+            logger.info("%s", words(error))
 
 
 def _end_state(result: DeletionResult) -> RecordState:

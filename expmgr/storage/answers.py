@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 
+from expmgr.secrecy import bare
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,4 +53,4 @@ def readable(what: str) -> Iterator[None]:
     except AzureError:
         raise
     except _UNREADABLE as error:
-        raise DecodeError(f"{what} cannot be read ({type(error).__name__})") from error
+        raise DecodeError(f"{what} cannot be read ({type(error).__name__})") from bare(error)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from expmgr.errors import LocationError
+from expmgr.secrecy import forgets_arguments, redact
 from expmgr.storage.blob_path import check_path
 from expmgr.storage.store import parse_host
 
@@ -28,6 +29,7 @@ _SERVICES = {"wasbs": {"blob"}, "abfss": {"dfs", "blob"}}
 _PORTS = {"http": 80, "https": 443, "wasbs": 443, "abfss": 443}
 
 
+@forgets_arguments
 def parse_artifact_uri(uri: str, store: Store, *, artifacts_destination: str | None = None) -> str:
     """Return the blob path that an artifact URI names in the store.
 
@@ -91,8 +93,7 @@ def _split(uri: str) -> SplitResult:
 
 def _shown(uri: str) -> str:
     """Return the URI without what may be secret: its query, its fragment and a password."""
-    shown = re.split(r"[?#]", uri, maxsplit=1)[0]
-    return repr(re.sub(r"//([^/@:]*):[^/@]*@", r"//\1:...@", shown))
+    return repr(redact(re.split(r"[?#]", uri, maxsplit=1)[0]))
 
 
 def _mismatch(uri: str, theirs: str, store: Store) -> NoReturn:

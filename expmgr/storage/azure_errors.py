@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.secrecy import redact
 from expmgr.text import MESSAGE_LIMIT, plain
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def describe(error: BaseException) -> str:
         reason = code or str(getattr(error, "reason", "") or "")
         return f"{status} {plain(reason)}".strip()
     lines = str(error)[:MESSAGE_LIMIT].strip().splitlines()
-    return f"{type(error).__name__}: {plain(lines[0], 300)}" if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return f"{type(error).__name__}: {redact(plain(lines[0], 300))}"
 
 
 def hint(error: BaseException | None) -> str:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
+from expmgr.secrecy import bare
 from expmgr.storage.addresses import Addresses
+from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because
 from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
@@ -146,14 +148,15 @@ class BlobStore:
         client = self.container_client().get_blob_client(name)
 
         def read() -> bytes:
-            return client.download_blob(offset=0, length=limit, max_concurrency=1).readall()
+            with readable(f"the answer about {name!r}"):
+                return client.download_blob(offset=0, length=limit, max_concurrency=1).readall()
 
         try:
             content = retrying(self.retry.download, is_retryable=self._is_transient)(read)
         except AzureError as error:
             raise StorageError(
                 f"reading {name!r} in {self.store} failed: {because(error)}"
-            ) from error
+            ) from bare(error)
         return content.decode("utf-8", errors="replace")
 
     def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
@@ -206,7 +209,7 @@ class BlobStore:
             except AzureError as error:
                 raise StorageError(
                     f"listing {prefix or 'everything'!r} in {self.store} failed: {because(error)}"
-                ) from error
+                ) from bare(error)
             yield advance.check(page)
             token = page.token
             if token is None:
@@ -337,12 +340,10 @@ class BlobStore:
                 "path has its own deletion id: restore in the portal (Show deleted directories) "
                 "or with azure-storage-file-datalake (get_deleted_paths, undelete)"
             )
-        sas = self.credentials.sas_token
         return recover_all(
             self.container_client(),
             locations,
             self._executor(),
-            sas=None if sas is None else sas.get_secret_value(),
             again=lambda: retrying(self.retry.list_blobs, is_retryable=self._is_transient),
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from expmgr.errors import StorageError
 from expmgr.formatting import format_seconds
 from expmgr.retry import retrying
+from expmgr.secrecy import bare
 from expmgr.storage.azure_errors import describe
 from expmgr.storage.deletion import Cancelled, OutOfTime
 from expmgr.storage.deletion_books import StillThereError
@@ -66,17 +67,21 @@ def run_attempts(
 
     try:
         retrying(params, cancel=cancel, on_wait=before_wait, is_retryable=may_pass)(attempt)
-    except Cancelled:
+    except Cancelled as stop:
+        bare(stop)
         raise cancelled_error(deletion, log) from None
     except OutOfTime as late:
         why = deletion.books.reason(may_pass)
-        raise failed_error(deletion, params, why, log, transient=True, late=True) from why or late
+        failed = failed_error(deletion, params, why, log, transient=True, late=True)
+        bare(late)
+        raise failed from bare(why or late)
     except (AzureError, StorageError) as error:
         transient = may_pass(error)
         if transient and cancel is not None and cancel.is_set():
-            raise cancelled_error(deletion, log) from error
+            raise cancelled_error(deletion, log) from bare(error)
         if deletion.settle():
             log.append("then nothing was left")
         else:
-            raise failed_error(deletion, params, error, log, transient=transient) from error
+            failed = failed_error(deletion, params, error, log, transient=transient)
+            raise failed from bare(error)
     return tuple(log)

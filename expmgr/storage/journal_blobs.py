@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import ConflictError, LocationError, StorageError
+from expmgr.secrecy import bare
 from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because, status_of
 from expmgr.storage.blob_path import JOURNAL_PREFIX, check_path
@@ -99,8 +100,8 @@ def write_journal_blob(
         if status_of(error) in _EXISTS_OR_CHANGED:
             raise ConflictError(
                 f"{name!r} was written by somebody else meanwhile: read it again"
-            ) from error
-        raise StorageError(f"writing {name!r} failed: {because(error)}") from error
+            ) from bare(error)
+        raise StorageError(f"writing {name!r} failed: {because(error)}") from bare(error)
 
 
 def delete_journal_blob(
@@ -133,8 +134,8 @@ def delete_journal_blob(
         again()(delete)
     except AzureError as error:
         if status_of(error) in _EXISTS_OR_CHANGED:
-            raise ConflictError(f"{name!r} changed meanwhile, and was left") from error
-        raise StorageError(f"deleting {name!r} failed: {because(error)}") from error
+            raise ConflictError(f"{name!r} changed meanwhile, and was left") from bare(error)
+        raise StorageError(f"deleting {name!r} failed: {because(error)}") from bare(error)
 
 
 def _exists(client: BlobClient) -> bool:

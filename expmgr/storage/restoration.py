@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
+from expmgr.secrecy import bare
 from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because
 from expmgr.storage.blob_path import is_addressable
@@ -169,7 +170,6 @@ def recover_all(
     locations: Iterable[Location],
     pool: Executor,
     *,
-    sas: str | None,
     again: Callable[[], Callable[..., Any]],
 ) -> StorageRestoration:
     """Bring back everything that is still kept below some locations, several at once.
@@ -182,9 +182,6 @@ def recover_all(
         Where to look.
     pool
         Runs the requests.
-    sas
-        The shared access signature, where the client uses one: the service reads the source of a
-        copy with the source URL's own authorisation.
     again
         Makes a retry loop, to be called with a function and its arguments.
 
@@ -204,10 +201,10 @@ def recover_all(
         except AzureError as error:
             raise StorageError(
                 f"listing what was deleted below {location.prefix!r} failed: {because(error)}"
-            ) from error
+            ) from bare(error)
         found += more
         present += there
-    futures = [(blob, pool.submit(again(), _recover, container, blob, sas)) for blob in found]
+    futures = [(blob, pool.submit(again(), _recover, container, blob)) for blob in found]
     files = 0
     size = 0
     failed: list[str] = []
@@ -226,20 +223,18 @@ def recover_all(
     if first is not None and not files:
         raise StorageError(
             f"nothing could be restored: {because(first)}; {failed[0]!r} was the first that failed"
-        ) from first
+        ) from bare(first)
     return StorageRestoration(
         files, size, time.monotonic() - begun, tuple(failed), present, tuple(log)
     )
 
 
-def _recover(container: ContainerClient, blob: Recoverable, sas: str | None) -> None:
+def _recover(container: ContainerClient, blob: Recoverable) -> None:
     with readable(f"the answer about {blob.name!r}"):
-        _undelete(container.get_blob_client(blob.name), container, blob, sas)
+        _undelete(container.get_blob_client(blob.name), container, blob)
 
 
-def _undelete(
-    client: BlobClient, container: ContainerClient, blob: Recoverable, sas: str | None
-) -> None:
+def _undelete(client: BlobClient, container: ContainerClient, blob: Recoverable) -> None:
     if blob.undelete:
         client.undelete_blob()
     if blob.version_id is None:
@@ -247,6 +242,8 @@ def _undelete(
     source = container.get_blob_client(blob.name, version_id=blob.version_id).url
     if "versionid=" not in source:
         source = f"{source}?versionid={blob.version_id}"
+    # The service reads the source of a copy with the source URL's own authorisation.
+    sas = getattr(container.credential, "signature", None)
     if sas:
         source = f"{source}&{sas}"
     status: Any = client.start_copy_from_url(source)["copy_status"]

@@ -23,6 +23,7 @@ from expmgr.errors import (
 )
 from expmgr.formatting import format_bytes, format_count
 from expmgr.retry import RetryParams, retrying
+from expmgr.secrecy import bare, redact
 from expmgr.text import keep_plain
 
 if TYPE_CHECKING:
@@ -339,7 +340,9 @@ def download_folder(
     except ExpmgrError:
         raise
     except Exception as error:
-        raise StorageError(f"{remote.where} could not be listed: {error}") from error
+        message = f"{remote.where} could not be listed: {redact(str(error))}"
+        bare(error)
+        raise StorageError(message) from error
     if not files:
         raise NotFoundError(f"no files are stored under {remote.where}.")
     targets = {file.path: _target(folder, file.path, remote.where) for file in files}
@@ -397,7 +400,9 @@ def _transfer(
             raise
         except Exception as error:
             counter.stop.set()
-            raise StorageError(f"{file.path} could not be {what}: {error}") from error
+            message = f"{file.path} could not be {what}: {redact(str(error))}"
+            bare(error)
+            raise StorageError(message) from error
         counter.finished(file.path, file.bytes)
 
     markers = [file for file in files if PurePosixPath(file.path).name == _MARKER]

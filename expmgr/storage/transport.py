@@ -1,99 +1,128 @@
-"""A transport that keeps shared access signatures out of log lines and error messages.
+"""A transport that alone knows the signature of a shared access signature.
 
-A request that is authorised by a shared access signature carries the secret in its URL. azure-core
-redacts the URLs that it logs, but ``urllib3`` writes the whole path and query of every request at
-DEBUG level, and the message of every connection error ends with them ("Max retries exceeded with
-url: ..."). Neither can be told not to.
+A request that is authorised by a shared access signature carries the secret in its URL, and a
+batch in the URL of each of its parts. azure-core redacts the URLs that it logs, but ``urllib3``
+writes the whole path and query of every request at DEBUG level, the message of every connection
+error ends with them, and an error keeps its requests alive. None of them can be told not to.
 
-So requests and urllib3 are handed a URL in which the signature is replaced by a placeholder, and
-the connection, the last thing above the socket, puts the signature back into the request line.
-Nothing above the connection ever formats the real URL, so no logger of anybody has to be changed.
+So the SDK is given a signature that is none, as long as the real one, and the connection, the last
+thing above the socket, puts the real one in its place. Nothing above the connection ever holds it,
+so no logger of anybody has to be changed. Frames that hold a key's or token's headers are emptied
+as an error leaves here.
 """
 
 from __future__ import annotations
 
 import re
-import threading
+import secrets
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from azure.core.pipeline.transport import RequestsTransport
+from pydantic import SecretBytes
 from requests import Session
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.retry import Retry
 
+from expmgr.secrecy import clear_frames
+
 if TYPE_CHECKING:
-    from azure.core.pipeline.transport import RequestsTransport
+    from pydantic import SecretStr
 
-__all__ = ["quiet_transport"]
+__all__ = ["Veil", "quiet_transport"]
 
-_SIGNATURE = re.compile(r"(?<=[?&]sig=)[^&#]*")
-_PLACEHOLDER = "REDACTED"
-
-
-class _Signatures(threading.local):
-    """The signature of the request that this thread is sending; "" where it has none."""
-
-    current: str = ""
+_SIGNATURE = re.compile(r"((?:^|&)sig=)([^&#]*)")
 
 
-_signatures = _Signatures()
+class Veil:
+    """A shared access signature without its signature, and what puts that back.
+
+    Parameters
+    ----------
+    token
+        The shared access signature.
+
+    Attributes
+    ----------
+    sas
+        What the SDK is given. The lengths are equal, so that what a batch's header says of its
+        body stays true.
+    """
+
+    def __init__(self, token: SecretStr) -> None:
+        sas = token.get_secret_value()
+        found = _SIGNATURE.search(sas)
+        # As requests would have sent it, which quotes what cannot be in a URL.
+        signature = quote(found[2], safe="%/+=~") if found else ""
+        shown = f"REDACTED{secrets.token_hex(len(signature) // 2 + 1)}"[: len(signature)]
+        self.sas = _SIGNATURE.sub(lambda match: match[1] + shown, sas, count=1)
+        self._shown = b"sig=" + shown.encode()
+        self._signed = SecretBytes(b"sig=" + signature.encode())
+
+    def lift(self, data: bytes) -> bytes:
+        """Return what is sent in place of some bytes of a request."""
+        return data.replace(self._shown, self._signed.get_secret_value())
 
 
-def _signed(url: str) -> str:
-    """Put the thread's signature back in place of the placeholder."""
-    if not _signatures.current:
-        return url
-    return _SIGNATURE.sub(lambda _: _signatures.current, url, count=1)
+class _Lifting:
+    """Beside one of urllib3's connections: lifts the veil from what reaches the socket."""
+
+    veil: Veil
+
+    def send(self, data: Any) -> None:
+        lifted = self.veil.lift(data) if isinstance(data, bytes) else data
+        if lifted is data:
+            super().send(data)  # type: ignore[misc]  # the connection's
+            return
+        # Not by http.client's own, which prints what it sends where its debuglevel says so.
+        connection: Any = self
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.sendall(lifted)
 
 
-class _QuietHTTPConnection(HTTPConnection):
-    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        super().putrequest(method, _signed(url), *args, **kwargs)
+def _pools(veil: Veil) -> dict[str, type[HTTPConnectionPool]]:
+    known = {"veil": veil}
+    plain = type("_HTTPConnection", (_Lifting, HTTPConnection), known)
+    secure = type("_HTTPSConnection", (_Lifting, HTTPSConnection), known)
+    return {
+        "http": type("_HTTPPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("_HTTPSPool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
 
 
-class _QuietHTTPSConnection(HTTPSConnection):
-    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        super().putrequest(method, _signed(url), *args, **kwargs)
+class _LiftingAdapter(HTTPAdapter):
+    """Makes connections that lift the veil, also those to a proxy."""
 
-
-class _QuietHTTPPool(HTTPConnectionPool):
-    ConnectionCls = _QuietHTTPConnection
-
-
-class _QuietHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _QuietHTTPSConnection
-
-
-_POOLS = {"http": _QuietHTTPPool, "https": _QuietHTTPSPool}
-
-
-class _QuietAdapter(HTTPAdapter):
-    """Hands urllib3 a URL without its signature."""
+    def __init__(self, veil: Veil, **kwargs: Any) -> None:
+        self._pools = _pools(veil)
+        super().__init__(**kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def request_url(self, request: Any, proxies: Any) -> str:
-        return _SIGNATURE.sub(_PLACEHOLDER, super().request_url(request, proxies), count=1)
 
-    def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        found = _SIGNATURE.search(request.url or "")
-        _signatures.current = found.group() if found else ""
+class _QuietTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily
+    """azure-core's own, whose errors (Ctrl-C among them) leave frames without locals behind."""
+
+    def send(self, request: Any, **kwargs: Any) -> Any:
         try:
-            return super().send(request, *args, **kwargs)
-        finally:
-            _signatures.current = ""
+            return super().send(request, **kwargs)
+        except BaseException as error:
+            clear_frames(error)
+            raise
 
 
 def quiet_transport(
-    *, pool_size: int, connection_timeout: float, read_timeout: float
+    *, pool_size: int, connection_timeout: float, read_timeout: float, veil: Veil | None = None
 ) -> RequestsTransport:
     """Make azure-core's own transport over a session that never shows a signature.
 
@@ -103,16 +132,18 @@ def quiet_transport(
         Connections kept open; more threads than that would open and drop connections.
     connection_timeout, read_timeout
         Seconds.
+    veil
+        What the SDK was given in place of a shared access signature, where it uses one.
     """
-    from azure.core.pipeline.transport import RequestsTransport
-
     session = Session()
-    no_retries = Retry(total=False, redirect=False, raise_on_status=False)
-    adapter = _QuietAdapter(
-        max_retries=no_retries, pool_connections=pool_size, pool_maxsize=pool_size
-    )
+    options: dict[str, Any] = {
+        "max_retries": Retry(total=False, redirect=False, raise_on_status=False),
+        "pool_connections": pool_size,
+        "pool_maxsize": pool_size,
+    }
+    adapter = HTTPAdapter(**options) if veil is None else _LiftingAdapter(veil, **options)
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
-    return RequestsTransport(
+    return _QuietTransport(
         session=session, connection_timeout=connection_timeout, read_timeout=read_timeout
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import is_model_id
 from expmgr.errors import JournalError
+from expmgr.secrecy import bare
 from expmgr.tracking.journal_record import (
     LEASE_SECONDS,
     MODEL_TAG,
@@ -144,6 +145,7 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
             f"{owner_of(record.owner_id)} could not record its deletion ({error}). A run or model "
             "in the trash, or a run in an experiment in the trash, takes no tags: restore it first."
         )
+        bare(error)
         raise JournalError(message, run_id=record.owner_id) from error
 
 

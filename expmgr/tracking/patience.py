@@ -18,7 +18,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expmgr.retry import RetryParams, retrying
-from expmgr.text import plain, redact
+from expmgr.secrecy import redact
+from expmgr.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

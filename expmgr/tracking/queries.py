@@ -23,7 +23,8 @@ from expmgr.errors import (
     TrackingError,
     TrackingUnreachableError,
 )
-from expmgr.text import redact, words
+from expmgr.secrecy import Address, bare, clear_frames, forgets_arguments, redact
+from expmgr.text import MESSAGE_LIMIT, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -67,6 +68,7 @@ _ONE_BY_ONE = 8
 _IDS_A_QUERY = 100
 
 _CONNECT_TIMEOUT = 4.0
+_LOOKED_THROUGH = 3 * MESSAGE_LIMIT  # a secret that begins in what is shown ends in this
 _WORKERS = 8
 
 _T = TypeVar("_T")
@@ -93,14 +95,16 @@ def connect(
     """
     from mlflow import MlflowClient
 
+    tracking_uri, registry_uri = Address(tracking_uri), Address(registry_uri or tracking_uri)
     ensure_reachable(tracking_uri)
     with asking("open the tracking server"):
-        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri or tracking_uri)
+        client = MlflowClient(tracking_uri=tracking_uri, registry_uri=registry_uri)
         if patience is not None:
             patience.give_to(client)
         return client
 
 
+@forgets_arguments
 def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> None:
     """Raise TrackingUnreachableError where nothing listens at an http(s) tracking URI.
 
@@ -114,9 +118,17 @@ def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> No
     parts = urlsplit(tracking_uri)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         return
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        port = -1
+    if port == -1 or parts.query or parts.fragment:
+        raise TrackingError(
+            "the tracking URI cannot be read: it is http(s)://user:password@host:port, and the "
+            "characters / ? # @ : % of a password are percent-encoded in it"
+        )
     if any(os.environ.get(name) for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy")):
         return  # the proxy is what must be reached then, and only requests knows the exceptions
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         socket.create_connection((parts.hostname, port), timeout=timeout).close()
     except OSError as error:
@@ -125,7 +137,7 @@ def ensure_reachable(tracking_uri: str, timeout: float = _CONNECT_TIMEOUT) -> No
             f"nothing answers at the tracking server {shown} ({error}). Check the address, the "
             "network and that the server runs; then try again."
         )
-        raise TrackingUnreachableError(message) from error
+        raise TrackingUnreachableError(message) from bare(error)
 
 
 @contextmanager
@@ -147,21 +159,26 @@ def asking(what: str, *, run_id: str | None = None) -> Iterator[None]:
         raise
     except MlflowException as error:
         kind = NotFoundError if error.error_code == "RESOURCE_DOES_NOT_EXIST" else TrackingError
-        raise kind(f"could not {what}: {_plain(error)}", run_id=run_id) from error
+        raise kind(f"could not {what}: {_plain(error)}", run_id=run_id) from bare(error)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
-        raise TrackingError(f"could not {what}: {error}", run_id=run_id) from error
-    except Exception as error:
+        message = f"could not {what}: {redact(str(error))}"
+        raise TrackingError(message, run_id=run_id) from bare(error)
+    except BaseException as error:
         if type(error).__module__.startswith(("sqlalchemy", "google.protobuf")):
-            raise TrackingError(f"could not {what}: {_plain(error)}", run_id=run_id) from error
+            message = f"could not {what}: {_plain(error)}"
+            raise TrackingError(message, run_id=run_id) from bare(error)
+        clear_frames(error)  # Ctrl-C, too: MLflow's frames hold the request's headers
         raise
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: BaseException) -> str:
     """Return an error's message, made plain in the error itself: a traceback shows that, too.
 
     MLflow's message of a broken connection holds the URI with its password.
     """
-    said = words(redact(str(getattr(error, "message", error))))
+    text = str(getattr(error, "message", error))
+    start = redact(text[:_LOOKED_THROUGH])
+    said = words(start + text[_LOOKED_THROUGH:] if len(start) > MESSAGE_LIMIT else start)
     error.args = (said,)
     if hasattr(error, "message"):
         error.message = said
@@ -287,7 +304,7 @@ def iter_runs(
         except MlflowException as error:
             if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
                 message = f"MLflow refused the filter {filter_string!r}: {_plain(error)}"
-                raise FilterError(message) from error
+                raise FilterError(message) from bare(error)
             raise
 
     if experiment_ids and rows:

@@ -177,7 +177,9 @@ class ModelFiles:
     def _served(self, uri: str) -> ServedFolder:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        return ServedFolder(get_artifact_repository(uri, tracking_uri=self.tracking_uri))
+        with asking("open the artifacts of the tracking server"):
+            repository = get_artifact_repository(uri, tracking_uri=self.tracking_uri)
+        return ServedFolder(repository)
 
 
 def _is_served(uri: str) -> bool:

@@ -77,7 +77,7 @@ class BrowserActions:
         plugin = getattr(self.manager, "plugin_name", "")
         return Context(
             now=self._now(),
-            tracking_uri=str(getattr(self.manager, "tracking_uri", "")),
+            tracking_uri=getattr(self.manager, "tracking_uri", ""),
             main_metric=self._main_metric,
             prefix=f"{plugin} / " if plugin else "",
             stale=self._stale,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from expmgr.formatting import format_bytes, format_count, format_seconds
-from expmgr.text import escape, plain, redact
+from expmgr.secrecy import redact
+from expmgr.text import escape, plain
 from expmgr.widgets.arming import Slot, armed_button
 from expmgr.widgets.deletion import PROGRESS_INTERVAL, Deletion, Offer, describe_failure
 from expmgr.widgets.row import FACES, bar, popover

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.errors import DeletionError, InvalidInputError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
-from expmgr.text import plain, redact
+from expmgr.secrecy import redact
+from expmgr.text import plain
 from expmgr.widgets.notice import waiting_for
 from expmgr.widgets.stale import mark_as_killed
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import ExpmgrError
 from expmgr.formatting import format_bytes, format_count, format_metric
-from expmgr.text import HOVER_LIMIT, escape, redact
+from expmgr.secrecy import redact
+from expmgr.text import HOVER_LIMIT, escape
 from expmgr.tracking.journal import read_records
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.deletion import describe_failure

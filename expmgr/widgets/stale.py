@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from expmgr.tracking.queries import asking
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,7 +34,8 @@ def last_sign_of_life(manager: Any, run_id: str) -> datetime:
     Exception
         Whatever the servers answer: a run that cannot be asked about is not called dead.
     """
-    run = manager.interactive_client.get_run(run_id)
+    with asking(f"read run {run_id}", run_id=run_id):
+        run = manager.interactive_client.get_run(run_id)
     moments = [run.info.start_time, *(metric.timestamp for metric in run.data.to_proto().metrics)]
     latest = datetime.fromtimestamp(max(moments) / 1000, timezone.utc)
     store = manager.blob_store
@@ -65,7 +68,8 @@ def mark_as_killed(manager: Any, run_id: str, days: float) -> str:
     ValueError
         It has moved, or has ended by itself.
     """
-    run = manager.interactive_client.get_run(run_id)
+    with asking(f"read run {run_id}", run_id=run_id):
+        run = manager.interactive_client.get_run(run_id)
     if run.info.status != "RUNNING":
         raise ValueError(
             f"the run has ended by itself: it is {run.info.status}. Refresh the table."
@@ -73,5 +77,6 @@ def mark_as_killed(manager: Any, run_id: str, days: float) -> str:
     still = (datetime.now(timezone.utc) - last_sign_of_life(manager, run_id)) / timedelta(days=1)
     if still <= days:
         raise ValueError("the run has moved since: it is alive.")
-    manager.interactive_client.set_terminated(run_id, status="KILLED")
+    with asking(f"end run {run_id}", run_id=run_id):
+        manager.interactive_client.set_terminated(run_id, status="KILLED")
     return f"Marked as killed after {still:.0f} days without a sign of life"
