@@ -160,6 +160,7 @@ def test_the_whole_page_works(opened, app):  # noqa: PLR0915 - one person, one s
     expect(nth(page, 0).get_by_role("status")).to_contain_text("Deleted 12 files")
 
     # details and pictures
+    expect(nth(page, 6)).to_contain_text("<img src=x onerror=")  # rows turn one after the other
     nth(page, 6).locator(".xm-open").click()
     expect(page.page.locator(".xm-details")).to_contain_text("manager.delete_model(")
     page.button("Pictures").click()

@@ -477,3 +477,48 @@ def test_a_plan_of_a_pinned_run_that_has_no_files_ends_as_not_found(lab, force):
     assert manager.delete_model(run_id, force=force, plan=plan).outcome == "not_found"
     (result,) = manager.delete_models(plan, force=force, progress=False)
     assert result.outcome == "not_found"
+
+
+def test_a_listing_that_misses_the_marker_does_not_make_a_models_neighbours_raw(lab, monkeypatch):
+    """The first listing of the artifacts leaves the MLmodel out; the plots must not go with it."""
+    lab.best()
+    run_id = lab.run(0.1)
+    lab.artifacts(run_id, MODEL_FILES, "model")
+    lab.artifacts(run_id, {"plot.png": b"png"})
+    manager = lab.manager()
+    listed = manager.blob_store.list
+
+    def without_marker(prefix, **options):
+        return (blob for blob in listed(prefix, **options) if not blob.name.endswith("/MLmodel"))
+
+    monkeypatch.setattr(manager.blob_store, "list", without_marker)
+    before = lab.blob_names()
+    result = manager.delete_model(run_id)
+    assert result.outcome == "failed"
+    assert "MLmodel was not there when" in result.message
+    assert lab.blob_names() == before
+    monkeypatch.undo()
+    assert manager.delete_model(run_id)
+    assert any(name.endswith("/plot.png") and run_id in name for name in lab.blob_names())
+
+
+def test_a_listing_that_is_empty_once_is_asked_again(lab, monkeypatch):
+    from expmgr.storage import blob_store
+
+    lab.best()
+    run_id = lab.with_model(0.1)
+    manager = lab.manager()
+    read_page = blob_store.read_page
+    told = set()
+
+    def empty_once(container, prefix, token=None, **options):
+        page = read_page(container, prefix, token, **options)
+        if prefix in told:
+            return page
+        told.add(prefix)
+        return replace(page, blobs=(), token=None, folders=())
+
+    monkeypatch.setattr(blob_store, "read_page", empty_once)
+    (planned,) = manager.plan_deletion(run_id)
+    assert planned.files == len(MODEL_FILES)
+    assert manager.delete_model(run_id).outcome == "deleted"

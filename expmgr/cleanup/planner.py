@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.files import marked_directories
 from expmgr.catalog.model import Size, Stored, is_model_id
 from expmgr.catalog.protection import reasons_of
 from expmgr.catalog.reason import Reason, distinct
@@ -16,9 +17,10 @@ from expmgr.cleanup.evidence import Subject, gather_evidence
 from expmgr.cleanup.gathered import Gathered
 from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
-from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
+from expmgr.errors import ExpmgrError, InvalidInputError, LocationError, StorageError
 from expmgr.tracking.journal import (
     MODEL_TAG,
+    deletion_was_begun,
     journal_of,
     next_record_id,
     now_ms,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.model import Model
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.locate import Located
+    from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
@@ -327,6 +330,8 @@ class Planner:
         listings = in_parallel(self.blob_store.measure, [one.location for one in chosen])
         located = []
         for one, listing in zip(chosen, listings, strict=True):
+            if plan.part == "model" and not deletion_was_begun(plan.run_id, tags):
+                _check_told(one, listing)
             stored = Stored(
                 Size(listing.files, listing.bytes), f"{one.location.path}/MLmodel" in listing.etags
             )
@@ -494,6 +499,23 @@ def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
                 f"process died, it can be resumed in {minutes} min."
             )
     return ""
+
+
+def _check_told(one: Located, listing: Listing) -> None:
+    """Refuse raw artifacts in which a directory is a model after all: the first listing missed it.
+
+    Raises
+    ------
+    StorageError
+        Such a directory is there.
+    """
+    directories = marked_directories(listing.sizes)
+    if one.model.kind == "raw" and directories and one.location.path not in directories:
+        raise StorageError(
+            f"{directories[0]}/MLmodel was not there when {one.location.path} was listed, and a "
+            "moment later it was: somebody writes there, or something between here and the "
+            "account tells what is not so. Plan again"
+        )
 
 
 def _no_run(run_id: str) -> str:

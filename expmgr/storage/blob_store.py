@@ -200,6 +200,7 @@ class BlobStore:
             read_page, container, prefix, account=self.store.account, size=size, delimiter=delimiter
         )
         token: str | None = None
+        asked_twice = False
         while True:
             if cancel is not None and cancel.is_set():  # part of a listing must not pass for all
                 raise StorageError(f"the listing of {prefix or 'everything'!r} was cancelled")
@@ -210,6 +211,10 @@ class BlobStore:
                 raise StorageError(
                     f"listing {prefix or 'everything'!r} in {self.store} failed: {because(error)}"
                 ) from bare(error)
+            nothing = token is None and not (page.blobs or page.folders or page.token)
+            if nothing and not asked_twice:
+                asked_twice = True  # a cache may say so, too: what is empty is so twice
+                continue
             yield advance.check(page)
             token = page.token
             if token is None:
