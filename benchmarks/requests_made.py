@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -152,10 +151,9 @@ def main() -> None:
 
     from expmgr.demo.azurite import AzuriteServer
 
-    npm_dir = os.environ.get("EXPMGR_AZURITE_DIR") or REPOSITORY / ".expmgr-demo" / "azurite"
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with AzuriteServer(folder / "azurite", npm_dir=npm_dir) as azurite:
+        with AzuriteServer(folder / "azurite") as azurite:
             service = BlobServiceClient.from_connection_string(azurite.connection_string)
             container = service.create_container("benchmark")
             database = folder / "mlflow" / "mlflow.db"

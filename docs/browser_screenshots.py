@@ -94,10 +94,7 @@ def pictures(opened: NotebookPage) -> None:
 
 def main() -> None:
     """Write docs/browser*.png."""
-    npm_dir = REPOSITORY / ".expmgr-demo" / "azurite"
-    npm_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="expmgr-screenshots-"))
-    (folder / "azurite").symlink_to(npm_dir, target_is_directory=True)
     data = DemoData(folder)
     with data.azurite() as azurite, chromium_browser() as chromium:
         data.create(azurite)

@@ -25,10 +25,7 @@ DOOMED = "forest, 150 trees"
 
 def main() -> None:
     """Write demo.png (the notebook after a deletion) and app.png (its page)."""
-    npm_dir = REPOSITORY / ".expmgr-demo" / "azurite"
-    npm_dir.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="expmgr-screenshots-"))
-    (folder / "azurite").symlink_to(npm_dir, target_is_directory=True)
     data = DemoData(folder)
     with data.azurite() as azurite, chromium_browser() as chromium:
         data.create(azurite)

@@ -8,12 +8,12 @@ import uuid
 from pathlib import Path
 
 import pytest
-from jupyter_driver import REPOSITORY, chromium_browser, find_chromium
+from jupyter_driver import chromium_browser, find_chromium
 from servers import Backend, MlflowServer, wasbs
 
-from expmgr.demo.azurite import AzuriteServer
+from expmgr.demo.azurite import AzuriteServer, default_npm_dir
 
-NPM_DIR = Path(os.environ.get("EXPMGR_AZURITE_DIR") or REPOSITORY / ".expmgr-demo" / "azurite")
+NPM_DIR = default_npm_dir()
 
 os.environ.update(
     MLFLOW_DISABLE_TELEMETRY="true",

@@ -10,7 +10,6 @@ import sys
 
 import psutil
 import pytest
-from conftest import NPM_DIR
 from jupyter_driver import REPOSITORY
 from mlflow import MlflowClient
 
@@ -24,11 +23,8 @@ pytestmark = [pytest.mark.demo, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A data folder that finds Azurite installed; the runs are made by the first demo in it."""
-    folder = tmp_path_factory.mktemp("demo")
-    NPM_DIR.mkdir(parents=True, exist_ok=True)
-    (folder / "azurite").symlink_to(NPM_DIR, target_is_directory=True)
-    return DemoData(folder)
+    """A data folder; the runs are made by the first demo in it."""
+    return DemoData(tmp_path_factory.mktemp("demo"))
 
 
 def _command(data, *options):
@@ -192,7 +188,6 @@ def test_the_app_shows_the_runs_and_deletes_only_when_asked_to(
 def test_the_app_without_runs_says_what_to_do(data, tmp_path, monkeypatch, capsys):
     from expmgr.demo.app import run_app
 
-    (tmp_path / "azurite").symlink_to(NPM_DIR, target_is_directory=True)
     assert run_app(tmp_path, browser=False) == 1
     assert "run 'expmgr demo' once" in capsys.readouterr().err
 

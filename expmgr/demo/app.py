@@ -54,6 +54,8 @@ def run_app(
             environment = _environment(data, closing)
             if not write:
                 environment["EXPMGR_READ_ONLY"] = "1"
+            data.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            data.check_own()
             page = write_app_notebook(data.folder / "app")
             server = closing.enter_context(
                 JupyterServer(page.parent, data.state_dir, app="voila", env=environment, port=port)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from expmgr.demo.child import start_child, stop_child
 from expmgr.demo.errors import DemoError
 from expmgr.demo.node import find_node
+from expmgr.demo.own_files import check_own
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,7 +40,13 @@ _LISTENS = re.compile(rb"successfully listens on (http://127\.0\.0\.1:\d+)")
 
 
 def default_npm_dir() -> Path:
-    """Return the folder of this user's cache that keeps Azurite once it was installed."""
+    """Return where Azurite is kept once it was installed: in this user's cache.
+
+    ``EXPMGR_AZURITE_DIR`` names another folder.
+    """
+    chosen = os.environ.get("EXPMGR_AZURITE_DIR")
+    if chosen:
+        return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "expmgr" / "azurite"
 
@@ -185,12 +192,13 @@ class AzuriteServer:
         Raises
         ------
         DemoError
-            It could not be installed, or did not start.
+            It could not be installed, did not start, or lies where others can write.
         """
         if self._process is not None:
             return self
         node = find_node()
         entry = install_azurite(self._npm_dir, node)
+        check_own(entry.parents[len(_ENTRY.parts) - 1], inner_links=True)
         self._data_dir.mkdir(parents=True, exist_ok=True)
         # Node itself, not npm's wrapper: stopping the process then stops Azurite.
         self._process = start_child(

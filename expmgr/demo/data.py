@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.demo.azurite import AzuriteServer
 from expmgr.demo.errors import DemoError
+from expmgr.demo.own_files import check_own
 from expmgr.demo.recipes import PLUGIN_NAME, RECIPES, STORIES
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class DemoData:
 
     def azurite(self) -> AzuriteServer:
         """Return the server for this folder's blobs, not started yet."""
-        return AzuriteServer(self.folder / "blobs", npm_dir=self.folder / "azurite")
+        return AzuriteServer(self.folder / "blobs")
 
     def environment(self, azurite: AzuriteServer) -> dict[str, str]:
         """Return what the notebook's kernel needs to know; the notebook itself holds no secret."""
@@ -78,9 +79,10 @@ class DemoData:
         Raises
         ------
         DemoError
-            Another demo is running there.
+            Another demo is running there, or the folder is not this user's own.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.check_own()
         if sys.platform == "win32":
             yield
             return
@@ -97,6 +99,11 @@ class DemoData:
                 raise DemoError(message) from error
             yield
 
+    def check_own(self) -> None:
+        """Refuse, with a DemoError, a folder that somebody else may have written to."""
+        # Jupyter's own files are made anew, and an Azurite of an earlier version is not run.
+        check_own(self.folder, skip={"jupyter", "azurite"})
+
     def is_complete(self) -> bool:
         """Tell whether the sample runs are there, made by these versions from these recipes."""
         with contextlib.suppress(OSError, ValueError):
@@ -105,7 +112,7 @@ class DemoData:
         return False
 
     def clear(self) -> None:
-        """Remove runs and blobs; the installed Azurite stays."""
+        """Remove runs and blobs."""
         (self.folder / "demo.json").unlink(missing_ok=True)
         for database in self.folder.glob("mlflow.db*"):
             database.unlink()

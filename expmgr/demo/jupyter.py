@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -17,6 +19,7 @@ from urllib.parse import quote
 
 from expmgr.demo.child import start_child, stop_child
 from expmgr.demo.errors import DemoError
+from expmgr.demo.own_files import private_file
 
 if TYPE_CHECKING:
     import subprocess
@@ -75,6 +78,7 @@ class JupyterServer:
         self._port = port
         self._token = secrets.token_hex(24)
         self._process: subprocess.Popen[bytes] | None = None
+        self._private: Path | None = None
 
     def url(self, notebook: str) -> str:
         """Return the address that opens one of its notebooks, the token included."""
@@ -92,7 +96,7 @@ class JupyterServer:
         if self._port == 0:
             self._port = _free_port()
         self._state_dir.mkdir(parents=True, exist_ok=True)
-        log = self._state_dir / f"{self.app}.log"
+        log = private_file(self._state_dir / f"{self.app}.log")  # it says the token
         self._process = start_child(
             [sys.executable, "-m", _MODULES[self.app], *self._options()],
             log=log,
@@ -115,6 +119,8 @@ class JupyterServer:
         process, self._process = self._process, None
         if process is not None:
             stop_child(process, patience=15.0)  # it shuts its kernels down first
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -147,19 +153,22 @@ class JupyterServer:
             file = settings / "@jupyterlab" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(content), encoding="utf-8")
+        # What runs at a start (Python settings, kernels, IPython's start-up files) is made anew.
+        self._private = Path(tempfile.mkdtemp(prefix="private-", dir=self._state_dir))
+        config, data, runtime, ipython = (
+            self._private / name for name in ("config", "data", "runtime", "ipython")
+        )
+        config.mkdir()
         # Tokens go by the environment or a file of our own: arguments can be read by others.
-        config = self._state_dir / "config" / "voila.json"
-        config.parent.mkdir(parents=True, exist_ok=True)
-        config.touch(mode=0o600)
-        config.write_text(json.dumps({"Voila": {"token": self._token}}), encoding="utf-8")
+        private_file(config / "voila.json", json.dumps({"Voila": {"token": self._token}}))
         return {
             "JUPYTER_TOKEN": self._token,
-            "JUPYTER_CONFIG_DIR": str(self._state_dir / "config"),
-            "JUPYTER_DATA_DIR": str(self._state_dir / "data"),
-            "JUPYTER_RUNTIME_DIR": str(self._state_dir / "runtime"),
+            "JUPYTER_CONFIG_DIR": str(config),
+            "JUPYTER_DATA_DIR": str(data),
+            "JUPYTER_RUNTIME_DIR": str(runtime),
             "JUPYTERLAB_SETTINGS_DIR": str(settings),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._state_dir / "workspaces"),
-            "IPYTHONDIR": str(self._state_dir / "ipython"),
+            "IPYTHONDIR": str(ipython),
         }
 
     def _await_answer(self, log: Path, patience: float) -> None:
