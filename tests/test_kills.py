@@ -1,0 +1,143 @@
+"""A process that is killed at any request of a deletion leaves what resume finishes, and no more.
+
+``EXPMGR_KILLS`` is how many processes are killed (10); a failure names what draws it again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import secrets
+import signal
+from dataclasses import dataclass, replace
+from random import Random
+
+import pytest
+from test_schedules import RETRY, bench  # noqa: F401 - a fixture
+
+from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
+from expmgr.tracking.journal import read_records, write_record
+
+KILLS = int(os.environ.get("EXPMGR_KILLS") or 10)
+_SEED = os.environ.get("EXPMGR_KILL_SEED") or "68"
+SEED = secrets.randbelow(2**32) if _SEED == "random" else int(_SEED)
+FIRST = int(os.environ.get("EXPMGR_KILL_FIRST") or 0)
+LAST_REQUEST, LAST_DELETE = 24, 3
+"""A kill is drawn among so many requests, or deletes; where there are fewer the process lives."""
+_PRELOADED = (
+    *("expmgr.azure_blob", "expmgr.cleanup.planner", "expmgr.cleanup.deletion"),
+    *("expmgr.storage.blob_store", "azure.storage.blob", "mlflow.tracking"),
+    "mlflow.store.tracking.sqlalchemy_store",
+)
+
+
+def delete(uri: str, credentials: dict, plugin: str, run_id: str) -> None:
+    """What the process does that will be killed."""
+    manager = ExperimentsManagerWithAzureBlobBackend(
+        tracking_uri=uri,
+        azure_blob_credentials=AzureBlobCredentials(**credentials),
+        main_metric="accuracy",
+        plugin_name=plugin,
+        retry_config=RETRY,
+    )
+    manager.delete_model(run_id)
+
+
+@dataclass
+class Killer:
+    """Weather in which a process dies at one request, before that is done or after."""
+
+    at: int
+    kinds: frozenset[str]
+    done: bool
+    process: multiprocessing.Process | None = None
+
+    def __call__(self, asked, forward):
+        if asked.kind not in self.kinds or self.at > 0:
+            self.at -= asked.kind in self.kinds
+            return forward()
+        answer = forward() if self.done else None
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.done = False  # what else is under way comes to nothing
+        return answer
+
+
+@pytest.mark.timeout(200 + 15 * KILLS)
+def test_wherever_a_process_is_killed_resume_finishes_and_nothing_else_goes(bench):  # noqa: F811
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    killed = midway = 0
+    number = FIRST
+    while killed < KILLS:
+        seed = f"{SEED} {number}"
+        try:
+            found = check_kill(bench, Random(seed), context)
+        except Exception as error:
+            draws = f"EXPMGR_KILL_SEED={SEED} EXPMGR_KILL_FIRST={number} EXPMGR_KILLS=1"
+            raise AssertionError(draws) from error
+        killed += found is not None
+        midway += bool(found)
+        number += 1
+        assert number - FIRST < 5 * KILLS + 5, "hardly anything was killed"
+    if KILLS >= 10:
+        assert midway, "none of the kills hit a deletion that had begun"
+
+
+def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
+    """Kill one; returns whether some of its files were gone, None where it ended before."""
+    team = bench.team(chance)
+    run_id, doomed = next(iter(team.models.items()))
+    before = team.blobs()
+    outside = {name: tag for name, tag in before.items() if name not in doomed}
+    known = team.lab.credentials
+    credentials = {
+        "account_name": known.account_name,
+        "container_name": known.container_name,
+        "account_url": known.account_url,
+        "sas_token": known.sas_token.get_secret_value(),
+    }
+    deletes = frozenset({"batch", "delete"})
+    if chance.random() < 0.6:
+        killer = Killer(chance.randrange(LAST_DELETE), deletes, chance.random() < 0.7)
+    else:
+        kinds = deletes | {"list"}
+        killer = Killer(chance.randrange(LAST_REQUEST), kinds, chance.random() < 0.5)
+    process = context.Process(
+        target=delete, args=(bench.uri, credentials, team.lab.plugin, run_id), daemon=True
+    )
+    killer.process = process
+    bench.proxy.begin(killer)
+    process.start()
+    process.join(120)
+    bench.proxy.begin(bench.proxy.fair)
+    try:
+        assert process.exitcode in {0, -signal.SIGKILL}
+        after = team.blobs()
+        assert {name: tag for name, tag in after.items() if name not in doomed} == outside
+        record = team.last_record(run_id)
+        manager = team.lab.manager(retry_config=RETRY)
+        if process.exitcode == 0:
+            assert not doomed & set(after)
+            return None
+        gone = not doomed <= set(after)
+        if record is None:
+            assert not gone, "something went, and the journal does not know"
+            assert manager.delete_model(run_id).outcome == "deleted"
+        elif record.state != "deleted":
+            assert record.state == "deleting"
+            assert state(manager, run_id) == "deleting"
+            for one in read_records(run_id, team.lab.tags(run_id)):
+                write_record(team.lab.client, replace(one, deadline=1))
+            assert state(manager, run_id) == "interrupted"
+            (result,) = manager.resume_deletions()
+            assert result.outcome == "deleted", result.message
+        assert team.blobs() == outside
+        assert team.last_record(run_id).state == "deleted"
+        manager.blob_store.close()
+        return gone
+    finally:
+        team.container.delete_container()
+
+
+def state(manager, run_id: str) -> str:
+    return manager.runs().set_index("run_id").loc[run_id, "model"]
