@@ -3,6 +3,8 @@
 #   make app                the demo's runs as a read-only page (ARGS=--write: not read-only)
 #   make test               everything, on real servers (ARGS="-k name": some of it; WORKERS=0: in
 #                           one process, as -s and a debugger need it)
+#   make soak               what draws its cases, for hours: faults, kills, worlds, browsing (prints a
+#                           table; ARGS="--kills 20 --worlds 0 ...")
 #   make check              format, lint, types
 #   make format             let ruff rewrite
 #   make screenshots        take the documentation's pictures anew
@@ -20,7 +22,7 @@ INPUTS := pyproject.toml constraints.txt
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test check format screenshots clean
+.PHONY: help demo app test soak check format screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -33,6 +35,9 @@ app: $(VENV)/.app
 
 test: $(VENV)/.test
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+soak: $(VENV)/.test
+	@$(PY) tests/soak.py $(ARGS)
 
 check: $(VENV)/.check
 	$(PY) -m ruff format --check .

@@ -63,7 +63,10 @@ class Killer:
 
 
 @pytest.mark.timeout(200 + 15 * KILLS)
-def test_wherever_a_process_is_killed_resume_finishes_and_nothing_else_goes(bench):  # noqa: F811
+def test_wherever_a_process_is_killed_resume_finishes_and_nothing_else_goes(
+    bench,  # noqa: F811
+    record_property,
+):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     killed = midway = 0
@@ -79,6 +82,7 @@ def test_wherever_a_process_is_killed_resume_finishes_and_nothing_else_goes(benc
         midway += bool(found)
         number += 1
         assert number - FIRST < 5 * KILLS + 5, "hardly anything was killed"
+    record_property("note", f"{midway} of the killed had deleted something")
     if KILLS >= 10:
         assert midway, "none of the kills hit a deletion that had begun"
 
