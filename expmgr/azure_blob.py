@@ -417,10 +417,17 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             surveyed = self._survey.read(client, finder, every, experiments)
         return usage_table(client, finder, every, surveyed, scan)
 
-    def check(self) -> pd.DataFrame:
+    def check(self, live: bool = False) -> pd.DataFrame:
         """Say what is reachable and permitted, and what to do about what is not.
 
         Writes one small blob of its own, reads it and deletes it again.
+
+        Parameters
+        ----------
+        live
+            Delete some twenty blobs of its own in every way that expmgr does, and show what this
+            account answers beside what expmgr assumes: what no emulator can tell. Below a prefix
+            of its own, which is emptied whatever happens.
 
         Returns
         -------
@@ -429,13 +436,14 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             ``advice``.
         """
         from expmgr.preflight import Preflight
+        from expmgr.storage.live_check import check_live
         from expmgr.storage.self_check import check_container
 
         store = self.blob_store
         return Preflight(
             lambda: self.interactive_client,
             store.addresses,
-            lambda: check_container(store),
+            lambda: [*check_container(store), *(check_live(store) if live else ())],
             self.experiment_prefix,
         ).run()
 

@@ -309,6 +309,46 @@ def test_the_preflight_on_a_good_setup(lab):
     assert lab.blob_names() == before
 
 
+def test_the_live_check_shows_what_this_account_answers_and_leaves_nothing(lab, put_blob):
+    put_blob("somebody/else's")
+    before = lab.blob_names()
+    table = lab.manager().check(live=True).set_index("check")
+    live = table[table.index.str.startswith("live: ")]
+    assert len(live) == 18
+    # Azurite answers 412, and a service may answer 404: expmgr reads neither as "changed".
+    missing = live.loc["live: a batch: a missing blob, If-Match", "detail"]
+    assert missing == "answers 412; expmgr assumes 404 or 412"
+    assert live.loc["live: undelete a deleted blob", "status"] == "unknown"
+    assert live.loc["live: cleaned up", "status"] == "ok"
+    rest = live.drop(index=["live: undelete a deleted blob"])
+    assert set(rest["status"]) == {"ok"}, rest[rest["status"] != "ok"].to_string()
+    assert lab.blob_names() == before
+
+
+def test_the_live_check_names_an_answer_that_expmgr_does_not_expect(lab, monkeypatch):
+    from azure.core.exceptions import HttpResponseError
+    from azure.storage.blob import ContainerClient
+
+    really = ContainerClient.delete_blob
+    once = []
+
+    def delete_blob(self, name, **options):
+        if not once:
+            once.append(name)
+            error = HttpResponseError("odd")
+            error.status_code, error.error_code = 418, "ATeapot"
+            raise error
+        return really(self, name, **options)
+
+    monkeypatch.setattr(ContainerClient, "delete_blob", delete_blob)
+    before = lab.blob_names()
+    table = lab.manager().check(live=True).set_index("check")
+    row = table.loc["live: delete a blob"]
+    assert row["status"] == "note"
+    assert row["detail"] == "answers 418 ATeapot; expmgr assumes 202"
+    assert lab.blob_names() == before
+
+
 def test_the_preflight_says_what_a_narrow_signature_may_not(lab, azurite):
     from datetime import datetime, timedelta, timezone
 
