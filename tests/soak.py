@@ -64,7 +64,8 @@ def run(part: Part, count: int, seed: int) -> tuple[int, float, str]:
         began = time.monotonic()
         ended = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", "-q", "--show-capture=no", "--durations=0"),
+                *(sys.executable, "-m", "pytest", "-q", "--show-capture=no", "--durations=3"),
+                *("-o", "junit_family=xunit1"),
                 *(f"--junitxml={report}", str(REPOSITORY / "tests" / part.file)),
             ],
             env={**os.environ, part.count: str(count), part.seed: str(seed)},
