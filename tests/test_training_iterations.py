@@ -187,6 +187,16 @@ def test_an_iteration_tracked_by_another_metric_is_refused(manager, sqlite_uri, 
         other.set_iteration("one")
 
 
+@pytest.mark.parametrize("half", [{"expmgr.main_metric": "f1"}, {"expmgr.is_loss": "true"}])
+def test_an_iteration_that_records_half_of_another_goal_is_refused(manager, half):
+    name = f"{manager.plugin_name} / half"
+    tags = {"expmgr.plugin": manager.plugin_name, **half}
+    made = manager.client.create_experiment(name, tags=tags)
+    with pytest.raises(InvalidInputError, match="compared by"):
+        manager.set_iteration("half")
+    assert manager.client.get_experiment(made).tags == tags
+
+
 def test_an_experiment_outside_the_container_is_refused(manager):
     manager.client.create_experiment(
         f"{manager.plugin_name} / far",

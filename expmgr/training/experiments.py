@@ -7,19 +7,21 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError, LocationError, NotFoundError, TrackingError
 from expmgr.tracking.queries import asking
 from expmgr.training.iterations import (
     DELETING,
     ITERATION_TAG,
+    LOSS_TAG,
     MAX_NAME,
+    METRIC_TAG,
     OPEN,
     PLUGIN_TAG,
     SEPARATOR,
     belongs_to,
     goal_tags,
     is_iteration,
-    recorded_goal,
     state_of,
 )
 
@@ -123,8 +125,9 @@ def _check_ours(experiment: Experiment, desk: Desk) -> None:
             "delete_previous_iteration() to finish it; the name is free then."
         )
         raise InvalidInputError(message)
-    recorded = recorded_goal(experiment)
-    if recorded is not None and recorded != goal:
+    told = {**goal_tags(goal), **experiment.tags}  # what it does not record is the manager's
+    recorded = Goal(told[METRIC_TAG], told[LOSS_TAG].lower() == "true")
+    if recorded != goal:
         message = (
             f"the runs of {name!r} are compared by {recorded.metric!r} "
             f"(is_loss={recorded.is_loss}), the manager's by {goal.metric!r} "
