@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from expmgr.errors import ExpmgrError
+from expmgr.text import CELL_LIMIT, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     _P = ParamSpec("_P")
     _R = TypeVar("_R")
 
-__all__ = ["Address", "bare", "clear_frames", "forgets_arguments", "redact"]
+__all__ = ["Address", "bare", "clear_frames", "forgets_arguments", "redact", "said"]
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -70,6 +71,14 @@ def redact(text: str) -> str:
         return match[0] if names else f"{scheme}***@"
 
     return _VALUES.sub(hide, _LOGIN.sub(hide_login, text))
+
+
+def said(value: object, limit: int = CELL_LIMIT) -> str:
+    """Return what somebody else said as plain text without secrets.
+
+    Cut last: what is cut off in the middle is not known for a secret any more.
+    """
+    return plain(redact(str(value)), limit)
 
 
 class Address(str):

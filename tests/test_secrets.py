@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime, timedelta, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,11 +10,10 @@ import pytest
 import urllib3
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from lab import Lab
 from mlflow import MlflowClient
 from secret_walk import Walk, loud_logs
-from servers import Backend, free_port
+from servers import Backend, container_sas, free_port, signed
 
 from expmgr import (
     AzureBlobCredentials,
@@ -31,7 +29,8 @@ from expmgr.errors import (
     NotFoundError,
     StorageError,
 )
-from expmgr.secrecy import redact
+from expmgr.secrecy import redact, said
+from expmgr.storage.azure_errors import describe
 from expmgr.storage.blob_store import BlobStore
 from expmgr.storage.location import Location
 from expmgr.storage.transfer import download_folder, upload_folder
@@ -430,6 +429,14 @@ def test_storage_that_fails_shows_neither_key_nor_signature(walk, hostile, way, 
     assert walk.places > 276
 
 
+@pytest.mark.parametrize("before", [180, 280, 290, 1990])
+def test_a_login_that_is_cut_off_in_the_middle_is_not_shown_in_part(before):
+    text = f"{'x' * before} http://me:SECRETpassword@mlflow.example refused"
+    for limit in (200, 300, 2000):
+        assert "SECRET" not in said(text, limit)
+    assert "SECRET" not in describe(OSError(text))
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("way", ["token", "refused token"])
 def test_storage_that_fails_shows_no_token(walk, way, tmp_path):
@@ -489,12 +496,7 @@ def test_a_signature_reaches_the_service_though_nothing_above_the_socket_has_it(
         put_blob(f"1/run1/artifacts/{number} ü")
     capsys.readouterr()
     store = BlobStore(
-        AzureBlobCredentials(
-            account_name=azurite.account_name,
-            container_name=container,
-            sas_token=sas,
-            account_url=azurite.endpoint,
-        ),
+        signed(azurite, container, sas),
         ONCE,
     )
     place = Location(azurite.account_name, container, PLACE.path, "run_artifacts", "run1")
@@ -508,16 +510,6 @@ def test_a_signature_reaches_the_service_though_nothing_above_the_socket_has_it(
     store.close()
 
 
-def container_sas(azurite, container):
-    return generate_container_sas(
-        azurite.account_name,
-        container,
-        azurite.account_key,
-        permission=ContainerSasPermissions(read=True, write=True, list=True, delete=True),
-        expiry=datetime.now(timezone.utc) + timedelta(hours=1),
-    )
-
-
 # ---------------------------------------------------------------------------- what works shows none
 
 
@@ -529,12 +521,7 @@ def test_the_life_of_a_model_shows_no_secret(
     sas = container_sas(azurite, container)
     walk.forms += Walk(azurite.account_key, sas.split("sig=")[1].split("&")[0]).forms
     uri = mlflow_server.tracking_uri.replace("//", f"//{LOGIN}@")
-    credentials = AzureBlobCredentials(
-        account_name=azurite.account_name,
-        container_name=container,
-        sas_token=sas,
-        account_url=azurite.endpoint,
-    )
+    credentials = signed(azurite, container, sas)
     backend = Backend("http", mlflow_server.tracking_uri, None, container)
     lab = Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
     best, poor, other = lab.best(), lab.with_model(0.5), lab.with_model(0.4)

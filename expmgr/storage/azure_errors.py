@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from expmgr.secrecy import redact
-from expmgr.text import MESSAGE_LIMIT, plain
+from expmgr.secrecy import said
+from expmgr.text import plain
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
@@ -72,10 +72,8 @@ def describe(error: BaseException) -> str:
     if status is not None:
         reason = code or str(getattr(error, "reason", "") or "")
         return f"{status} {plain(reason)}".strip()
-    lines = str(error)[:MESSAGE_LIMIT].strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    return f"{type(error).__name__}: {redact(plain(lines[0], 300))}"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said(lines[0], 300)}" if lines else type(error).__name__
 
 
 def hint(error: BaseException | None) -> str:

@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expmgr.retry import RetryParams, retrying
-from expmgr.secrecy import redact
+from expmgr.secrecy import said
 from expmgr.text import plain
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Patience:
             logger.log(
                 logging.WARNING if attempt == 1 else logging.DEBUG,
                 "the tracking server %s fails: %s (attempt %d of %d, the next in %.1f s)",
-                redact(plain(getattr(kwargs.get("host_creds"), "host", ""))),
+                said(getattr(kwargs.get("host_creds"), "host", "")),
                 _why(error),
                 attempt,
                 params.attempts,
@@ -198,7 +198,7 @@ def _cause(error: BaseException) -> BaseException:
 def _why(error: BaseException) -> str:
     if isinstance(error, _Failed):
         return plain(f"it answers {error}")
-    return redact(plain(f"{type(_cause(error)).__name__}: {_cause(error)}"))
+    return said(f"{type(_cause(error)).__name__}: {_cause(error)}")
 
 
 def _may_pass(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from expmgr.formatting import format_bytes, format_count, format_seconds
-from expmgr.secrecy import redact
+from expmgr.secrecy import redact, said
 from expmgr.text import escape, plain
 from expmgr.widgets.arming import Slot, armed_button
 from expmgr.widgets.deletion import PROGRESS_INTERVAL, Deletion, Offer, describe_failure
@@ -317,7 +317,7 @@ class BulkDeletion:
             return
         total = progress.total_bytes or self._plan.bytes
         files = progress.total_files or self._plan.files
-        note = f" – {plain(redact(progress.note), 200)}" if progress.note else ""  # noqa: RUF001
+        note = f" – {said(progress.note, 200)}" if progress.note else ""  # noqa: RUF001
         models, all_models = getattr(progress, "models", 0), len(self._plan.deletable)
         told = f"{models:,} of {all_models:,} models, " if models else ""
         seconds = time.monotonic() - self._began
@@ -473,7 +473,7 @@ def summary_text(results: Sequence[DeletionResult], name_of: Callable[[str], str
                 str(result.bytes),
                 result.run_id,
                 plain(name_of(result.run_id), 80),
-                plain(redact(result.message), 200),
+                said(result.message, 200),
             )
         )
         for result in results

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.errors import DeletionError, InvalidInputError, ProtectedModelError
 from expmgr.formatting import format_bytes, format_count, format_seconds
 from expmgr.results import DeletionProgress, DeletionResult
-from expmgr.secrecy import redact
-from expmgr.text import plain
+from expmgr.secrecy import said
 from expmgr.widgets.notice import waiting_for
 from expmgr.widgets.stale import mark_as_killed
 
@@ -96,7 +95,7 @@ class Deletion:
 
 def describe_failure(error: BaseException) -> str:
     """Return an error as one line without secrets."""
-    text = plain(redact(str(error)), 1000) or type(error).__name__
+    text = said(error, 1000) or type(error).__name__
     return (
         text
         if isinstance(error, (DeletionError, ProtectedModelError))
@@ -272,7 +271,7 @@ class Deletions:
     def _refuse(self, deletion: Deletion, outcome: str, message: str) -> None:
         deletion.phase, deletion.outcome = "ended", outcome
         deletion.failed = outcome == "failed"
-        deletion.message = plain(redact(message), 600)
+        deletion.message = said(message, 600)
         if deletion.failed:
             deletion.offer = Offer("Retry")
         self._changed(deletion.run_id)
@@ -365,7 +364,7 @@ class Deletions:
             of_files = f" of {progress.total_files:,}" if progress.total_files else ""
             of_bytes = f" of {format_bytes(progress.total_bytes)}" if progress.total_bytes else ""
             attempt = f", attempt {progress.attempt}" if progress.attempt > 1 else ""
-            note = f" – {plain(redact(progress.note), 200)}" if progress.note else ""  # noqa: RUF001
+            note = f" – {said(progress.note, 200)}" if progress.note else ""  # noqa: RUF001
             deletion.message = (
                 f"Deleting: {progress.files:,}{of_files} files, "
                 f"{format_bytes(progress.bytes)}{of_bytes}{attempt}{note}"
@@ -375,10 +374,10 @@ class Deletions:
     def _end(self, deletion: Deletion, result: DeletionResult) -> None:
         deletion.phase, deletion.outcome = "ended", result.outcome
         deletion.failed = result.outcome == "failed"
-        deletion.log = tuple(plain(redact(line), 1000) for line in result.log)
+        deletion.log = tuple(said(line, 1000) for line in result.log)
         amount = f"{format_count(result.files, 'file')}, {format_bytes(result.bytes)}"
         if result.message:
-            deletion.message = plain(redact(result.message), 600)
+            deletion.message = said(result.message, 600)
         elif result.outcome == "deleted":
             deletion.message = f"Deleted {amount} in {format_seconds(result.seconds)}"
             if result.attempts > 1:
@@ -396,7 +395,7 @@ class Deletions:
         if deletion.failed:
             deletion.offer = Offer("Retry")
         if deletion.failed and not deletion.log and result.error is not None:
-            deletion.log = tuple(plain(redact(line), 1000) for line in _chain(result.error))
+            deletion.log = tuple(said(line, 1000) for line in _chain(result.error))
         self._finished(result)
         self._changed(deletion.run_id)
 
