@@ -133,6 +133,19 @@ def sqlite_uri(tmp_path, _empty_database) -> str:
 
 
 @pytest.fixture
+def _without_fsync():
+    """MLflow's databases in this process do not wait for the disk: for tests that make hundreds."""
+    from sqlalchemy import Engine, event
+
+    def do_not_sync(connection, _record) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", do_not_sync)
+    yield
+    event.remove(Engine, "connect", do_not_sync)
+
+
+@pytest.fixture
 def artifact_root(azurite, container, monkeypatch) -> str:
     """A ``wasbs://`` root in the container; MLflow's own client is pointed at Azurite."""
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)

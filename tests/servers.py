@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.demo.child import start_child, stop_child
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from typing_extensions import Self
+
+    from expmgr import AzureBlobCredentials
 
 ACCOUNT_HOST = "devstoreaccount1.blob.core.windows.net"
 
@@ -31,6 +34,32 @@ def free_port() -> int:
 def wasbs(container: str, path: str = "mlflow") -> str:
     """An artifact root that MLflow sends to Azurite, as the connection string overrides it."""
     return f"wasbs://{container}@{ACCOUNT_HOST}/{path}"
+
+
+def container_sas(azurite, container: str, **permissions: bool) -> str:
+    """A shared access signature for a container, for an hour; all that expmgr needs by default."""
+    from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+    permissions = permissions or {"read": True, "write": True, "list": True, "delete": True}
+    return generate_container_sas(
+        azurite.account_name,
+        container,
+        account_key=azurite.account_key,
+        permission=ContainerSasPermissions(**permissions),
+        expiry=datetime.now(timezone.utc) + timedelta(hours=1),
+    )
+
+
+def signed(azurite, container: str, sas: str, *, endpoint: str = "") -> AzureBlobCredentials:
+    """Credentials that hold a shared access signature, at Azurite or what stands before it."""
+    from expmgr import AzureBlobCredentials
+
+    return AzureBlobCredentials(
+        account_name=azurite.account_name,
+        container_name=container,
+        sas_token=sas,
+        account_url=endpoint or azurite.endpoint,
+    )
 
 
 def wait_until_answers(url: str, process, log: Path, patience: float = 90.0) -> None:

@@ -11,13 +11,12 @@ import traceback
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import servers
 from azure.core.credentials import AccessToken
 from azure.storage.blob import (
     AccountSasPermissions,
-    ContainerSasPermissions,
     ResourceTypes,
     generate_account_sas,
-    generate_container_sas,
 )
 
 from expmgr import AzureBlobCredentials, RetryConfig, RetryParams
@@ -336,13 +335,7 @@ def text_of(error):
 
 @pytest.fixture
 def container_sas(azurite, container):
-    return generate_container_sas(
-        azurite.account_name,
-        container,
-        azurite.account_key,
-        permission=ContainerSasPermissions(read=True, write=True, list=True, delete=True),
-        expiry=datetime.now(timezone.utc) + timedelta(hours=1),
-    )
+    return servers.container_sas(azurite, container)
 
 
 def signature(sas):
@@ -426,12 +419,7 @@ def test_a_container_sas_deletes_in_batches(
     for number in range(5):
         put_blob(f"1/run1/artifacts/{number} ü")
     store = BlobStore(
-        AzureBlobCredentials(
-            account_name=azurite.account_name,
-            container_name=container,
-            sas_token=container_sas,
-            account_url=azurite.endpoint,
-        ),
+        servers.signed(azurite, container, container_sas),
         QUICK,
     )
     location = Location(
@@ -458,12 +446,7 @@ def test_an_account_sas_deletes_too_where_batches_are_refused_to_it(
     for number in range(5):
         put_blob(f"1/run1/artifacts/{number}")
     store = BlobStore(
-        AzureBlobCredentials(
-            account_name=azurite.account_name,
-            container_name=container,
-            sas_token=sas,
-            account_url=azurite.endpoint,
-        ),
+        servers.signed(azurite, container, sas),
         QUICK,
     )
     location = Location(
@@ -476,22 +459,11 @@ def test_an_account_sas_deletes_too_where_batches_are_refused_to_it(
 
 
 def test_a_sas_that_may_not_delete_says_so(azurite, container, put_blob, blob_names):
-    sas = generate_container_sas(
-        azurite.account_name,
-        container,
-        azurite.account_key,
-        permission=ContainerSasPermissions(read=True, list=True),
-        expiry=datetime.now(timezone.utc) + timedelta(hours=1),
-    )
+    sas = servers.container_sas(azurite, container, read=True, list=True)
     for number in range(3):
         put_blob(f"1/run1/artifacts/{number}")
     store = BlobStore(
-        AzureBlobCredentials(
-            account_name=azurite.account_name,
-            container_name=container,
-            sas_token=sas,
-            account_url=azurite.endpoint,
-        ),
+        servers.signed(azurite, container, sas),
         QUICK,
     )
     location = Location(

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import secrets
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import pytest
+from seeds import seed_of
+from test_crash_and_resume import expire, state
 from test_schedules import RETRY, bench  # noqa: F401 - a fixture
 
 from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
-from expmgr.tracking.journal import read_records, write_record
 
 KILLS = int(os.environ.get("EXPMGR_KILLS") or 10)
-_SEED = os.environ.get("EXPMGR_KILL_SEED") or "68"
-SEED = secrets.randbelow(2**32) if _SEED == "random" else int(_SEED)
+SEED = seed_of("EXPMGR_KILL_SEED", 68)
 FIRST = int(os.environ.get("EXPMGR_KILL_FIRST") or 0)
 LAST_REQUEST, LAST_DELETE = 24, 3
 """A kill is drawn among so many requests, or deletes; where there are fewer the process lives."""
@@ -130,8 +129,7 @@ def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
         elif record.state != "deleted":
             assert record.state == "deleting"
             assert state(manager, run_id) == "deleting"
-            for one in read_records(run_id, team.lab.tags(run_id)):
-                write_record(team.lab.client, replace(one, deadline=1))
+            expire(team.lab, run_id)
             assert state(manager, run_id) == "interrupted"
             (result,) = manager.resume_deletions()
             assert result.outcome == "deleted", result.message
@@ -141,7 +139,3 @@ def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
         return gone
     finally:
         team.container.delete_container()
-
-
-def state(manager, run_id: str) -> str:
-    return manager.runs().set_index("run_id").loc[run_id, "model"]

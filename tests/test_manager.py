@@ -10,7 +10,7 @@ import time
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from lab import METRIC, Lab
-from servers import Backend, free_port, wasbs
+from servers import Backend, container_sas, free_port, signed, wasbs
 
 from expmgr import (
     AzureBlobCredentials,
@@ -350,23 +350,8 @@ def test_the_live_check_names_an_answer_that_expmgr_does_not_expect(lab, monkeyp
 
 
 def test_the_preflight_says_what_a_narrow_signature_may_not(lab, azurite):
-    from datetime import datetime, timedelta, timezone
-
-    from azure.storage.blob import ContainerSasPermissions, generate_container_sas
-
-    sas = generate_container_sas(
-        azurite.account_name,
-        lab.backend.container,
-        account_key=azurite.account_key,
-        permission=ContainerSasPermissions(list=True, read=True),
-        expiry=datetime.now(timezone.utc) + timedelta(hours=1),
-    )
-    credentials = AzureBlobCredentials(
-        account_name=azurite.account_name,
-        container_name=lab.backend.container,
-        account_url=azurite.endpoint,
-        sas_token=sas,
-    )
+    sas = container_sas(azurite, lab.backend.container, list=True, read=True)
+    credentials = signed(azurite, lab.backend.container, sas)
     table = lab.manager(azure_blob_credentials=credentials).check().set_index("check")
     assert table.loc["container list", "status"] == "ok"
     assert table.loc["container write", "status"] == "no"

@@ -7,36 +7,31 @@ draws it again; all of them are tried, and up to ten failures told.
 from __future__ import annotations
 
 import os
-import secrets
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 from azure.storage.blob import (
     BlobServiceClient,
-    ContainerSasPermissions,
-    generate_container_sas,
 )
 from fault_proxy import LIES, PAGE, FaultProxy, Schedule
 from lab import Lab
-from servers import Backend
+from seeds import seed_of
+from servers import Backend, container_sas, signed
 from test_deletion_properties import build
 from world import empty_tables, wipe
 
-from expmgr import AzureBlobCredentials, RetryConfig, RetryParams
+from expmgr import RetryConfig, RetryParams
 from expmgr.tracking.journal import read_records
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 SCHEDULES = int(os.environ.get("EXPMGR_SCHEDULES") or 100)
-_SEED = os.environ.get("EXPMGR_SCHEDULE_SEED") or "828"
-SEED = secrets.randbelow(2**32) if _SEED == "random" else int(_SEED)
-"""The same schedules each time, so that a change is judged by itself; "random" draws others."""
+SEED = seed_of("EXPMGR_SCHEDULE_SEED", 828)
 FIRST = int(os.environ.get("EXPMGR_SCHEDULE_FIRST") or 0)
 MOST_TOLD = 40
 BATCH = 4  # blobs in a batch here, so that a few blobs make several
@@ -50,21 +45,14 @@ NAMES = ("data/w.bin", "sub dir/ü %2F.txt", "a+b#c?.json", "artifacts/x", "MLmo
 
 
 @pytest.fixture
-def bench(azurite, sqlite_uri, tmp_path, plugin_name, monkeypatch):
+def bench(_without_fsync, azurite, sqlite_uri, tmp_path, plugin_name, monkeypatch):
     """Makes one small team after another, each in a container of its own behind the proxy."""
-    from sqlalchemy import Engine, event
-
-    def do_not_sync(connection, _record) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
     monkeypatch.setattr("expmgr.storage.deletion.BATCH_SIZE", BATCH)
-    event.listen(Engine, "connect", do_not_sync)
     with (
         BlobServiceClient.from_connection_string(azurite.connection_string) as service,
         FaultProxy(azurite.endpoint) as proxy,
     ):
         yield Bench(azurite, service, proxy, sqlite_uri, tmp_path, plugin_name)
-    event.remove(Engine, "connect", do_not_sync)
 
 
 class Bench:
@@ -79,19 +67,8 @@ class Bench:
         wipe(self.database, self.tables)
         container = self.service.create_container(f"faults-{uuid.uuid4().hex[:16]}")
         name = container.container_name
-        sas = generate_container_sas(
-            self.azurite.account_name,
-            name,
-            account_key=self.azurite.account_key,
-            permission=ContainerSasPermissions(read=True, write=True, list=True, delete=True),
-            expiry=datetime.now(timezone.utc) + timedelta(hours=3),
-        )
-        credentials = AzureBlobCredentials(
-            account_name=self.azurite.account_name,
-            container_name=name,
-            account_url=self.proxy.endpoint,
-            sas_token=sas,
-        )
+        sas = container_sas(self.azurite, name)
+        credentials = signed(self.azurite, name, sas, endpoint=self.proxy.endpoint)
         lab = Lab(
             Backend("sqlite", self.uri, None, name), credentials, None, self.folder, self.plugin
         )

@@ -62,19 +62,12 @@ class Universe:
 
 
 @pytest.fixture
-def universe(azurite, sqlite_uri, monkeypatch):
-    from sqlalchemy import Engine, event
-
-    def do_not_sync(connection, _record) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
+def universe(_without_fsync, azurite, sqlite_uri, monkeypatch):
     # MLflow's registry looks models up with a client of its own.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri)
-    event.listen(Engine, "connect", do_not_sync)
     made = Universe(azurite, sqlite_uri)
     yield made
     made.service.close()
-    event.remove(Engine, "connect", do_not_sync)
 
 
 # --------------------------------------------------------------------------- what a plan must say

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import pprint
-import secrets
 import time
 import traceback
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from seeds import seed_of
 from world import imagined, pruned, size
 from world_steps import plot
 
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     Judge = Callable[..., None]
 
 WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 100)
-_SEED = os.environ.get("EXPMGR_WORLD_SEED") or "2186941068"
-SEED = secrets.randbelow(2**32) if _SEED == "random" else int(_SEED)
-"""The same worlds each time, so that a change is judged by itself; "random" draws others."""
+SEED = seed_of("EXPMGR_WORLD_SEED", 2186941068)
 FIRST = int(os.environ.get("EXPMGR_WORLD_FIRST") or 0)
 SHRINK_SECONDS = float(os.environ.get("EXPMGR_WORLD_SHRINK") or 120)
 

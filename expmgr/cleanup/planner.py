@@ -330,8 +330,12 @@ class Planner:
         listings = in_parallel(self.blob_store.measure, [one.location for one in chosen])
         located = []
         for one, listing in zip(chosen, listings, strict=True):
-            if plan.part == "model" and not deletion_was_begun(plan.run_id, tags):
-                _check_told(one, listing)
+            if (
+                one.model.kind == "raw"
+                and plan.part == "model"
+                and not deletion_was_begun(plan.run_id, tags)
+            ):
+                _check_told(one.location, listing)
             stored = Stored(
                 Size(listing.files, listing.bytes), f"{one.location.path}/MLmodel" in listing.etags
             )
@@ -501,7 +505,7 @@ def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
     return ""
 
 
-def _check_told(one: Located, listing: Listing) -> None:
+def _check_told(location: Location, listing: Listing) -> None:
     """Refuse raw artifacts in which a directory is a model after all: the first listing missed it.
 
     Raises
@@ -510,9 +514,9 @@ def _check_told(one: Located, listing: Listing) -> None:
         Such a directory is there.
     """
     directories = marked_directories(listing.sizes)
-    if one.model.kind == "raw" and directories and one.location.path not in directories:
+    if directories and location.path not in directories:
         raise StorageError(
-            f"{directories[0]}/MLmodel was not there when {one.location.path} was listed, and a "
+            f"{directories[0]}/MLmodel was not there when {location.path} was listed, and a "
             "moment later it was: somebody writes there, or something between here and the "
             "account tells what is not so. Plan again"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import Model
@@ -69,6 +70,11 @@ class Reading:
     measured_without: set[str] = field(default_factory=set)
     _trashed: set[str] = field(default_factory=set)
     _unowned: Unowned | None = None
+
+    @cached_property
+    def by_id(self) -> dict[str, Experiment]:
+        """All experiments, those in the trash included."""
+        return {experiment.experiment_id: experiment for experiment in self.experiments}
 
     # ------------------------------------------------------------------------------------ models
 
@@ -144,17 +150,14 @@ class Reading:
 
     def _in_trash(self, strangers: Iterable[LoggedModel]) -> set[str]:
         """Tell which lie in the trash: those that a search of their experiment did not list."""
-        every = {experiment.experiment_id: experiment for experiment in self.experiments}
-        here: list[str] = []
-        elsewhere: list[LoggedModel] = []
-        for model in strangers:
-            if str(model.experiment_id) in self.ids:
-                here.append(model.model_id)
-            else:
-                elsewhere.append(model)
-        told = in_parallel(lambda model: lies_in_trash(self.client, model, every), elsewhere)
-        trashed = [m.model_id for m, is_trash in zip(elsewhere, told, strict=True) if is_trash]
-        return {*here, *trashed}
+        models = list(strangers)
+
+        def in_trash(model: LoggedModel) -> bool:
+            searched = str(model.experiment_id) in self.ids
+            return searched or lies_in_trash(self.client, model, self.by_id)
+
+        told = in_parallel(in_trash, models)
+        return {model.model_id for model, is_so in zip(models, told, strict=True) if is_so}
 
     def _read_makers(self, models: Iterable[LoggedModel]) -> None:
         """Read runs outside the table that made models in it, or lie in the trash."""
@@ -311,14 +314,13 @@ class Reading:
             self.client,
             self.looks(),
             self.finder,
-            {experiment.experiment_id: experiment for experiment in self.experiments},
+            self.by_id,
             self.goals_of,
             subjects,
         )
 
     def whole_evidence(self) -> Evidence:
         """Return what protects, from all models of the chosen experiments and few questions."""
-        every = {experiment.experiment_id: experiment for experiment in self.experiments}
         logged = any(model.kind == "logged" for model in self.models.values())
         homes = {maker.experiment_id for maker in self.makers.values()} | set(self.ids)
         goals = [
@@ -337,14 +339,14 @@ class Reading:
                 makers = {run_id: m for run_id, m in self.makers.items() if m.experiment_id == id_}
                 makers |= {m.run_id: self.makers[m.run_id] for m in here if m.run_id in self.makers}
                 return Competitors({model.id: model for model in here}, makers, self._linked(id_))
-            contest = Contest(self.client, self.finder, self.looks(), id_, goal, every, proved)
+            contest = Contest(self.client, self.finder, self.looks(), id_, goal, self.by_id, proved)
             found = contest.run()
             found.models.update({model.id: model for model in here})
             found.makers.update(self.makers)
             return found
 
         return ask_protection(
-            self.client, self.finder, list(every), goals, compete, proved, naming=logged
+            self.client, self.finder, list(self.by_id), goals, compete, proved, naming=logged
         )
 
     def _concerns(self, model: Model, experiment_id: str) -> bool:

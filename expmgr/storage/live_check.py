@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import ExpmgrError
 from expmgr.storage.azure_errors import describe, error_code, status_of
+from expmgr.storage.self_check import probe_location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,9 +38,7 @@ def check_live(blob_store: BlobStore) -> list[Row]:
         ``ok`` where the account answers as expmgr assumes, ``note`` where it does not (a deletion
         is right all the same: a listing proves its end), ``unknown`` where it could not be tried.
     """
-    owner = f"expmgr-check-{secrets.token_hex(8)}"
-    addresses = blob_store.addresses
-    location = addresses.run_artifacts(addresses.uri_of(f"{owner}/artifacts"), owner)
+    location = probe_location(blob_store.addresses)
     trials = _Trials(blob_store.container_client(), location.prefix)
     try:
         rows = [_row(*trial) for trial in trials.all()]
@@ -59,7 +58,7 @@ class _Trials:
         """Yield what is tried, the answers that expmgr assumes, and the trial."""
         gone = ("404 BlobNotFound",)
         unmet = ("412 ConditionNotMet",)
-        yield "delete a blob", ("202",), lambda: self._single(self._made())
+        yield "delete a blob", ("202",), lambda: self._single(self.made())
         yield "delete a missing blob", gone, lambda: self._single(self._name())
         yield (
             "delete a blob, If-Match its tag",
@@ -69,7 +68,7 @@ class _Trials:
         yield (
             "delete a blob, If-Match another tag",
             unmet,
-            lambda: self._single(self._made(), _OTHER_TAG),
+            lambda: self._single(self.made(), _OTHER_TAG),
         )
         yield (
             "delete a missing blob, If-Match",
@@ -82,7 +81,7 @@ class _Trials:
             unmet,
             lambda: self._since(timedelta(days=-1)),
         )
-        yield f"{_BATCH}: a blob", ("202",), lambda: self._batch(self._made())
+        yield f"{_BATCH}: a blob", ("202",), lambda: self._batch(self.made())
         yield f"{_BATCH}: a missing blob", ("404",), lambda: self._batch(self._name())
         yield (
             f"{_BATCH}: a blob, If-Match its tag",
@@ -92,7 +91,7 @@ class _Trials:
         yield (
             f"{_BATCH}: a blob, If-Match another tag",
             ("412",),
-            lambda: self._batch(self._made(), _OTHER_TAG),
+            lambda: self._batch(self.made(), _OTHER_TAG),
         )
         yield (
             f"{_BATCH}: a missing blob, If-Match",
@@ -112,33 +111,30 @@ class _Trials:
         yield (
             "delete a directory's stub",
             ("202",),
-            lambda: self._single(self._made(hdi_isfolder="true"), snapshots=None),
+            lambda: self._single(self.made(hdi_isfolder="true"), snapshots=None),
         )
         yield "delete a blob of the Cool tier", ("202",), lambda: self._single(self._cooled())
 
     def _name(self) -> str:
         return f"{self.prefix}{secrets.token_hex(6)}"
 
-    def _made(self, **metadata: str) -> str:
+    def made(self, **metadata: str) -> str:
+        """Make a blob; returns its name."""
         name = self._name()
         self.container.upload_blob(name, b"expmgr check", metadata=metadata or None)
         return name
 
-    def made(self) -> str:
-        """Make a blob; returns its name."""
-        return self._made()
-
     def _with_tag(self) -> tuple[str, str]:
-        name = self._made()
+        name = self.made()
         return name, str(self.container.get_blob_client(name).get_blob_properties().etag)
 
     def _with_snapshot(self) -> str:
-        name = self._made()
+        name = self.made()
         self.container.get_blob_client(name).create_snapshot()
         return name
 
     def _cooled(self) -> str:
-        name = self._made()
+        name = self.made()
         self.container.get_blob_client(name).set_standard_blob_tier("Cool")
         return name
 
@@ -153,13 +149,13 @@ class _Trials:
         return "202"
 
     def _since(self, change: timedelta) -> str:
-        name = self._made()
+        name = self.made()
         modified = self.container.get_blob_client(name).get_blob_properties().last_modified
         return self._single(name, if_unmodified_since=modified + change)
 
     def _batch(self, name: str, etag: str = "") -> str:
         target: Any = {"name": name, "etag": etag} if etag else name
-        other = self._made()
+        other = self.made()
         parts = list(
             self.container.delete_blobs(
                 target, other, delete_snapshots="include", raise_on_any_failure=False

@@ -10,9 +10,11 @@ from expmgr.errors import ExpmgrError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from expmgr.storage.addresses import Addresses
     from expmgr.storage.blob_store import BlobStore
+    from expmgr.storage.location import Location
 
-__all__ = ["Row", "Status", "check_container"]
+__all__ = ["Row", "Status", "check_container", "probe_location"]
 
 Status = Literal["ok", "no", "unknown", "note"]
 Row = tuple[str, Status, str, str]
@@ -32,6 +34,12 @@ def check_container(blob_store: BlobStore) -> list[Row]:
     return checks.rows
 
 
+def probe_location(addresses: Addresses) -> Location:
+    """Return a new place of our own, for blobs that are made to be deleted."""
+    owner = f"expmgr-check-{secrets.token_hex(8)}"
+    return addresses.run_artifacts(addresses.uri_of(f"{owner}/artifacts"), owner)
+
+
 class _Checks:
     def __init__(self, store: BlobStore) -> None:
         self.store = store
@@ -41,9 +49,7 @@ class _Checks:
         self.rows.append((check, status, detail, advice))
 
     def storage(self) -> None:
-        owner = f"expmgr-check-{secrets.token_hex(8)}"
-        addresses = self.store.addresses
-        location = addresses.run_artifacts(addresses.uri_of(f"{owner}/artifacts"), owner)
+        location = probe_location(self.store.addresses)
         name = f"{location.prefix}probe.txt"
         container = self.store.container_client()
         if not self._try(
