@@ -174,9 +174,11 @@ def open_notebook(
     height: int = 1000,
     dark: bool = False,
     touch: bool = False,
+    slower: int = 1,
 ) -> Iterator[NotebookPage]:
     """Start a Jupyter server for the notebook's folder and open the notebook in a fresh page.
 
+    The page has a processor that is so many times ``slower``.
     Where the test fails, ``failure.png`` in ``state_dir`` shows the page at that moment.
     """
     # The checkout comes first, whatever the environment has installed.
@@ -190,6 +192,9 @@ def open_notebook(
             is_mobile=touch,
         )
         page = context.new_page()
+        if slower > 1:
+            session = context.new_cdp_session(page)
+            session.send("Emulation.setCPUThrottlingRate", {"rate": slower})
         try:
             yield NotebookPage(page, app).open(server.url(notebook.name))
         except BaseException:

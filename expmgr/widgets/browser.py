@@ -17,6 +17,7 @@ from expmgr.widgets.kit import Kit
 from expmgr.widgets.loader import Loader
 from expmgr.widgets.loop import Loop
 from expmgr.widgets.notice import Notice
+from expmgr.widgets.page_watch import PageWatch
 from expmgr.widgets.shown import ShownRuns
 from expmgr.widgets.sizes import SizeScan
 from expmgr.widgets.static import page_html, page_text
@@ -159,6 +160,7 @@ class RunBrowser(BrowserCallbacks):
             on_sort=self._header_clicked,
             on_tick_all=self._page_ticked,
         )
+        self._table.make_rows(self._runs.page_size)
         self._table.show_columns(self._columns, self._runs.query.sort_by, ascending=False)
         self.footer = Footer(kit, self, page_size=self._runs.page_size, loud=self._loud)
         self._sizes = SizeScan(manager, loop, self._size_notice, self._measured)
@@ -184,6 +186,7 @@ class RunBrowser(BrowserCallbacks):
         )
         look = () if self.bulk is not None else ("xm-looking",)
         self.widget = kit.box(parts, "xm-root", self._scope, *look)
+        PageWatch(kit, self.widget, lambda: loop.post(kit.say_again))
         loop.post(self._loader.start)
 
     @property

@@ -22,30 +22,31 @@ class Kit:
     def __init__(self) -> None:
         self._made: list[widgets.Widget] = []
         self._styles: dict[type, widgets.Widget] = {}
-        self.shown = self._keep(widgets.Layout())
-        self.gone = self._keep(widgets.Layout(display="none"))
-        self.ghost = self._keep(widgets.Layout(visibility="hidden"))
+        self.shown = self.keep(widgets.Layout())
+        self.gone = self.keep(widgets.Layout(display="none"))
+        self.ghost = self.keep(widgets.Layout(visibility="hidden"))
 
     def __len__(self) -> int:
         """Count the widget models alive, layouts and styles included."""
         return len(self._made)
 
-    def _keep(self, widget: Any) -> Any:
+    def keep(self, widget: Any) -> Any:
+        """Return the widget, which is closed with the rest."""
         self._made.append(widget)
         return widget
 
     def _style(self, kind: type) -> Any:
         if kind not in self._styles:
-            self._styles[kind] = self._keep(kind())
+            self._styles[kind] = self.keep(kind())
         return self._styles[kind]
 
     def layout(self, **traits: str) -> widgets.Layout:
         """Return a layout of its own, closed with the rest."""
-        return self._keep(widgets.Layout(**traits))
+        return self.keep(widgets.Layout(**traits))
 
     def box(self, children: Iterable[widgets.Widget] = (), *classes: str) -> widgets.Box:
         """Return a box whose direction and gaps its CSS classes give."""
-        return self._keep(
+        return self.keep(
             widgets.Box(
                 children=tuple(children), layout=self.shown, _dom_classes=("xm-box", *classes)
             )
@@ -53,7 +54,7 @@ class Kit:
 
     def html(self, value: str = "", *classes: str) -> widgets.HTML:
         """Return a piece of HTML. Whatever goes in must be escaped already."""
-        return self._keep(
+        return self.keep(
             widgets.HTML(
                 value=value,
                 layout=self.shown,
@@ -71,7 +72,7 @@ class Kit:
         shown: bool = True,
     ) -> widgets.Button:
         """Return a button; ``on_click`` takes nothing and must return at once."""
-        button = self._keep(
+        button = self.keep(
             widgets.Button(
                 description=text,
                 tooltip=tooltip or None,
@@ -86,7 +87,7 @@ class Kit:
 
     def checkbox(self, on_change: Callable[[bool], None], *, tooltip: str = "") -> widgets.Checkbox:
         """Return a tick box; ``on_change`` hears of every change, also those made from code."""
-        box = self._keep(
+        box = self.keep(
             widgets.Checkbox(
                 value=False,
                 indent=False,
@@ -103,7 +104,7 @@ class Kit:
         self, placeholder: str, on_change: Callable[[str], None], *classes: str, live: bool = True
     ) -> widgets.Text:
         """Return a line to type in; not ``live`` means that it is heard on Enter or leaving."""
-        line = self._keep(
+        line = self.keep(
             widgets.Text(
                 placeholder=placeholder,
                 tooltip=placeholder,
@@ -125,7 +126,7 @@ class Kit:
         value: Any = None,
     ) -> widgets.Dropdown:
         """Return a drop-down list of (label, value) pairs."""
-        choice = self._keep(
+        choice = self.keep(
             widgets.Dropdown(
                 options=list(options),
                 value=options[0][1] if value is None else value,
@@ -142,7 +143,7 @@ class Kit:
         self, options: Sequence[tuple[str, str]], on_change: Callable[[tuple[str, ...]], None]
     ) -> widgets.SelectMultiple:
         """Return a list in which several entries can be chosen."""
-        many = self._keep(
+        many = self.keep(
             widgets.SelectMultiple(
                 options=list(options),
                 rows=max(3, min(8, len(options))),
@@ -153,6 +154,12 @@ class Kit:
         )
         many.observe(lambda change: on_change(tuple(change["new"])), "value")
         return many
+
+    def say_again(self) -> None:
+        """Send what each widget shows, for a page that may have missed it; not what is typed."""
+        for widget in self._made:
+            if isinstance(widget, widgets.DOMWidget) and not isinstance(widget, widgets.Text):
+                widget.send_state()
 
     def end(self, widget: widgets.Widget) -> None:
         """Close one widget for good; it must stand nowhere any more."""

@@ -126,6 +126,18 @@ class RunTable:
         else:
             self._actions.redraw()
 
+    def make_rows(self, page_size: int) -> None:
+        """Have a row, hidden at first, for every run that a page may show.
+
+        They are made before the browser is displayed and not when the first runs arrive: a page
+        that is connecting then, as Voila's is, cannot show a widget made meanwhile.
+        """
+        while len(self.pool) < min(page_size, MOST_ROWS):
+            self.pool.append(Row(self._kit, self._actions, read_only=self._read_only))
+        children = tuple(row.box for row in self.pool)
+        if self._rows.children != children:
+            self._rows.children = children
+
     def show_page(
         self,
         records: Sequence[dict[str, Any]],
@@ -135,8 +147,7 @@ class RunTable:
         empty: str,
     ) -> None:
         """Bind the page's runs to the pool's rows."""
-        while len(self.pool) < min(page_size, MOST_ROWS, max(len(records), len(self.pool))):
-            self.pool.append(Row(self._kit, self._actions, read_only=self._read_only))
+        self.make_rows(page_size)
         ids = [str(record["run_id"]) for record in records]
         if ids != [row.run_id for row in self.pool if row.run_id]:
             self._fresh.start()
@@ -156,9 +167,6 @@ class RunTable:
                 self.show_row(row, records[place], around, moved=moved)
             elif row.run_id:
                 row.bind(None, "", deletion=None, selected=False)
-        children = tuple(row.box for row in self.pool)
-        if self._rows.children != children:
-            self._rows.children = children
         self._empty.value = empty if not records else ""
         self._empty.layout = self._kit.gone if records else self._kit.shown
         if self.tick_all is not None:
