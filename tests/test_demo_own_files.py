@@ -8,7 +8,7 @@ import stat
 import pytest
 from conftest import NPM_DIR
 
-from expmgr.demo.app import run_app
+from expmgr.demo.app import run_app, write_app_notebook
 from expmgr.demo.azurite import AzuriteServer, install_azurite
 from expmgr.demo.command import run_demo
 from expmgr.demo.data import DemoData
@@ -45,6 +45,45 @@ def test_settings_that_were_put_into_the_data_folder_do_not_run(tmp_path):
         for file in (private / "config/voila.json", data.state_dir / "lab.log"):
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
     assert not private.exists(), "nothing with a token is left"
+
+
+@pytest.mark.parametrize("app", ["lab", "voila"])
+def test_what_lies_beside_the_notebooks_does_not_run(tmp_path, app):
+    # Python puts its working directory before the packages, and Voila reads its settings there.
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    script = f"import pathlib; pathlib.Path({str(tmp_path / 'evil')!r}).touch()"
+    for name in ("voila.py", "jupyter_server_config.py", "colorama.py", "sitecustomize.py"):
+        (folder / name).write_text(script)
+    with JupyterServer(folder, tmp_path / "jupyter", app=app):
+        assert not (tmp_path / "evil").exists()
+
+
+def test_nothing_lies_beside_the_apps_notebook(tmp_path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "ipykernel_launcher.py").touch()
+    page = write_app_notebook(tmp_path / "app")
+    assert list((tmp_path / "app").iterdir()) == [page]
+
+
+@pytest.mark.parametrize("run", [run_demo, run_app])
+@pytest.mark.parametrize("linked", [".", "jupyter", "jupyter/lab-settings"])
+def test_a_data_folder_that_leads_elsewhere_is_refused(tmp_path, run, linked, capsys, monkeypatch):
+    def start(self):
+        raise DemoError("it was started")
+
+    monkeypatch.setattr(JupyterServer, "start", start)
+    monkeypatch.setattr(AzuriteServer, "start", start)
+    for name in ("MLFLOW_TRACKING_URI", "EXPMGR_CONTAINER", "EXPMGR_PLUGIN"):
+        monkeypatch.setenv(name, "sqlite://")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    place = tmp_path / "data" / linked
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(elsewhere)
+    assert run(tmp_path / "data", browser=False) == 1
+    assert f"{place} is a symbolic link" in capsys.readouterr().err
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_script_that_was_put_where_azurite_once_lay_does_not_run(tmp_path):

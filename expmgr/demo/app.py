@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import webbrowser
 from contextlib import ExitStack
@@ -47,7 +48,7 @@ def run_app(
     int
         The exit code: 0, or 1 with the reason on standard error.
     """
-    data = DemoData(Path(data_dir).resolve())
+    data = DemoData(Path(data_dir).absolute())
     try:
         require_installed(("voila",), "app")
         with ended_by_signals(), ExitStack() as closing:
@@ -81,7 +82,9 @@ def write_app_notebook(folder: Path) -> Path:
     notebook.cells = [
         cell for cell in notebook.cells if _LEFT_OUT not in cell.metadata.get("tags", ())
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)  # the kernel imports what lies beside the notebook
+    folder.mkdir(parents=True)
     target = folder / "runs.ipynb"
     nbformat.write(notebook, target)
     return target

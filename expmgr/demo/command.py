@@ -49,7 +49,7 @@ def run_demo(
     int
         The exit code: 0, or 1 with the reason on standard error.
     """
-    data = DemoData(Path(data_dir).resolve())
+    data = DemoData(Path(data_dir).absolute())
     try:
         require_installed(_NEEDED, "demo")
         with ended_by_signals(), data.locked():

@@ -101,8 +101,7 @@ class DemoData:
 
     def check_own(self) -> None:
         """Refuse, with a DemoError, a folder that somebody else may have written to."""
-        # Jupyter's own files are made anew, and an Azurite of an earlier version is not run.
-        check_own(self.folder, skip={"jupyter", "azurite"})
+        check_own(self.folder, skip={"azurite"})  # an earlier version's, which is not run
 
     def is_complete(self) -> bool:
         """Tell whether the sample runs are there, made by these versions from these recipes."""

@@ -97,11 +97,13 @@ class JupyterServer:
             self._port = _free_port()
         self._state_dir.mkdir(parents=True, exist_ok=True)
         log = private_file(self._state_dir / f"{self.app}.log")  # it says the token
+        environment = {**os.environ, **self._env, **self._own_environment()}
         self._process = start_child(
             [sys.executable, "-m", _MODULES[self.app], *self._options()],
             log=log,
-            env={**os.environ, **self._env, **self._own_environment()},
-            cwd=self.folder,
+            env=environment,
+            # Python imports from its working directory, and Voila reads settings there.
+            cwd=self._private,
         )
         try:
             self._await_answer(log, patience)

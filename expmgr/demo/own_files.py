@@ -66,7 +66,11 @@ def _walk(folder: Path, skip: Collection[str]) -> Iterator[tuple[Path, os.stat_r
             for entry in entries:
                 if here == folder and entry.name in skip:
                     continue
-                yield Path(entry.path), entry.stat(follow_symlinks=False)
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # an app beside the demo has just ended
+                    continue
+                yield Path(entry.path), status
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(Path(entry.path))
 
