@@ -495,11 +495,35 @@ def test_a_listing_that_misses_the_marker_does_not_make_a_models_neighbours_raw(
     before = lab.blob_names()
     result = manager.delete_model(run_id)
     assert result.outcome == "failed"
-    assert "MLmodel was not there when" in result.message
+    assert "MLmodel was in one listing of" in result.message
     assert lab.blob_names() == before
     monkeypatch.undo()
     assert manager.delete_model(run_id)
     assert any(name.endswith("/plot.png") and run_id in name for name in lab.blob_names())
+
+
+def test_a_listing_that_misses_one_of_two_markers_does_not_read_as_deleted(lab, monkeypatch):
+    """The first listing leaves one model directory out: the other must not go and read deleted."""
+    lab.best()
+    run_id = lab.run(0.1)
+    for name in ("one", "two"):
+        lab.artifacts(run_id, MODEL_FILES, name)
+    manager = lab.manager()
+    listed = manager.blob_store.list
+    lies = [True]
+
+    def without_the_second(prefix, **options):
+        lied = lies and lies.pop()
+        return (b for b in listed(prefix, **options) if not (lied and "/two/" in b.name))
+
+    monkeypatch.setattr(manager.blob_store, "list", without_the_second)
+    before = lab.blob_names()
+    result = manager.delete_model(run_id)
+    assert (result.outcome, lies) == ("failed", [])
+    assert "two/MLmodel was in one listing of" in result.message
+    assert lab.blob_names() == before
+    assert manager.delete_model(run_id)
+    assert not any(run_id in name for name in lab.blob_names())
 
 
 def test_a_listing_that_is_empty_once_is_asked_again(lab, monkeypatch):

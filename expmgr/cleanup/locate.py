@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import is_report, marked_directories, outermost
 from expmgr.catalog.model import Model
-from expmgr.errors import InvalidInputError, LocationError
+from expmgr.errors import InvalidInputError, LocationError, StorageError
 from expmgr.storage.addresses import Addresses
 from expmgr.storage.store import Store
 from expmgr.tracking.journal import deletion_was_begun, read_records
@@ -39,6 +39,7 @@ __all__ = [
     "nowhere",
     "parent_of",
     "run_model",
+    "two_stories",
 ]
 
 
@@ -235,6 +236,7 @@ class Finder:
         names = self._own_names(artifacts, cancel=cancel)
         directories = marked_directories(names)
         if directories and artifacts.path not in directories and not raw:
+            self._agree(artifacts, directories, cancel=cancel)
             below = [path[len(artifacts.prefix) :] for path in directories]
             return Found(tuple(self.directories(run, below, marker_last=True)))
         if not raw and names and artifacts.path not in directories:
@@ -243,6 +245,21 @@ class Finder:
             if all(map(is_report, names)):
                 return Found(note="its artifacts are plots, tables and reports, not a model")
         return Found((Located(run_model(run, artifacts), self.check(artifacts)),))
+
+    def _agree(
+        self, artifacts: Location, directories: list[str], *, cancel: threading.Event | None
+    ) -> None:
+        """List again: a directory that one listing left out would stay, and the run read deleted.
+
+        Raises
+        ------
+        StorageError
+            The second listing shows other directories with a model.
+        """
+        again = marked_directories(self._own_names(artifacts, cancel=cancel))
+        changed = sorted(set(directories) ^ set(again))
+        if changed:
+            raise two_stories(changed[0], artifacts)
 
     def verify(self, run: Run | None, models: RunModels, location: Location) -> None:
         """Check that a location belongs to its owner by what MLflow and the container say now.
@@ -315,6 +332,15 @@ class Finder:
                 run.info.artifact_uri, run.info.run_id, path, marker_last=marker_last
             )
             yield Located(run_model(run, location), self.check(location))
+
+
+def two_stories(directory: str, artifacts: Location) -> StorageError:
+    """Return the error of a directory that was a model in one listing of two."""
+    return StorageError(
+        f"{directory}/MLmodel was in one listing of {artifacts.path} and not in another a moment "
+        "apart: somebody writes there, or something between here and the account tells what is "
+        "not so. Plan again"
+    )
 
 
 def nowhere() -> Finder:

@@ -15,9 +15,9 @@ from expmgr.catalog.states import model_state, run_state
 from expmgr.cleanup.contest import Looks
 from expmgr.cleanup.evidence import Subject, gather_evidence
 from expmgr.cleanup.gathered import Gathered
-from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model
+from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model, two_stories
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
-from expmgr.errors import ExpmgrError, InvalidInputError, LocationError, StorageError
+from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
     MODEL_TAG,
     deletion_was_begun,
@@ -515,11 +515,7 @@ def _check_told(location: Location, listing: Listing) -> None:
     """
     directories = marked_directories(listing.sizes)
     if directories and location.path not in directories:
-        raise StorageError(
-            f"{directories[0]}/MLmodel was not there when {location.path} was listed, and a "
-            "moment later it was: somebody writes there, or something between here and the "
-            "account tells what is not so. Plan again"
-        )
+        raise two_stories(directories[0], location)
 
 
 def _no_run(run_id: str) -> str:
