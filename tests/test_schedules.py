@@ -187,7 +187,7 @@ def check_result(team: Team, result, there: set[str], schedule: Schedule) -> Non
     assert saw_less(schedule) or "came or changed" not in result.message
     if result.outcome == "deleted":
         assert not left, f"deleted, and there are {sorted(left)}"
-        assert saw_less(schedule) or result.files <= len(model)
+        assert result.files <= len(model)
         assert record.state == "deleted"
         assert team.lab.tags(result.run_id)["expmgr.model"] == "deleted"
         return

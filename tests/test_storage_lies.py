@@ -213,6 +213,22 @@ def test_a_file_that_comes_while_it_is_deleted_goes_too_or_is_named():
         assert caught.value.left_count == 1
 
 
+def test_a_delete_that_was_not_answered_is_not_proved_by_one_listing_without_the_blob():
+    """The batch was lost on the way there, and the next listing is a lie: all is still there."""
+
+    def lose_and_lie(service, seen, forward):
+        if seen.kind == "batch" and wire.counts["batch"] == 1:
+            raise reset()
+        if seen.kind == "list" and wire.counts["list"] == 2:
+            return listing_answer("")
+        return None
+
+    with scene(inside("a", "b", "c"), lose_and_lie) as (store, service, wire):
+        done = store.delete([PLACE])
+        assert below(service) == []
+    assert (done.files, done.bytes) == (3, 30)
+
+
 def test_an_answer_lost_at_the_last_attempt_names_nothing_that_is_gone():
     def lose(service, seen, forward):
         if seen.kind == "batch":
@@ -222,7 +238,7 @@ def test_an_answer_lost_at_the_last_attempt_names_nothing_that_is_gone():
     with scene(inside("a", "b", "c"), lose, config(1)) as (store, _service, wire):
         done = store.delete([PLACE])
         assert (done.files, done.bytes, done.attempts) == (3, 30, 1)
-        assert wire.counts == {"list": 2, "batch": 1}
+        assert wire.counts == {"list": 3, "batch": 1}
         assert "nothing was left" in done.log[-1]
 
 
@@ -580,7 +596,7 @@ def test_one_short_answer_does_not_switch_batches_off():
         service.blobs.update(dict.fromkeys(many(301), 10))
         wire.requests.clear()
         assert store.delete([PLACE]).files == 301
-        assert wire.counts == {"list": 2, "batch": 2}
+        assert wire.counts == {"list": 3, "batch": 2}  # the last name had no answer
 
 
 def test_answers_that_stay_short_are_done_one_by_one_and_batches_tried_next_time():

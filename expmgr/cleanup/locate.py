@@ -247,7 +247,7 @@ class Finder:
         return Found((Located(run_model(run, artifacts), self.check(artifacts)),))
 
     def _agree(
-        self, artifacts: Location, directories: list[str], *, cancel: threading.Event | None
+        self, artifacts: Location, directories: Sequence[str], *, cancel: threading.Event | None
     ) -> None:
         """List again: a directory that one listing left out would stay, and the run read deleted.
 

@@ -146,6 +146,8 @@ class Deletion:
         try:
             self._begin_requests()
             self._look()
+            if self.books.untold and not self.books.denied:
+                self._look()
         except (Cancelled, OutOfTime):
             return False
         finally:

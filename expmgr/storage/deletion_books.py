@@ -112,6 +112,7 @@ class Books:
         self._permanent: set[bool | None] = set()
         self._asked: dict[str, _Asked] = {}
         self._before: dict[str, _Asked] = {}  # asked before the listing that is under way
+        self._silent: dict[str, Blob] = {}  # never answered, and missing in one listing
         self._open = False
         self._unseen: tuple[dict[str, Blob], dict[str, None]] = ({}, {})
         self._unclear: set[str] = set()  # asked once without an answer: that may have done it
@@ -136,8 +137,11 @@ class Books:
 
     @property
     def untold(self) -> bool:
-        """True where a delete was asked for after the last complete listing."""
-        return bool(self._asked or self._before)
+        """True where no listing told yet what became of a delete.
+
+        One is enough where the service answered. Where it said nothing two must agree.
+        """
+        return bool(self._asked or self._before or self._silent)
 
     @property
     def failing(self) -> bool:
@@ -167,6 +171,7 @@ class Books:
 
     def saw(self, blob: Blob, listed_at: datetime) -> bool:
         """Enter a blob that a listing shows; return True where it may go."""
+        self._silent.pop(blob.name, None)
         before = self._before.pop(blob.name, None)
         if before is not None:
             self._contradict(before, blob, listed_at)
@@ -178,7 +183,7 @@ class Books:
         return True
 
     def end_listing(self, *, complete: bool) -> None:
-        """Close a listing: what was asked for and is not in it is gone.
+        """Close a listing: what was asked for, and answered, and is not in it is gone.
 
         One that broke off proves nothing about what it did not come to. Does nothing where none
         is open.
@@ -191,10 +196,13 @@ class Books:
             self.left = {**left, **self.left}
             self.kept = {name: None for name in {**kept, **self.kept} if name not in self.left}
             return
+        for blob in self._silent.values():
+            self._count(blob, 1)
+        self._silent = {}
         for name, asked in self._before.items():
-            if asked.fate == "deleted":
-                continue  # counted when it was answered
-            if asked.fate == "unclear" or name in self._unclear:
+            if asked.fate == "unclear":
+                self._silent[name] = asked.blob
+            elif asked.fate != "deleted" and name in self._unclear:
                 self._count(asked.blob, 1)
         self._before = {}
         self.listings += 1
