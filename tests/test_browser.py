@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
 from datetime import datetime, timedelta, timezone
@@ -785,16 +787,35 @@ def test_pictures_are_drawn_when_asked_for_and_follow_the_filter(browse):
     assert "Fewer than two" in browser._pictures.value
 
 
-def test_columns_can_be_added(browse):
+def headings(browser):
+    return [button.description.strip(" ▲▼") for button in browser._table._grid.children]
+
+
+def test_columns_are_found_shown_hidden_and_ordered(browse):
     browser = browse(ScriptedManager(run_table(5)))
-    browser.toolbar.columns_button.click()
-    browser.toolbar.chooser.value = ("params.depth", "tags.team")
+    chooser = browser.toolbar.chooser
+    chooser.find.value = "TEAM"
+    assert [key for _, key in chooser.available.options] == ["tags.team"]
+    chooser.available.value = ("tags.team",)
+    chooser.find.value = ""
+    chooser.add.click()
     assert browser.wait(10)
-    assert [button.description for button in browser._table._grid.children][-2:] == [
-        "depth",
-        "team",
-    ]
+    assert headings(browser)[-1] == "team"
     assert "green" in browser.rows[0].cells.value
+
+    chooser.chosen.value = ("tags.team",)
+    for _ in range(20):  # to the front, where the run's name stays
+        chooser.earlier.click()
+    assert browser.wait(10)
+    assert headings(browser)[:3] == ["Run", "team", "Experiment"]
+    assert chooser.chosen.value == ("tags.team",), "it can go on being moved"
+    chooser.later.click()
+    chooser.chosen.value = ("status", "files")
+    chooser.remove.click()
+    assert browser.wait(10)
+    assert headings(browser)[:3] == ["Run", "Experiment", "team"]
+    assert not {"Status", "Files"} & set(headings(browser))
+    assert {"status", "files"} <= {key for _, key in chooser.available.options}
 
 
 def test_more_columns_than_fit_are_told(browse):
@@ -802,12 +823,131 @@ def test_more_columns_than_fit_are_told(browse):
     for at in range(9):
         table[f"params.p{at}"] = str(at)
     browser = browse(ScriptedManager(table))
-    browser.toolbar.columns_button.click()
-    browser.toolbar.chooser.value = tuple(f"params.p{at}" for at in range(9))
+    browser.toolbar.chooser.available.value = tuple(f"params.p{at}" for at in range(9))
+    browser.toolbar.chooser.add.click()
     assert browser.wait(10)
     assert len(browser._table._grid.children) == 16
     assert browser.rows[0].cells.value.count('class="xm-cell') == 16
-    assert "first 6 of the 9" in browser.toolbar._hint.value
+    assert "3 stay hidden" in browser.toolbar.chooser.hint.value
+
+
+def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
+    table = run_table(80).assign(**{"tags.mlflow.user": ["ann", "ben"] * 40})
+    browser = browse(ScriptedManager(table))
+    view = {
+        "columns": ["run_name", "tags.mlflow.user", "bytes", "metrics.accuracy"],
+        "sort_by": "bytes",
+        "ascending": True,
+        "search": "model",
+        "experiment": "churn / trees",
+        "status": "FINISHED",
+        "model": "stored",
+        "owner": "ben",
+        "filter_string": "metrics.accuracy > 0",
+        "page_size": 10,
+    }
+    browser.view_state = view
+    assert browser.wait(10)
+    assert browser.view_state == json.loads(json.dumps(view)) == view
+    assert headings(browser) == ["Run", "Owner", "Size", "accuracy"]
+    assert set(browser.shown["tags.mlflow.user"]) == {"ben"}
+    assert browser.shown["bytes"].is_monotonic_increasing
+    assert browser.toolbar.owner.value == "ben"
+    assert browser.manager.calls["filter: metrics.accuracy > 0"]
+
+    other = browse(ScriptedManager(table), view_state=view)
+    assert other.view_state == view
+    assert list(other.shown["run_id"]) == list(browser.shown["run_id"])
+    browser.view_state = {"columns": ["bytes"]}
+    assert browser.view_state == {**view, "columns": ["run_name", "bytes"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"colums": []}, "a view has no 'colums'; it has: search"),
+        ({"columns": []}, "must be a list of names"),
+        ({"columns": "bytes"}, "must be a list of names"),
+        ({"columns": [f"params.{at}" for at in range(16)]}, "at most 16 columns fit, not 17"),
+        ({"page_size": 31}, "from 1 to 30, not 31"),
+        ({"page_size": True}, "from 1 to 30, not True"),
+        ({"sort_by": 3}, "'sort_by' of a view must be a text, not 3"),
+        ({"ascending": "no"}, "must be True or False, not 'no'"),
+    ],
+)
+def test_a_view_that_is_none_changes_nothing(browse, wrong, words):
+    browser = browse(ScriptedManager(run_table(5)))
+    before = browser.view_state
+    with pytest.raises(InvalidInputError, match=words):
+        browser.view_state = {"search": "x", **wrong}
+    assert browser.view_state == before
+    with pytest.raises(InvalidInputError, match=words):
+        RunBrowser(ScriptedManager(run_table(5)), view_state=wrong)
+
+
+def test_filters_stand_as_chips_that_clear_them(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    toolbar, shown = browser.toolbar, browser._kit.shown
+    assert toolbar._chips.layout is not shown
+    browser.search("model-1")
+    toolbar.status.value = "FINISHED"
+    toolbar.filter_box.value = "metrics.accuracy > 0"  # as Enter does: there is no other click
+    assert browser.wait(10)
+    said = [chip.description for chip in toolbar.chips.values() if chip.layout is shown]
+    assert said == [
+        "search: model-1 ✕",
+        "status: FINISHED ✕",
+        "MLflow filter: metrics.accuracy > 0 ✕",
+    ]
+    assert browser.manager.calls["filter: metrics.accuracy > 0"] == 2
+    toolbar.chips["status"].click()
+    assert browser.wait(10)
+    assert (toolbar.status.value, browser.view_state["status"]) == ("", "")
+    toolbar.clear_button.click()
+    assert browser.wait(10)
+    assert len(browser.shown) == 60
+    assert (toolbar.search.value, toolbar.filter_box.value) == ("", "")
+    assert toolbar._chips.layout is not shown
+
+
+def test_an_empty_table_says_what_leaves_the_runs_out(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    browser.search("<nothing>")
+    browser.toolbar.status.value = "FAILED"
+    assert browser.wait(10)
+    said = "No run matches search &#x27;&lt;nothing&gt;&#x27;, status &#x27;FAILED&#x27;."
+    assert browser._table._empty.value == said
+    none = browse(ScriptedManager(run_table(0)))
+    assert (
+        "no runs yet in experiments that begin with &#x27;churn / &#x27;"
+        in none._table._empty.value
+    )
+
+
+def test_a_size_is_a_bar_beside_the_largest_and_experiments_tell_theirs(browse):
+    table = run_table(4).assign(bytes=pd.array([1000, 250, pd.NA, 0], dtype="Int64"))
+    browser = browse(ScriptedManager(table), measure=False)
+    parts = [re.findall(r"--xm-part:([\d.]+)%", row.cells.value) for row in browser.rows]
+    assert parts == [["100.0"], ["25.0"], [], ["0.0"]]
+    told = {name: title for title, name in browser.toolbar.experiment.options}
+    assert told["churn / trees"] == "churn / trees · 1.00 KB"
+    assert told["churn / a very long experiment name for fits"].endswith("for fits")
+
+
+def test_at_most_eight_controls_are_in_sight(browse):
+    browser = browse(ScriptedManager(run_table(5)))
+    hidden = {id(browser._kit.gone), id(browser._kit.ghost)}
+    kinds = (ipywidgets.Button, ipywidgets.Dropdown, ipywidgets.Text, ipywidgets.Checkbox)
+
+    def controls(box):
+        if id(box.layout) in hidden:
+            return []
+        children = getattr(box, "children", ())
+        if children:
+            return [one for child in children for one in controls(child)]
+        return [box] if isinstance(box, kinds) else []
+
+    assert len(controls(browser.toolbar.box) + controls(browser.bulk.box)) <= 8
 
 
 class DeadRuns(ScriptedManager):

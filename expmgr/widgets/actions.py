@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from expmgr.widgets.columns import Context, column_of, default_columns
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
-from expmgr.widgets.table import MOST_COLUMNS, Surroundings
+from expmgr.widgets.table import Surroundings
 from expmgr.widgets.theme import style_sheet
-from expmgr.widgets.view import but_the_best, deletable_mask
+from expmgr.widgets.view import but_the_best, deletable_mask, whoami
+from expmgr.widgets.view_state import first_column_first
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import ipywidgets as widgets
 
@@ -81,6 +83,7 @@ class BrowserActions:
             main_metric=self._main_metric,
             prefix=f"{plugin} / " if plugin else "",
             stale=self._stale,
+            largest=self._runs.largest(),
         )
 
     def _say_error(self, error: BaseException) -> None:
@@ -106,18 +109,15 @@ class BrowserActions:
 
     def _offer(self) -> None:
         frame = self._runs.frame
-        names = (
-            sorted({str(name) for name in frame["experiment_name"].dropna()}, key=str.casefold)
-            if "experiment_name" in frame
-            else []
-        )
-        standard = {column.key for column in default_columns(self._main_metric)}
+        usual = [column.key for column in default_columns(self._main_metric)]
         keys = sorted(
             str(key)
             for key in frame.columns
-            if str(key).startswith(("metrics.", "params.", "tags.")) and key not in standard
+            if str(key).startswith(("metrics.", "params.", "tags.")) and key not in usual
         )
-        self.toolbar.offer(experiments=names, columns=["run_id", "end_time", *keys])
+        self.toolbar.chooser.offer([*usual[1:], "run_id", "end_time", *keys])
+        self.toolbar.offer_experiments(self._runs.experiments())
+        self.toolbar.offer_owners(self._runs.owners(), whoami())
 
     def _look_for_stale(self) -> None:
         now = self._now()
@@ -138,7 +138,25 @@ class BrowserActions:
             return
         if "sort_by" in changes:
             self._draw_header()
+        self._show_query()
         self._draw()
+
+    def _show_query(self) -> None:
+        self.toolbar.show_query(self._runs.query, self._loader.filter_string)
+
+    def _filter(self, filter_string: str) -> None:
+        if filter_string != self._loader.filter_string or self._loader.failure:
+            self._loader.filter_string = filter_string
+            self._loader.start()
+        self._show_query()
+
+    def _clear(self, names: Sequence[str]) -> None:
+        if "search" in names:
+            self.toolbar.search.value = ""
+        self._ask(**{name: "" for name in names if name != "filter_string"})
+        if "filter_string" in names:
+            self.toolbar.filter_box.value = ""
+            self._filter("")
 
     def _draw_header(self) -> None:
         query = self._runs.query
@@ -157,13 +175,37 @@ class BrowserActions:
         if runs.page != before:
             self._draw()
 
-    def _choose_columns(self, keys: Sequence[str]) -> None:
-        usual = default_columns(self._main_metric)
-        room = MOST_COLUMNS - len(usual)
-        self._columns = (*usual, *(column_of(key) for key in keys[:room]))
-        self.toolbar.say_room(room, len(keys))
+    def _show_columns(self, keys: Sequence[str]) -> None:
+        usual = {column.key: column for column in default_columns(self._main_metric)}
+        keys = first_column_first(tuple(keys))
+        self._columns = tuple(usual.get(key) or column_of(key) for key in keys)
         self._style.value = style_sheet(self._scope, self._columns)
         self._draw_header()
+        self._draw()
+
+    def _view(self) -> dict[str, Any]:
+        query = self._runs.query
+        return {
+            "columns": [column.key for column in self._columns],
+            **asdict(query),
+            "filter_string": self._loader.filter_string,
+            "page_size": self._runs.page_size,
+        }
+
+    def _look_as(self, view: Mapping[str, Any]) -> None:
+        if "page_size" in view:
+            self.footer.size.value = view["page_size"]
+            self._runs.resize(view["page_size"])
+        if "columns" in view:
+            self._show_columns(view["columns"])
+            self.toolbar.chooser.show(view["columns"])
+        others = ("columns", "page_size", "filter_string")
+        if "search" in view:
+            self.toolbar.search.value = view["search"]
+        self._ask(**{name: value for name, value in view.items() if name not in others})
+        if "filter_string" in view:
+            self.toolbar.filter_box.value = view["filter_string"]
+            self._filter(view["filter_string"].strip())
         self._draw()
 
     def _draw(self) -> None:
@@ -191,9 +233,19 @@ class BrowserActions:
         )
 
     def _empty_text(self) -> str:
+        """Return why no run is shown, as HTML."""
         if not self._loader.complete:
             return "" if self._loader.loading else "No runs could be loaded."
-        return "No run matches." if len(self._runs.frame) else "There are no runs yet."
+        query = self._runs.query
+        if len(self._runs.frame):
+            asked = ", ".join(f"{name} {value!r}" for name, value in query.filters().items())
+            return escape(f"No run matches {asked}.", 400)
+        if self._loader.filter_string:
+            return escape(f"No run matches the MLflow filter {self._loader.filter_string!r}.", 400)
+        plugin = str(getattr(self.manager, "plugin_name", ""))
+        if plugin and self._loader.experiments is None:
+            return escape(f"There are no runs yet in experiments that begin with '{plugin} / '.")
+        return "There are no runs yet."
 
     def _draw_footer(self) -> None:
         totals = self._runs.totals()
@@ -229,6 +281,7 @@ class BrowserActions:
 
     def _deletion_ended(self, result: DeletionResult) -> None:
         self._runs.ended(result)
+        self.toolbar.offer_experiments(self._runs.experiments())
         self._draw_footer()
 
     def _run_killed(self, run_id: str) -> None:
@@ -249,6 +302,7 @@ class BrowserActions:
                 self._deletions.settle(result, self._runs.name(result.run_id))
             else:
                 self._runs.ended(result)
+        self.toolbar.offer_experiments(self._runs.experiments())
         self._draw()
 
     def _selected_in_order(self) -> list[str]:
@@ -319,6 +373,7 @@ class BrowserActions:
 
     def _measured(self, usage: pd.DataFrame, sent: float) -> None:
         self._runs.measured(usage, sent)
+        self.toolbar.offer_experiments(self._runs.experiments())
         if not self._sizes.busy and self._runs.query.sort_by in ("bytes", "files"):
             self._runs.recompute()  # once, at the end: rows do not run about under the pointer
         self._draw()

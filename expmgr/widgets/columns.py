@@ -30,6 +30,7 @@ __all__ = [
     "run_url",
     "text_of",
     "tracks",
+    "usual_titles",
 ]
 
 DELETABLE = frozenset({"stored", "artifacts", "interrupted"})
@@ -115,6 +116,8 @@ class Context:
         What experiment names begin with, which says nothing new in each row.
     stale
         Run ids of runs that seem dead, each with the days they have been still.
+    largest
+        Bytes of the largest model of all, which fills its size cell; 0 where none is measured.
     """
 
     now: datetime
@@ -122,6 +125,7 @@ class Context:
     main_metric: str = ""
     prefix: str = ""
     stale: Mapping[str, float] | None = None
+    largest: int = 0
 
 
 def default_columns(main_metric: str) -> tuple[Column, ...]:
@@ -140,12 +144,19 @@ def default_columns(main_metric: str) -> tuple[Column, ...]:
     )
 
 
+def usual_titles(main_metric: str) -> dict[str, str]:
+    """Return the headings of the columns that a browser opens with, by key."""
+    return {column.key: column.title for column in default_columns(main_metric)}
+
+
 def column_of(key: str) -> Column:
     """Return the column for a key of the DataFrame that is not among the default ones."""
     if key.startswith("metrics."):
         return Column(key, key.removeprefix("metrics."), "metric", 84, 0.5, 70)
     if key in ("start_time", "end_time"):
         return Column(key, key.replace("_", " "), "when", 84, 0, 82)
+    if key == "tags.mlflow.user":
+        return Column(key, "Owner", "text", 84, 0.5)
     return Column(key, key.removeprefix("params.").removeprefix("tags."), "text", 84, 1)
 
 
@@ -306,6 +317,10 @@ def cell(column: Column, record: Mapping[str, Any], context: Context) -> str:
         classes += f" xm-model-{_word(text)}"
     elif column.key == f"metrics.{context.main_metric}" and record.get("is_best") is True:
         inner = f'<span class="xm-best" title="best of its experiment">★</span>{inner}'
+    elif column.kind == "size" and context.largest and not is_missing(record.get(column.key)):
+        part = min(1.0, max(0.0, int(record[column.key]) / context.largest))
+        title += f' style="--xm-part:{part:.1%}"'
+        classes += " xm-size"
     elif column.key == "protected_by" and text:
         inner = f'<span class="xm-sign">◆</span>{inner}'
         classes += " xm-protected"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from expmgr.widgets.columns import is_missing
-from expmgr.widgets.view import Query, Totals, deletable_mask, haystack, matching, totals
+from expmgr.widgets.view import OWNER, Query, Totals, deletable_mask, haystack, matching, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -189,6 +189,27 @@ class ShownRuns:
     def totals(self) -> Totals:
         """Return the footer's numbers."""
         return totals(self.frame, self.positions, self.selected)
+
+    def largest(self) -> int:
+        """Return the bytes of the largest model of all, 0 where none is measured."""
+        largest: Any = self.frame["bytes"].max() if "bytes" in self.frame else None
+        return 0 if is_missing(largest) else int(largest)
+
+    def experiments(self) -> dict[str, int | None]:
+        """Return the names of all experiments and the bytes in each; None: not measured."""
+        if "experiment_name" not in self.frame:
+            return {}
+        sizes = self.frame.groupby("experiment_name")["bytes"].sum(min_count=1)
+        return {
+            str(name): None if is_missing(size) else int(size)
+            for name, size in sorted(sizes.items(), key=lambda item: str(item[0]).casefold())
+        }
+
+    def owners(self) -> list[str]:
+        """Return the names of those who made the runs."""
+        if OWNER not in self.frame:
+            return []
+        return sorted({str(name) for name in self.frame[OWNER].dropna()} - {""}, key=str.casefold)
 
     def table(self) -> pd.DataFrame:
         """Return what matches, in order, as a copy."""

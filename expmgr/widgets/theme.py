@@ -50,7 +50,7 @@ padding:2px 0 4px}
 color:var(--xm-fg);background-color:var(--xm-bg1);border:1px solid var(--xm-line);
 border-radius:3px;padding:0 6px;line-height:22px}
 .xm-root .xm-choice select{padding-right:20px}
-.xm-root .xm-tools,.xm-root .xm-chooser{display:block}
+.xm-root .xm-tools{display:block}
 .xm-root .xm-frame{display:block;overflow-x:auto!important;border:1px solid var(--xm-line);
 border-radius:3px;container:xm/inline-size}
 /* Every line is a grid of one height: nothing that comes or goes in it moves another line. */
@@ -93,6 +93,8 @@ color:var(--xm-dim)}
 .xm-root .xm-cell:not(.xm-right),.xm-root .xm-head-cells .xm-button:not(.xm-right),
 .xm-root .xm-row .xm-words:first-child{padding-left:4px}
 .xm-root .xm-right{text-align:right;font-variant-numeric:tabular-nums}
+.xm-root .xm-size{background:linear-gradient(to left,
+color-mix(in srgb,var(--xm-accent) 24%,transparent) var(--xm-part,0%),transparent 0) no-repeat}
 .xm-root .xm-cell a{color:var(--jp-content-link-color,#1565c0);text-decoration:none}
 .xm-root .xm-cell a:hover{text-decoration:underline}
 .xm-root .xm-sign{display:inline-block;width:1.25em;text-align:center;margin-right:2px}
@@ -163,7 +165,14 @@ column-gap:12px;align-items:center}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
 .xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
-.xm-root .xm-many{width:100%;margin:2px 0 6px}
+.xm-root .xm-chooser{display:flex;gap:8px;align-items:center;padding:2px 0 6px}
+.xm-root .xm-list-box{display:flex;flex-flow:column;gap:4px;flex:1 1 0;max-width:340px}
+.xm-root .xm-list-box .xm-text{flex:none}
+.xm-root .xm-list-box>.xm-html{height:24px;overflow:hidden}
+.xm-root .xm-movers{display:flex;flex-flow:column;gap:4px}
+.xm-root .xm-movers .xm-button{text-align:left}
+.xm-root .xm-many{width:100%;margin:0}
+.xm-root .xm-chip{border-radius:12px;max-width:100%;overflow:hidden;text-overflow:ellipsis}
 .xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);
 border:1px solid var(--xm-line)}
 /* One line of one height for whatever happens to many, and Confirm beside the button, not on it. */
