@@ -236,11 +236,11 @@ def test_the_log_of_a_failure_stands_in_the_details_and_the_row_is_as_high_as_ev
     browser.wait(10)
     row.details_button.click()
     browser.wait(10)
-    assert "Delete 12 files, 34.1 MB?" in browser.details.box.value
+    assert "Delete 12 files, 34.1 MB?" in browser.details.html.value
     row.confirm_button.click()
     browser.wait(10)
-    assert "attempt 1: 503 &lt;i&gt;" in browser.details.box.value
-    assert "503 &lt;b&gt;twice" in browser.details.box.value
+    assert "attempt 1: 503 &lt;i&gt;" in browser.details.html.value
+    assert "503 &lt;b&gt;twice" in browser.details.html.value
     assert "attempt 1" not in row.cells.value
 
 
@@ -323,6 +323,76 @@ def test_what_is_gone_already_is_said_before_asking(browse):
     assert row.status == ""
     assert row.delete_button.layout.visibility == "hidden"
     assert manager.calls["delete_model"] == 0
+
+
+def test_a_run_is_kept_with_a_reason_and_kept_no_more(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    row = browser.rows[3]
+    browser.select([row.run_id])
+    row.details_button.click()
+    assert browser.wait(10)
+    keeping = browser.details.keeping
+    assert (keeping.button.description, keeping.reason.value) == ("Keep", "")
+    keeping.reason.value = " for the <audit> "
+    keeping.button.click()
+    assert browser.wait(10)
+    assert manager.pins == {row.run_id: "for the <audit>"}
+    assert keeping.button.description == "Unkeep"
+    assert "Kept: for the &lt;audit&gt;" in keeping._said.value
+    assert "pinned" in row.cells.value
+    assert browser.selected == [], "what is kept cannot be deleted with the others"
+    assert row.delete_button.layout is browser._kit.ghost
+
+    keeping.button.click()
+    assert browser.wait(10)
+    assert manager.pins == {}
+    assert "pinned" not in row.cells.value
+    assert row.delete_button.layout is browser._kit.shown
+
+    keeping.button.click()  # no reason is needed
+    assert browser.wait(10)
+    assert manager.pins[row.run_id].startswith("kept by ")
+
+
+def test_a_pin_takes_back_an_offer_and_a_failed_one_is_told_and_changes_nothing(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    row = browser.rows[3]
+    row.details_button.click()
+    row.delete_button.click()
+    assert browser.wait(10)
+    assert row.confirm_button is not None
+    manager.faults["pin"] = [TrackingUnreachableError("no <answer>")]
+    keeping = browser.details.keeping
+    keeping.button.click()
+    assert browser.wait(10)
+    assert "Not kept: no &lt;answer&gt;" in keeping._said.value
+    assert row.confirm_button is not None
+    keeping.button.click()
+    assert browser.wait(10)
+    assert (row.confirm_button, row.status) == (None, "")
+
+
+def test_a_read_only_browser_keeps_nothing(browse):
+    browser = browse(ScriptedManager(run_table(5)), read_only=True)
+    browser.rows[3].details_button.click()
+    assert browser.wait(10)
+    assert browser.details.keeping is None
+
+
+def test_an_interrupted_deletion_is_resumed(browse):
+    table = run_table(3)
+    table.loc[0, "model"] = "interrupted"
+    browser = browse(ScriptedManager(table))
+    row = browser.rows[0]
+    assert row.delete_button.description == "Resume"
+    row.delete_button.click()
+    assert browser.wait(10)
+    assert row.status == "A deletion was interrupted: delete the 12 files, 34.1 MB, that are left?"
+    row.confirm_button.click()
+    assert browser.wait(10)
+    assert row.status.startswith("Deleted 12 files")
 
 
 def test_an_interrupted_deletion_without_files_can_be_finished(browse):
@@ -758,9 +828,11 @@ def test_details_open_under_the_row_and_move_with_it(browse):
     assert browser.wait(10)
     panel = browser.details.box
     assert panel in browser.rows[3].box.children
-    assert f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in panel.value
-    assert "model: 12 files, 34.1 MB" in panel.value
-    assert "churn version 3" in panel.value
+    assert (
+        f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in browser.details.html.value
+    )
+    assert "model: 12 files, 34.1 MB" in browser.details.html.value
+    assert "churn version 3" in browser.details.html.value
     browser.rows[5].details_button.click()
     assert browser.wait(10)
     assert panel not in browser.rows[3].box.children

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from expmgr.catalog.reason import Reasons
+from expmgr.catalog.model import KEEP_TAG
+from expmgr.catalog.reason import Reason, Reasons
 from expmgr.formatting import format_count
 from expmgr.text import escape
 from expmgr.widgets.bulk import Ticked
@@ -295,6 +296,22 @@ class BrowserActions:
                 "end_time": pd.Timestamp(self._now()),
             },
         )
+
+    def _kept(self, run_id: str, reason: str) -> None:
+        """Follow a pin that was set, or taken back ("")."""
+        held = self._runs.value(run_id, "protected_by")
+        pinned = (Reason("pinned", f"the run has the tag {KEEP_TAG}", run_id),) if reason else ()
+        if held is None or isinstance(held, Reasons):
+            others = held.without("pinned").parts if held is not None else ()
+            held = Reasons((*others, *pinned))
+        self._runs.change(run_id, {"protected_by": held, f"tags.{KEEP_TAG}": reason})
+        deletion = self._deletions.get(run_id)
+        if reason and deletion is not None and deletion.phase in ("planning", "armed"):
+            self._deletions.take_back(run_id)
+        if reason:
+            self._runs.tick([run_id], on=False)
+        self.details.note_kept(run_id, reason)
+        self._draw()
 
     def _bulk_ended(self, results: Sequence[DeletionResult]) -> None:
         for result in results:

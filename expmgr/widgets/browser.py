@@ -159,6 +159,7 @@ class RunBrowser(BrowserCallbacks):
             patience=patience,
             can_delete=can_delete,
             deletion_of=self._deletion_of,
+            kept=None if self.read_only else self._kept,
         )
         self._pictures = kit.html("", "xm-picture-page")
         self._pictures.layout = kit.gone

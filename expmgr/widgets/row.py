@@ -84,7 +84,9 @@ def _face(
         return "delete", "Mark killed"
     if not is_deletable(record):
         return "", ""
-    return ("waiting", "checking …") if checking else ("delete", "Delete")
+    if checking:
+        return "waiting", "checking …"
+    return "delete", "Resume" if record.get("model") == "interrupted" else "Delete"
 
 
 FACES = {

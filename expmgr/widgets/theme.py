@@ -136,7 +136,7 @@ width:calc(100cqw - var(--xm-tick) - var(--xm-open) - var(--xm-slot) - 30px)}
 .xm-root .xm-words{flex:0 1 auto;min-width:0;max-height:2.3em;overflow:hidden;line-height:1.15;
 overflow-wrap:anywhere;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}
 .xm-root .xm-row>.xm-details{grid-area:2/1/3/-1;width:calc(100cqw - 14px);position:sticky;
-left:6px;height:300px;overflow:auto}
+left:6px;height:300px;overflow:auto;display:block}
 .xm-root .xm-bar{flex:1 1 60px;max-width:300px;height:8px;border-radius:4px;overflow:hidden;
 background:var(--xm-line)}
 .xm-root .xm-bar>div{height:100%;background:var(--xm-accent);transition:width .2s}
@@ -193,6 +193,9 @@ border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0
 .xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
+.xm-root .xm-keeping{display:flex;gap:6px;align-items:center;padding:6px 2px 0}
+.xm-root .xm-keeping .xm-why{flex:0 1 300px}
+.xm-root .xm-keeping .xm-html{flex:1 1 0;overflow:hidden}
 .xm-root .xm-sections{columns:3 260px;column-gap:24px}
 .xm-root .xm-details section{min-width:0;break-inside:avoid;padding-top:6px}
 .xm-root .xm-details h4{margin:0 0 2px;font-size:12.5px;font-weight:600}
