@@ -8,6 +8,7 @@ import threading
 import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
+from urllib.parse import parse_qs
 
 import ipywidgets
 import pandas as pd
@@ -323,6 +324,63 @@ def test_what_is_gone_already_is_said_before_asking(browse):
     assert row.status == ""
     assert row.delete_button.layout.visibility == "hidden"
     assert manager.calls["delete_model"] == 0
+
+
+def test_a_storage_that_is_silent_while_sizes_are_measured_is_told(browse):
+    manager = ScriptedManager(run_table(30))
+    gate = manager.hold("storage_usage")
+    browser = browse(manager, patience=0.05)
+    browser.measure_sizes()
+    until = time.monotonic() + 20
+    while "waiting for the storage account" not in browser._size_notice.text:
+        assert time.monotonic() < until
+    assert browser._size_notice.text.startswith("Measuring sizes: experiment 1 of 3")
+    gate.set()
+    assert browser.wait(10)
+    assert browser._size_notice.text == ""
+
+
+def test_ticked_runs_are_compared_in_the_mlflow_ui_wherever_that_is(browse, monkeypatch):
+    browser = browse(ScriptedManager(run_table(300)))
+    ids = list(browser.shown["run_id"][[0, 3, 5]])
+    browser.select(ids[:1])
+    assert "Compare" not in browser.footer.totals.value
+    browser.select(ids)
+    (link,) = re.findall(r'href="([^"]+)"', browser.footer.totals.value)
+    assert link.startswith("http://127.0.0.1:5999/#/compare-runs?runs=")
+    asked = parse_qs(link.partition("?")[2].replace("&amp;", "&"))
+    assert {key: json.loads(value) for key, (value,) in asked.items()} == {
+        "runs": ids,
+        "experiments": ["0", "2"],
+    }
+    browser.select(list(browser.shown["run_id"]))
+    assert "Compare" not in browser.footer.totals.value, "the address would be too long"
+
+    monkeypatch.setenv("EXPMGR_MLFLOW_UI", "https://me:secret@ui.example/mlflow/")
+    browser.refresh()
+    assert browser.wait(10)
+    assert 'href="https://ui.example/mlflow/#/experiments/0/runs/' in browser.rows[0].cells.value
+
+
+def test_an_experiment_in_which_nothing_is_called_best_is_told(browse):
+    table = run_table(30)
+    browser = browse(ScriptedManager(table))  # the one best run is in "churn / linear"
+    assert "no model in 2 experiments has accuracy, so none is called best there" in (
+        browser.footer.totals.value
+    )
+    table.loc[table["experiment_name"] == "churn / trees", "is_best"] = True
+    browser = browse(ScriptedManager(table))
+    assert "no model in churn / a very long experiment name for fits has" in (
+        browser.footer.totals.value
+    )
+
+
+def test_a_wrong_container_is_one_sentence(browse):
+    table = run_table(30).assign(model=["none"] * 3 + ["elsewhere"] * 27)
+    browser = browse(ScriptedManager(table))
+    assert browser.notice.text.startswith("None of 27 models lies in this container")
+    table.loc[9, "model"] = "stored"
+    assert browse(ScriptedManager(table)).notice.text == ""
 
 
 def test_a_run_is_kept_with_a_reason_and_kept_no_more(browse):

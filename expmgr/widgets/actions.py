@@ -13,7 +13,13 @@ from expmgr.catalog.reason import Reason, Reasons
 from expmgr.formatting import format_count
 from expmgr.text import escape
 from expmgr.widgets.bulk import Ticked
-from expmgr.widgets.columns import Context, column_of, default_columns
+from expmgr.widgets.columns import (
+    MOST_COMPARED,
+    Context,
+    column_of,
+    compare_url,
+    default_columns,
+)
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
@@ -97,6 +103,13 @@ class BrowserActions:
         self._draw()
         if not complete:
             return
+        away = self._runs.all_elsewhere()
+        if away:
+            self.notice.show(
+                f"None of {format_count(away, 'model')} lies in this container: are account and "
+                "container the right ones? manager.check() tells more.",
+                bad=True,
+            )
         if not self.read_only:
             self._look_for_stale()
         if self._measure_first:
@@ -254,11 +267,28 @@ class BrowserActions:
             totals,
             page=self._runs.page + 1,
             pages=self._runs.pages,
-            note=self._sizes.note,
+            note=" · ".join(note for note in (self._sizes.note, self._no_best()) if note),
             complete=self._runs.complete,
+            compare=self._compare(),
         )
         if self.bulk is not None:
             self.bulk.show_ticked()
+
+    def _no_best(self) -> str:
+        """Return that nothing is called best in an experiment, whose models all can be deleted."""
+        names = self._runs.without_best
+        if not names:
+            return ""
+        where = names[0] if len(names) == 1 else f"{len(names):,} experiments"
+        return f"no model in {where} has {self._main_metric}, so none is called best there"
+
+    def _compare(self) -> str:
+        chosen = self._selected_in_order()
+        if not 1 < len(chosen) <= MOST_COMPARED:
+            return ""
+        experiments = [str(self._runs.value(run_id, "experiment_id")) for run_id in chosen]
+        uri = getattr(self.manager, "tracking_uri", "")
+        return compare_url(chosen, list(dict.fromkeys(experiments)), uri)
 
     def _row_changed(self, run_id: str) -> None:
         for row, record in zip(self._table.pool, self._runs.records, strict=False):

@@ -174,7 +174,7 @@ class RunBrowser(BrowserCallbacks):
         self._table.make_rows(self._runs.page_size)
         self._table.show_columns(self._columns, self._runs.query.sort_by, ascending=False)
         self.footer = Footer(kit, self, page_size=self._runs.page_size, loud=self._loud)
-        self._sizes = SizeScan(manager, loop, self._size_notice, self._measured)
+        self._sizes = SizeScan(manager, loop, self._size_notice, self._measured, patience=patience)
         self._loader = Loader(
             manager,
             loop,

@@ -161,7 +161,9 @@ def details_html(
     all_tags = groups["tags"] if facts is None or facts.tags is None else facts.tags
     tags = {key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")}
     metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
+    identity = f'<p class="xm-copy">{escape(run_id)}</p>'
     sections = [
+        _section("Run id", identity),
         _section("Metrics", _pairs(metrics, "no metrics")),
         _section("Params", _pairs(groups["params"], "no params")),
         _section("Tags", _pairs(tags, "no tags")),

@@ -95,6 +95,7 @@ color:var(--xm-dim)}
 .xm-root .xm-right{text-align:right;font-variant-numeric:tabular-nums}
 .xm-root .xm-size{background:linear-gradient(to left,
 color-mix(in srgb,var(--xm-accent) 24%,transparent) var(--xm-part,0%),transparent 0) no-repeat}
+.xm-root .xm-totals a{color:var(--jp-content-link-color,#1565c0)}
 .xm-root .xm-cell a{color:var(--jp-content-link-color,#1565c0);text-decoration:none}
 .xm-root .xm-cell a:hover{text-decoration:underline}
 .xm-root .xm-sign{display:inline-block;width:1.25em;text-align:center;margin-right:2px}

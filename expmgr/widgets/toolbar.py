@@ -275,7 +275,16 @@ class Footer:
         )
         self.box = kit.box((self.totals, self.pager), "xm-foot")
 
-    def show(self, totals: Totals, *, page: int, pages: int, note: str, complete: bool) -> None:
+    def show(
+        self,
+        totals: Totals,
+        *,
+        page: int,
+        pages: int,
+        note: str,
+        complete: bool,
+        compare: str = "",
+    ) -> None:
         """Write the numbers.
 
         Parameters
@@ -286,9 +295,15 @@ class Footer:
             When sizes were measured, or "".
         complete
             Whether these are all runs.
+        compare
+            Address of a page that compares the ticked runs, or "".
         """
         words = escape(totals_text(totals, note, complete=complete), 600)
-        self.totals.value = f'<span role="status">{words}</span>'
+        link = ""
+        if compare:
+            where = f'href="{escape(compare, 20_000)}" target="_blank" rel="noopener"'
+            link = f" · <a {where}>Compare in MLflow</a>"
+        self.totals.value = f'<span role="status">{words}</span>{link}'
         self.where.value = f"Page {page:,} of {pages:,}" if complete else f"Page {page:,} of …"
         for button, dead in (
             (self.first, page <= 1),
