@@ -318,8 +318,7 @@ class BulkDeletion:
         total = progress.total_bytes or self._plan.bytes
         files = progress.total_files or self._plan.files
         note = f" – {said(progress.note, 200)}" if progress.note else ""  # noqa: RUF001
-        models, all_models = getattr(progress, "models", 0), len(self._plan.deletable)
-        told = f"{models:,} of {all_models:,} models, " if models else ""
+        told = f"{progress.models:,} of {format_count(len(self._plan.deletable), 'model')}, "
         seconds = time.monotonic() - self._began
         rate = ""
         if seconds >= SETTLED_AFTER and progress.bytes:
