@@ -80,6 +80,15 @@ def test_a_folder_that_nobody_knows_is_a_doubt_about_raw_artifacts_until_they_ar
     assert refused.outcome == "protected"
     assert kinds(refused.reasons) == {"unknown"}
     assert "nothing tells which run made" in refused.message
+    plan = manager.plan_deletion(run_id)
+    forced = [
+        manager.delete_model(run_id, force=True),
+        manager.delete_model(run_id, force=True, plan=plan),
+        *manager.delete_models(plan, force=True, progress=False),
+    ]
+    assert [result.outcome for result in forced] == ["protected"] * 3
+    assert all('part="raw"' in result.message for result in forced)
+    assert below(lab, run_id)
     manager.storage_usage()
     row = manager.runs().set_index("run_id").loc[run_id]
     assert row["protected_by"].startswith("unknown: ")

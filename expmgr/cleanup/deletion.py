@@ -312,8 +312,9 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
             message=plan.problem,
             error=None if nothing else error or DeletionError(plan.problem, run_id=id_),
         )
-    if plan.reasons and not force:
-        message = f"Protected, nothing was deleted: {'; '.join(plan.reasons)}"
+    stops = plan.doubts if force else plan.reasons
+    if stops:
+        message = f"Protected, nothing was deleted: {'; '.join(stops)}"
         error = ProtectedModelError(message, run_id=id_, reasons=plan.reasons)
         return DeletionResult(id_, "protected", message=message, error=error, reasons=plan.reasons)
     if not plan.files and not plan.locations:

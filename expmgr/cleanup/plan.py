@@ -72,6 +72,9 @@ class RunPlan:
     reasons
         Why the model is protected; empty where it may go. A run is all or nothing: the reasons of
         all of its models, of which others may go by their own ids.
+    doubts
+        Of these, what no force passes: whose files the raw artifacts are. They go when they are
+        named (``part="raw"``).
     problem
         Why nothing can be planned, or "".
     problem_error
@@ -107,6 +110,7 @@ class RunPlan:
     asked: str = ""
     owner_id: str = ""
     part: str = "model"
+    doubts: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")

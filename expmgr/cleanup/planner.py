@@ -471,7 +471,8 @@ class Planner:
                     if not model.empty
                     for reason in reasons_of(model, subject.maker, evidence)
                 ]
-                plan = replace(plan, reasons=distinct([*reasons, *draft.doubt]))
+                reasons = list(distinct([*reasons, *draft.doubt]))
+                plan = replace(plan, reasons=tuple(reasons), doubts=draft.doubt)
             plans.append(plan)
         return tuple(plans)
 
