@@ -34,8 +34,8 @@ class Reading:
 
     Attributes
     ----------
-    trashed_siblings
-        Whether a model in the trash still keeps its siblings from being told apart.
+    gone_siblings
+        Whether a model in the trash, or without a file, keeps its siblings from being told apart.
     inputs_link
         Whether naming a model as an input is enough to "link" to it (a run is best by its link).
     guests_together
@@ -46,7 +46,7 @@ class Reading:
         Whether a run in the trash that made a best model protects what it names.
     """
 
-    trashed_siblings: bool = False
+    gone_siblings: bool = False
     inputs_link: bool = False
     guests_together: bool = False
     empty_models: bool = False
@@ -271,8 +271,9 @@ class Oracle:
                 continue
             if model.step != self.world.models[index].step:
                 continue
-            trash = model.trash or self.world.experiments[model.experiment].trash
-            if trash and not self.reading.trashed_siblings:
+            kept = self.items.get(("logged", other, ""))
+            gone = kept is None or kept.trash or not kept.names
+            if gone and not self.reading.gone_siblings:
                 continue
             sibling = self.entry(other, metric)
             if sibling is not None and sibling[1] == item.maker:
