@@ -399,7 +399,7 @@ class BulkDeletion:
         self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
         if phase != "idle":
             kind, label = FACES[phase]
-            self._slot.show(kind, label, dead=kind == "waiting")
+            self._slot.show(kind, label, about="for many models", dead=kind == "waiting")
         if phase == "armed":
             self._show_children()
         else:
