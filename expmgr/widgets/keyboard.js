@@ -7,6 +7,7 @@
 const TAG = "xm-keyboard-1";
 const QUIET = 800; // milliseconds, as ARMED_AFTER in arming.py
 const CONTROLS = "button, input, select, textarea";
+const TITLED = ".xm-text, .xm-choice, .xm-many, .xm-tick"; // what may bear a control's tooltip
 const IN_ROW = ":scope > button, :scope > .xm-tick input, .xm-cells a";
 const TICK = ":scope > .xm-tick input";
 const HEADERS = ".xm-head > .xm-tick input, .xm-head-cells > button";
@@ -84,8 +85,8 @@ class Keyboard extends HTMLElement {
     const own = root.querySelectorAll("[data-lm-suppress-shortcuts]");
     for (const one of [root, ...own]) delete one.dataset.lmSuppressShortcuts;
     this.panel?.remove();
-    const stops = root.querySelectorAll(`.xm-row, .xm-row > button, .xm-row a, ${HEADERS}`);
-    for (const one of [...stops, ...root.querySelectorAll(".xm-tick input")]) one.removeAttribute("tabindex");
+    const stops = `.xm-row, .xm-row > button, .xm-row a, .xm-tick input, ${HEADERS}`;
+    for (const one of root.querySelectorAll(stops)) one.removeAttribute("tabindex");
   }
 
   handleEvent(event) {
@@ -107,7 +108,7 @@ class Keyboard extends HTMLElement {
   }
 
   nameControl(control) {
-    const title = control.title || control.closest(".xm-text, .xm-choice, .xm-tick")?.title;
+    const title = control.title || control.closest(TITLED)?.title;
     const order = {"▲": ", now ascending", "▼": ", now descending"}[words(control).slice(-1)];
     if (title) put(control, "aria-label", title + (order ?? ""));
   }

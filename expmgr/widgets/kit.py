@@ -140,13 +140,18 @@ class Kit:
         return choice
 
     def many(
-        self, options: Sequence[tuple[str, str]], on_change: Callable[[tuple[str, ...]], None]
+        self,
+        options: Sequence[tuple[str, str]],
+        on_change: Callable[[tuple[str, ...]], None],
+        *,
+        tooltip: str = "",
     ) -> widgets.SelectMultiple:
         """Return a list in which several entries can be chosen."""
         many = self.keep(
             widgets.SelectMultiple(
                 options=list(options),
                 rows=max(3, min(8, len(options))),
+                tooltip=tooltip or None,
                 layout=self.shown,
                 style=self._style(widgets.widgets.widget_description.DescriptionStyle),
                 _dom_classes=("xm-many",),

@@ -147,7 +147,9 @@ class Toolbar:
             return
         if self.chooser is None:
             self.chooser = self._kit.many(
-                [(plain(key, 80), key) for key in self._column_keys], self._choose
+                [(plain(key, 80), key) for key in self._column_keys],
+                self._choose,
+                tooltip="Columns to add to the table",
             )
             self._hint = self._kit.html()
             self.say_room(0, 0)
