@@ -33,6 +33,14 @@ SHOW = """
 browser = RunBrowser(manager, page_size=10, measure=False, read_only=False, take_back=TAKE_BACK)
 browser
 """
+SLOW = """
+gate = manager.hold("delete_model")
+real = manager.delete_model
+def slow(*args, **kwargs):
+    threading.Timer(4, gate.set).start()
+    return real(*args, **kwargs)
+manager.delete_model = slow
+"""
 ABSENT = "import sys; sys.modules['anywidget'] = None"
 ARMED = 900
 """Milliseconds after which a button takes a click, in the page and in the kernel."""
@@ -43,8 +51,11 @@ def opened(chromium, tmp_path):
     """A function that opens the browser in an app and waits for its rows and its keys."""
     contexts = []
 
-    def open_(*first, app="lab", views=1, module=True, take_back=600, show=SHOW, **options):
-        cells = [*first, f"TAKE_BACK = {take_back}", SETUP, show, *["browser"] * (views - 1)]
+    def open_(
+        *first, app="lab", views=1, module=True, take_back=600, show=SHOW, more=(), **options
+    ):
+        cells = [*first, f"TAKE_BACK = {take_back}", SETUP, show]
+        cells += ["browser"] * (views - 1) + list(more)
         notebook = write_notebook(tmp_path / app / "x.ipynb", cells)
         context = open_notebook(
             chromium,
@@ -226,6 +237,19 @@ def test_keys_that_come_too_early_do_nothing(opened, tmp_path):
     assert deleted(tmp_path) == []
 
 
+def test_a_second_enter_on_confirm_does_not_press_stop_in_its_place(opened, tmp_path):
+    page = opened("import threading", show=SLOW + SHOW)
+    row(page, 0).focus()
+    press(page, "Delete")
+    row(page, 0).locator(".xm-confirm").wait_for()
+    wait_armed(page)
+    press(page, "Tab", "Enter")
+    expect(row(page, 0).locator(".xm-slot")).to_be_focused()
+    press(page, "Enter", "Space")
+    expect(row(page, 0).get_by_role("status")).to_contain_text("Deleted 12 files")
+    assert deleted(tmp_path) == [f"{0:032x}"]
+
+
 def test_the_notebooks_own_keys_do_nothing_while_the_table_has_the_focus(opened):
     page = opened()
     cells = page.page.locator(".jp-Notebook .jp-Cell")
@@ -332,6 +356,23 @@ def test_after_a_restart_of_the_kernel_the_keys_work_again(opened):
     row(page, 0).focus()
     press(page, "ArrowDown", "Enter")
     expect(page.page.locator(".xm-details")).to_contain_text("manager.delete_model(")
+
+
+def test_keys_work_where_the_notebook_shows_only_the_cells_in_sight(opened, tmp_path):
+    settings = tmp_path / "lab-state/lab-settings/@jupyterlab/notebook-extension"
+    settings.mkdir(parents=True)
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "full"}')
+    page = opened(show=SHOW, more=["1 + 1"] * 60)
+    scroll = "one => { one.scrollTop = %s }"
+    outer = page.page.locator(".jp-WindowedPanel-outer")
+    outer.evaluate(scroll % "one.scrollHeight")
+    expect(page.page.locator(".xm-root")).not_to_be_in_viewport()
+    outer.evaluate(scroll % "0")
+    expect(page.page.locator(".xm-root")).to_be_in_viewport()
+    row(page, 0).focus()
+    press(page, "ArrowDown")
+    expect(row(page, 1)).to_be_focused()
+    expect(page.page.locator("xm-keyboard-1")).to_have_count(1)
 
 
 def test_a_view_that_goes_takes_its_listeners_along(opened):

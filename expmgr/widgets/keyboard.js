@@ -138,9 +138,9 @@ class Keyboard extends HTMLElement {
       return text && `${(titles[at + 1] ?? "").replace(/ [▲▼]$/, "")} ${text}${best}`;
     });
     const name = nameOf(row);
-    const said = words(row.querySelector(".xm-say .xm-words"));
+    told.push(words(row.querySelector(".xm-say .xm-words")));
     put(row, "role", "listitem");
-    put(row, "aria-label", [name, ...told, said].filter(Boolean).join("; "));
+    put(row, "aria-label", [name, ...told].filter(Boolean).join("; "));
     for (const control of row.querySelectorAll(CONTROLS)) {
       const opens = control.matches(".xm-open");
       if (opens) put(control, "aria-expanded", String(words(control) === "▾"));
@@ -191,8 +191,7 @@ class Keyboard extends HTMLElement {
   rescue() {
     const {element, line} = this.last;
     if (!element || usable(element) && (!line || shown(line))) return;
-    const active = this.active;
-    if (active && active !== element && !active.contains(this.root)) return;
+    if (this.active && this.active !== element && !this.active.contains(this.root)) return;
     const slot = slotOf(line);
     const row = line?.matches(".xm-row") ? (shown(line) ? line : this.rows.at(-1)) : null;
     const near = element.isConnected ? element.parentElement : line;
@@ -210,7 +209,7 @@ class Keyboard extends HTMLElement {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     // A held key would click again and again.
     const early = event.repeat || Date.now() < this.quietUntil;
-    const lost = (key === "Enter" || key === " ") && early;
+    const lost = early && [" ", "Enter"].includes(key);
     if (lost || this.act(key, event) !== false) event.preventDefault();
   }
 
@@ -280,10 +279,13 @@ class Keyboard extends HTMLElement {
     Object.assign(this.panel, {className: "xm-keys", tabIndex: -1, role: "dialog"});
     put(this.panel, "aria-label", "Keys");
     const able = KEYS.filter((line) => line[2] !== "changes" || !this.root.matches(".xm-looking"));
-    const lines = able.map((line) => `<dt>${line[0]}</dt><dd>${line[1]}</dd>`);
+    const lines = able.map(([keys, meaning]) => `<dt>${keys}</dt><dd>${meaning}</dd>`);
     this.panel.innerHTML = `<dl>${lines.join("")}</dl>`;
     this.root.append(this.panel);
-    this.panel.focus({preventScroll: true});
+    const [line, whole] = [this.before, this.root].map((one) => one.getBoundingClientRect());
+    const most = whole.height - this.panel.offsetHeight;
+    this.panel.style.top = `${Math.max(0, Math.min(line.bottom - whole.top, most))}px`;
+    this.panel.focus();
   }
 }
 
