@@ -69,7 +69,7 @@ def test_a_button_that_says_the_same_again_sends_nothing(kit, monkeypatch):
     slot.show("delete", "Delete", about="the model of forest, 150 trees")
     assert slot.button.tooltip == "Delete the model of forest, 150 trees"
     sent = []
-    monkeypatch.setattr(slot.button, "send_state", lambda keys: sent.extend(keys))
+    monkeypatch.setattr(slot.button, "send_state", sent.extend)
     slot.show("delete", "Delete", about="the model of forest, 150 trees")
     assert sent == []
     slot.show("delete", "Delete", about="the model of linear")
