@@ -87,6 +87,7 @@ def many(opened: NotebookPage) -> None:
 
 def pictures(opened: NotebookPage) -> None:
     """Take the three pictures of the table."""
+    opened.button("More").click()
     opened.button("Pictures").click()
     opened.page.locator(".xm-pictures svg").nth(2).wait_for()
     _shoot(opened, "browser-pictures.png")

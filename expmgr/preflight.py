@@ -44,12 +44,12 @@ class Preflight:
 
     def run(self) -> pd.DataFrame:
         """Return the table; no failing check keeps the others from being made."""
-        import pandas as pd
+        from expmgr.whole_table import WholeTable
 
         self.rows.clear()
         self._tracking()
         self.rows += self.check_storage()
-        return pd.DataFrame(self.rows, columns=["check", "status", "detail", "advice"])
+        return WholeTable(self.rows, columns=["check", "status", "detail", "advice"])
 
     def _add(self, check: str, status: Status, detail: str = "", advice: str = "") -> None:
         self.rows.append((check, status, detail, advice))

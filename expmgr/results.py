@@ -33,6 +33,9 @@ class DeletionProgress:
         The attempt under way, from 1.
     note
         One line worth showing (why the last attempt ended, how long the wait is), or "".
+    models
+        Runs and models of the plan that are done with, where several are deleted together: their
+        files are gone, or were before.
     """
 
     files: int
@@ -41,6 +44,7 @@ class DeletionProgress:
     total_bytes: int | None = None
     attempt: int = 1
     note: str = ""
+    models: int = 0
 
     def __post_init__(self) -> None:
         keep_plain(self, "note")

@@ -87,6 +87,7 @@ class ScriptedManager:
         self.results = {}
         self.reasons = {}
         self.raw = set()
+        self.pins = {}
         self.cancelled = []
         self.interactive_client = SimpleNamespace(
             get_run=lambda _: SimpleNamespace(data=SimpleNamespace(tags={})),
@@ -164,6 +165,14 @@ class ScriptedManager:
             return self.results[run_id]
         self._gone(run_id)
         return DeletionResult(run_id, "deleted", self.files, self.size, 1, 0.8)
+
+    def pin(self, run_id, reason):
+        self._called("pin")
+        self.pins[run_id] = reason
+
+    def unpin(self, run_id):
+        self._called("unpin")
+        return self.pins.pop(run_id, None) is not None
 
     def _gone(self, run_id):
         self.table.loc[self.table["run_id"] == run_id, ["model"]] = "deleted"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
+from urllib.parse import parse_qs
 
 import ipywidgets
 import pandas as pd
@@ -234,11 +237,11 @@ def test_the_log_of_a_failure_stands_in_the_details_and_the_row_is_as_high_as_ev
     browser.wait(10)
     row.details_button.click()
     browser.wait(10)
-    assert "Delete 12 files, 34.1 MB?" in browser.details.box.value
+    assert "Delete 12 files, 34.1 MB?" in browser.details.html.value
     row.confirm_button.click()
     browser.wait(10)
-    assert "attempt 1: 503 &lt;i&gt;" in browser.details.box.value
-    assert "503 &lt;b&gt;twice" in browser.details.box.value
+    assert "attempt 1: 503 &lt;i&gt;" in browser.details.html.value
+    assert "503 &lt;b&gt;twice" in browser.details.html.value
     assert "attempt 1" not in row.cells.value
 
 
@@ -321,6 +324,133 @@ def test_what_is_gone_already_is_said_before_asking(browse):
     assert row.status == ""
     assert row.delete_button.layout.visibility == "hidden"
     assert manager.calls["delete_model"] == 0
+
+
+def test_a_storage_that_is_silent_while_sizes_are_measured_is_told(browse):
+    manager = ScriptedManager(run_table(30))
+    gate = manager.hold("storage_usage")
+    browser = browse(manager, patience=0.05)
+    browser.measure_sizes()
+    until = time.monotonic() + 20
+    while "waiting for the storage account" not in browser._size_notice.text:
+        assert time.monotonic() < until
+    assert browser._size_notice.text.startswith("Measuring sizes: experiment 1 of 3")
+    gate.set()
+    assert browser.wait(10)
+    assert browser._size_notice.text == ""
+
+
+def test_ticked_runs_are_compared_in_the_mlflow_ui_wherever_that_is(browse, monkeypatch):
+    browser = browse(ScriptedManager(run_table(300)))
+    ids = list(browser.shown["run_id"][[0, 3, 5]])
+    browser.select(ids[:1])
+    assert "Compare" not in browser.footer.totals.value
+    browser.select(ids)
+    (link,) = re.findall(r'href="([^"]+)"', browser.footer.totals.value)
+    assert link.startswith("http://127.0.0.1:5999/#/compare-runs?runs=")
+    asked = parse_qs(link.partition("?")[2].replace("&amp;", "&"))
+    assert {key: json.loads(value) for key, (value,) in asked.items()} == {
+        "runs": ids,
+        "experiments": ["0", "2"],
+    }
+    browser.select(list(browser.shown["run_id"]))
+    assert "Compare" not in browser.footer.totals.value, "the address would be too long"
+
+    monkeypatch.setenv("EXPMGR_MLFLOW_UI", "https://me:secret@ui.example/mlflow/")
+    browser.refresh()
+    assert browser.wait(10)
+    assert 'href="https://ui.example/mlflow/#/experiments/0/runs/' in browser.rows[0].cells.value
+
+
+def test_an_experiment_in_which_nothing_is_called_best_is_told(browse):
+    table = run_table(30)
+    browser = browse(ScriptedManager(table))  # the one best run is in "churn / linear"
+    assert "no model in 2 experiments has accuracy, so none is called best there" in (
+        browser.footer.totals.value
+    )
+    table.loc[table["experiment_name"] == "churn / trees", "is_best"] = True
+    browser = browse(ScriptedManager(table))
+    assert "no model in churn / a very long experiment name for fits has" in (
+        browser.footer.totals.value
+    )
+
+
+def test_a_wrong_container_is_one_sentence(browse):
+    table = run_table(30).assign(model=["none"] * 3 + ["elsewhere"] * 27)
+    browser = browse(ScriptedManager(table))
+    assert browser.notice.text.startswith("None of 27 models lies in this container")
+    table.loc[9, "model"] = "stored"
+    assert browse(ScriptedManager(table)).notice.text == ""
+
+
+def test_a_run_is_kept_with_a_reason_and_kept_no_more(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    row = browser.rows[3]
+    browser.select([row.run_id])
+    row.details_button.click()
+    assert browser.wait(10)
+    keeping = browser.details.keeping
+    assert (keeping.button.description, keeping.reason.value) == ("Keep", "")
+    keeping.reason.value = " for the <audit> "
+    keeping.button.click()
+    assert browser.wait(10)
+    assert manager.pins == {row.run_id: "for the <audit>"}
+    assert keeping.button.description == "Unkeep"
+    assert "Kept: for the &lt;audit&gt;" in keeping._said.value
+    assert "pinned" in row.cells.value
+    assert browser.selected == [], "what is kept cannot be deleted with the others"
+    assert row.delete_button.layout is browser._kit.ghost
+
+    keeping.button.click()
+    assert browser.wait(10)
+    assert manager.pins == {}
+    assert "pinned" not in row.cells.value
+    assert row.delete_button.layout is browser._kit.shown
+
+    keeping.button.click()  # no reason is needed
+    assert browser.wait(10)
+    assert manager.pins[row.run_id].startswith("kept by ")
+
+
+def test_a_pin_takes_back_an_offer_and_a_failed_one_is_told_and_changes_nothing(browse):
+    manager = ScriptedManager(run_table(30))
+    browser = browse(manager)
+    row = browser.rows[3]
+    row.details_button.click()
+    row.delete_button.click()
+    assert browser.wait(10)
+    assert row.confirm_button is not None
+    manager.faults["pin"] = [TrackingUnreachableError("no <answer>")]
+    keeping = browser.details.keeping
+    keeping.button.click()
+    assert browser.wait(10)
+    assert "Not kept: no &lt;answer&gt;" in keeping._said.value
+    assert row.confirm_button is not None
+    keeping.button.click()
+    assert browser.wait(10)
+    assert (row.confirm_button, row.status) == (None, "")
+
+
+def test_a_read_only_browser_keeps_nothing(browse):
+    browser = browse(ScriptedManager(run_table(5)), read_only=True)
+    browser.rows[3].details_button.click()
+    assert browser.wait(10)
+    assert browser.details.keeping is None
+
+
+def test_an_interrupted_deletion_is_resumed(browse):
+    table = run_table(3)
+    table.loc[0, "model"] = "interrupted"
+    browser = browse(ScriptedManager(table))
+    row = browser.rows[0]
+    assert row.delete_button.description == "Resume"
+    row.delete_button.click()
+    assert browser.wait(10)
+    assert row.status == "A deletion was interrupted: delete the 12 files, 34.1 MB, that are left?"
+    row.confirm_button.click()
+    assert browser.wait(10)
+    assert row.status.startswith("Deleted 12 files")
 
 
 def test_an_interrupted_deletion_without_files_can_be_finished(browse):
@@ -756,9 +886,11 @@ def test_details_open_under_the_row_and_move_with_it(browse):
     assert browser.wait(10)
     panel = browser.details.box
     assert panel in browser.rows[3].box.children
-    assert f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in panel.value
-    assert "model: 12 files, 34.1 MB" in panel.value
-    assert "churn version 3" in panel.value
+    assert (
+        f"manager.delete_model(&quot;{browser.rows[3].run_id}&quot;)" in browser.details.html.value
+    )
+    assert "model: 12 files, 34.1 MB" in browser.details.html.value
+    assert "churn version 3" in browser.details.html.value
     browser.rows[5].details_button.click()
     assert browser.wait(10)
     assert panel not in browser.rows[3].box.children
@@ -785,16 +917,35 @@ def test_pictures_are_drawn_when_asked_for_and_follow_the_filter(browse):
     assert "Fewer than two" in browser._pictures.value
 
 
-def test_columns_can_be_added(browse):
+def headings(browser):
+    return [button.description.strip(" ▲▼") for button in browser._table._grid.children]
+
+
+def test_columns_are_found_shown_hidden_and_ordered(browse):
     browser = browse(ScriptedManager(run_table(5)))
-    browser.toolbar.columns_button.click()
-    browser.toolbar.chooser.value = ("params.depth", "tags.team")
+    chooser = browser.toolbar.chooser
+    chooser.find.value = "TEAM"
+    assert [key for _, key in chooser.available.options] == ["tags.team"]
+    chooser.available.value = ("tags.team",)
+    chooser.find.value = ""
+    chooser.add.click()
     assert browser.wait(10)
-    assert [button.description for button in browser._table._grid.children][-2:] == [
-        "depth",
-        "team",
-    ]
+    assert headings(browser)[-1] == "team"
     assert "green" in browser.rows[0].cells.value
+
+    chooser.chosen.value = ("tags.team",)
+    for _ in range(20):  # to the front, where the run's name stays
+        chooser.earlier.click()
+    assert browser.wait(10)
+    assert headings(browser)[:3] == ["Run", "team", "Experiment"]
+    assert chooser.chosen.value == ("tags.team",), "it can go on being moved"
+    chooser.later.click()
+    chooser.chosen.value = ("status", "files")
+    chooser.remove.click()
+    assert browser.wait(10)
+    assert headings(browser)[:3] == ["Run", "Experiment", "team"]
+    assert not {"Status", "Files"} & set(headings(browser))
+    assert {"status", "files"} <= {key for _, key in chooser.available.options}
 
 
 def test_more_columns_than_fit_are_told(browse):
@@ -802,12 +953,131 @@ def test_more_columns_than_fit_are_told(browse):
     for at in range(9):
         table[f"params.p{at}"] = str(at)
     browser = browse(ScriptedManager(table))
-    browser.toolbar.columns_button.click()
-    browser.toolbar.chooser.value = tuple(f"params.p{at}" for at in range(9))
+    browser.toolbar.chooser.available.value = tuple(f"params.p{at}" for at in range(9))
+    browser.toolbar.chooser.add.click()
     assert browser.wait(10)
     assert len(browser._table._grid.children) == 16
     assert browser.rows[0].cells.value.count('class="xm-cell') == 16
-    assert "first 6 of the 9" in browser.toolbar._hint.value
+    assert "3 stay hidden" in browser.toolbar.chooser.hint.value
+
+
+def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
+    table = run_table(80).assign(**{"tags.mlflow.user": ["ann", "ben"] * 40})
+    browser = browse(ScriptedManager(table))
+    view = {
+        "columns": ["run_name", "tags.mlflow.user", "bytes", "metrics.accuracy"],
+        "sort_by": "bytes",
+        "ascending": True,
+        "search": "model",
+        "experiment": "churn / trees",
+        "status": "FINISHED",
+        "model": "stored",
+        "owner": "ben",
+        "filter_string": "metrics.accuracy > 0",
+        "page_size": 10,
+    }
+    browser.view_state = view
+    assert browser.wait(10)
+    assert browser.view_state == json.loads(json.dumps(view)) == view
+    assert headings(browser) == ["Run", "Owner", "Size", "accuracy"]
+    assert set(browser.shown["tags.mlflow.user"]) == {"ben"}
+    assert browser.shown["bytes"].is_monotonic_increasing
+    assert browser.toolbar.owner.value == "ben"
+    assert browser.manager.calls["filter: metrics.accuracy > 0"]
+
+    other = browse(ScriptedManager(table), view_state=view)
+    assert other.view_state == view
+    assert list(other.shown["run_id"]) == list(browser.shown["run_id"])
+    browser.view_state = {"columns": ["bytes"]}
+    assert browser.view_state == {**view, "columns": ["run_name", "bytes"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"colums": []}, "a view has no 'colums'; it has: search"),
+        ({"columns": []}, "must be a list of names"),
+        ({"columns": "bytes"}, "must be a list of names"),
+        ({"columns": [f"params.{at}" for at in range(16)]}, "at most 16 columns fit, not 17"),
+        ({"page_size": 31}, "from 1 to 30, not 31"),
+        ({"page_size": True}, "from 1 to 30, not True"),
+        ({"sort_by": 3}, "'sort_by' of a view must be a text, not 3"),
+        ({"ascending": "no"}, "must be True or False, not 'no'"),
+    ],
+)
+def test_a_view_that_is_none_changes_nothing(browse, wrong, words):
+    browser = browse(ScriptedManager(run_table(5)))
+    before = browser.view_state
+    with pytest.raises(InvalidInputError, match=words):
+        browser.view_state = {"search": "x", **wrong}
+    assert browser.view_state == before
+    with pytest.raises(InvalidInputError, match=words):
+        RunBrowser(ScriptedManager(run_table(5)), view_state=wrong)
+
+
+def test_filters_stand_as_chips_that_clear_them(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    toolbar, shown = browser.toolbar, browser._kit.shown
+    assert toolbar._chips.layout is not shown
+    browser.search("model-1")
+    toolbar.status.value = "FINISHED"
+    toolbar.filter_box.value = "metrics.accuracy > 0"  # as Enter does: there is no other click
+    assert browser.wait(10)
+    said = [chip.description for chip in toolbar.chips.values() if chip.layout is shown]
+    assert said == [
+        "search: model-1 ✕",
+        "status: FINISHED ✕",
+        "MLflow filter: metrics.accuracy > 0 ✕",
+    ]
+    assert browser.manager.calls["filter: metrics.accuracy > 0"] == 2
+    toolbar.chips["status"].click()
+    assert browser.wait(10)
+    assert (toolbar.status.value, browser.view_state["status"]) == ("", "")
+    toolbar.clear_button.click()
+    assert browser.wait(10)
+    assert len(browser.shown) == 60
+    assert (toolbar.search.value, toolbar.filter_box.value) == ("", "")
+    assert toolbar._chips.layout is not shown
+
+
+def test_an_empty_table_says_what_leaves_the_runs_out(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    browser.search("<nothing>")
+    browser.toolbar.status.value = "FAILED"
+    assert browser.wait(10)
+    said = "No run matches search &#x27;&lt;nothing&gt;&#x27;, status &#x27;FAILED&#x27;."
+    assert browser._table._empty.value == said
+    none = browse(ScriptedManager(run_table(0)))
+    assert (
+        "no runs yet in experiments that begin with &#x27;churn / &#x27;"
+        in none._table._empty.value
+    )
+
+
+def test_a_size_is_a_bar_beside_the_largest_and_experiments_tell_theirs(browse):
+    table = run_table(4).assign(bytes=pd.array([1000, 250, pd.NA, 0], dtype="Int64"))
+    browser = browse(ScriptedManager(table), measure=False)
+    parts = [re.findall(r"--xm-part:([\d.]+)%", row.cells.value) for row in browser.rows]
+    assert parts == [["100.0"], ["25.0"], [], ["0.0"]]
+    told = {name: title for title, name in browser.toolbar.experiment.options}
+    assert told["churn / trees"] == "churn / trees · 1.00 KB"
+    assert told["churn / a very long experiment name for fits"].endswith("for fits")
+
+
+def test_at_most_eight_controls_are_in_sight(browse):
+    browser = browse(ScriptedManager(run_table(5)))
+    hidden = {id(browser._kit.gone), id(browser._kit.ghost)}
+    kinds = (ipywidgets.Button, ipywidgets.Dropdown, ipywidgets.Text, ipywidgets.Checkbox)
+
+    def controls(box):
+        if id(box.layout) in hidden:
+            return []
+        children = getattr(box, "children", ())
+        if children:
+            return [one for child in children for one in controls(child)]
+        return [box] if isinstance(box, kinds) else []
+
+    assert len(controls(browser.toolbar.box) + controls(browser.bulk.box)) <= 8
 
 
 class DeadRuns(ScriptedManager):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 import pytest
 from scripted_manager import ScriptedManager, run_table
@@ -139,16 +138,11 @@ def test_rows_are_themselves_again_when_the_deletion_breaks_off(browse):
     assert browser.rows[0].delete_button.description == "Delete"
 
 
-@dataclass(frozen=True)
-class Counted(DeletionProgress):
-    models: int = 0
-
-
 class Slow(ScriptedManager):
     """Tells of some models, then waits."""
 
     def delete_models(self, plan, *, progress, on_progress, cancel):
-        on_progress(Counted(24, 68_240_000, plan.files, plan.bytes, models=2))
+        on_progress(DeletionProgress(24, 68_240_000, plan.files, plan.bytes, models=2))
         self._called("delete_models")
         return DeletionReport(())
 

@@ -80,7 +80,33 @@ def test_a_button_deletes_one_model_and_the_table_follows(manager, blob_names):
         row = row_of(browser, "poor tree")
         row.details_button.click()
         assert browser.wait(60)
-        assert ": deleted, " in browser.details.box.value
+        assert ": deleted, " in browser.details.html.value
+
+
+@pytest.mark.timeout(120)
+def test_what_is_kept_in_the_page_is_kept_by_every_plan(manager, blob_names):
+    with manager.browse() as browser:
+        assert browser.wait(60)
+        row = row_of(browser, "poor tree")
+        row.details_button.click()
+        assert browser.wait(60)
+        browser.details.keeping.reason.value = "for the audit"
+        browser.details.keeping.button.click()
+        assert browser.wait(60)
+        said = browser.shown.set_index("run_name")["protected_by"]["poor tree"]
+        (entry,) = manager.plan_deletion([row.run_id]).runs
+        assert [reason.kind for reason in entry.reasons] == ["pinned"]
+        assert said == str(entry.reasons[0]), "the page says what the plan says"
+        browser.refresh()
+        assert browser.wait(60)
+        assert browser.shown.set_index("run_name")["protected_by"]["poor tree"] == said
+        assert manager.interactive_client.get_run(row.run_id).data.tags["expmgr.keep"] == (
+            "for the audit"
+        )
+        browser.details.keeping.button.click()
+        assert browser.wait(60)
+        assert manager.plan_deletion([row.run_id]).deletable
+        assert row_of(browser, "poor tree").delete_button.description == "Delete"
 
 
 @pytest.mark.timeout(120)

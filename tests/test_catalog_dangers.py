@@ -217,6 +217,20 @@ def test_a_model_that_is_not_whole_takes_best_from_nobody(lab, how):
     assert state == expected
 
 
+def test_a_model_whose_run_is_gone_for_good_stops_no_plan(lab):
+    """It was evaluated, has the better value, and `mlflow gc` took its run."""
+    whole, other = lab.with_model(0.5), lab.with_model(0.4)
+    maker, evaluation = lab.run(), lab.run()
+    orphan = lab.logged_model(maker)
+    log_for(lab, evaluation, orphan, 0.9)
+    lab.client.delete_run(maker)
+    lab.client._tracking_client.store._hard_delete_run(maker)
+    manager = lab.manager()
+    plan = manager.plan_deletion([whole, other])
+    assert plan[other].deletable
+    assert kinds(manager.plan_deletion(orphan)[orphan].reasons) == {"best"}
+
+
 def test_of_raw_checkpoints_alone_only_the_best_stays(lab):
     runs = [lab.run(value / 10) for value in range(5)]
     for run_id in runs:

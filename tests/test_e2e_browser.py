@@ -163,6 +163,7 @@ def test_the_whole_page_works(opened, app):  # noqa: PLR0915 - one person, one s
     expect(nth(page, 6)).to_contain_text("<img src=x onerror=")  # rows turn one after the other
     nth(page, 6).locator(".xm-open").click()
     expect(page.page.locator(".xm-details")).to_contain_text("manager.delete_model(")
+    page.button("More").click()
     page.button("Pictures").click()
     expect(page.page.locator(".xm-pictures svg")).to_have_count(3, timeout=60_000)
     assert page.page.title() != "owned"

@@ -27,7 +27,8 @@ manager.results[bad] = DeletionResult(
 manager.raw.add(table["run_id"][6])
 browser = RunBrowser(manager, page_size=10, measure=False, read_only=False, take_back=600)
 browser.wait()
-browser._loop.call(lambda: browser._choose_columns([f"params.option_{{i}}" for i in range({more})]))
+columns = [*browser.view_state["columns"], *(f"params.option_{{i}}" for i in range({more}))]
+browser.view_state = {{"columns": columns[:16]}}
 browser
 """
 

@@ -405,6 +405,22 @@ def test_a_plan_of_many_tells_how_far_it_is_and_can_be_given_up(lab):
     assert all("cancelled" in entry.problem for entry in plan)
 
 
+def test_the_progress_of_many_counts_models_files_and_bytes(lab):
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(5)]
+    manager = lab.manager()
+    plan = manager.plan_deletion(runs)
+    manager.delete_model(runs[0])
+    seen = []
+    report = manager.delete_models(plan, progress=False, on_progress=seen.append)
+    assert report.counts == {"not_found": 1, "deleted": 4}
+    counts = [progress.models for progress in seen]
+    assert counts == sorted(counts)
+    assert (counts[0], counts[-1]) == (0, 5)
+    assert (seen[-1].files, seen[-1].bytes) == (report.files, report.bytes)
+    assert (seen[-1].total_files, seen[-1].total_bytes) == (plan.files, plan.bytes)
+
+
 def test_experiments_that_say_whose_they_are_are_left_to_their_plugin(lab):
     own = lab.experiment("batch 1")
     theirs = lab.experiment("sub / batch 1")

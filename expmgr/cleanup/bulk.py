@@ -48,23 +48,43 @@ class _Totals:
     ) -> None:
         self._lock = threading.Lock()
         self._seen: dict[str, DeletionProgress] = {}
+        self._files = self._bytes = self._models = 0
+        self._attempt = 1
         self._plan = plan
         self._on_progress = on_progress
 
     def report(self, run_id: str, progress: DeletionProgress) -> None:
+        """Take note of how far a run has come, and tell of all."""
         if self._on_progress is None:
             return
         with self._lock:
+            before = self._seen.get(run_id, DeletionProgress(0, 0))
             self._seen[run_id] = progress
-            total = DeletionProgress(
-                files=sum(seen.files for seen in self._seen.values()),
-                bytes=sum(seen.bytes for seen in self._seen.values()),
-                total_files=self._plan.files,
-                total_bytes=self._plan.bytes,
-                attempt=max(seen.attempt for seen in self._seen.values()),
-                note=progress.note,
-            )
+            self._files += progress.files - before.files
+            self._bytes += progress.bytes - before.bytes
+            self._attempt = max(self._attempt, progress.attempt)
+            total = self._total(progress.note)
         self._on_progress(total)
+
+    def ended(self, result: DeletionResult) -> None:
+        """Count a run whose model is gone, and tell of all."""
+        if self._on_progress is None or result.outcome not in ("deleted", "not_found"):
+            return
+        with self._lock:
+            self._models += 1
+            total = self._total("")
+        self._on_progress(total)
+
+    def _total(self, note: str) -> DeletionProgress:
+        return DeletionProgress(
+            files=self._files,
+            bytes=self._bytes,
+            total_files=self._plan.files,
+            total_bytes=self._plan.bytes,
+            attempt=self._attempt,
+            note=note,
+            models=self._models,
+        )
 
 
 def delete_all(
@@ -96,7 +116,9 @@ def delete_all(
     def work(run: RunPlan) -> DeletionResult | None:
         if event.is_set():
             return None
-        return delete_run(run, lambda seen: totals.report(run.id, seen), event)
+        result = delete_run(run, lambda seen: totals.report(run.id, seen), event)
+        totals.ended(result)
+        return result
 
     bar = tqdm(
         total=len(plan), desc="deleting models", unit="run", disable=not progress, leave=False

@@ -254,7 +254,8 @@ class Contest:
     def _enter_family(self, model: Model) -> None:
         """Enter a model with its siblings, without which own values are not told apart."""
         self.found.models[model.id] = model
-        if not model.run_id or len(self.found.makers[model.run_id].outputs) < 2:  # noqa: PLR2004
+        maker = self._maker(model.run_id)
+        if maker is None or len(maker.outputs) < 2:  # noqa: PLR2004
             return
         condition = f"source_run_id = '{model.run_id}'"
         for entity in read_logged_models(self.client, [model.experiment_id], condition):

@@ -285,6 +285,8 @@ def usage_table(
     """
     import pandas as pd
 
+    from expmgr.whole_table import WholeTable
+
     rows = _Usage(client, finder, experiments, surveyed, scan).all_rows()
     columns: dict[str, Any] = {
         "kind": [row.kind for row in rows],
@@ -305,4 +307,4 @@ def usage_table(
             [None if size is None else size.bytes for size in sizes], dtype="Int64"
         )
     frame = pd.DataFrame(columns)
-    return frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+    return WholeTable(frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True))

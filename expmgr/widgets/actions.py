@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from expmgr.catalog.reason import Reasons
+from expmgr.catalog.model import KEEP_TAG
+from expmgr.catalog.reason import Reason, Reasons
 from expmgr.formatting import format_count
 from expmgr.text import escape
 from expmgr.widgets.bulk import Ticked
-from expmgr.widgets.columns import Context, column_of, default_columns
+from expmgr.widgets.columns import (
+    MOST_COMPARED,
+    Context,
+    column_of,
+    compare_url,
+    default_columns,
+)
 from expmgr.widgets.deletion import describe_failure
 from expmgr.widgets.pictures import draw_pictures
 from expmgr.widgets.stale import candidates, stale_days
-from expmgr.widgets.table import MOST_COLUMNS, Surroundings
+from expmgr.widgets.table import Surroundings
 from expmgr.widgets.theme import style_sheet
-from expmgr.widgets.view import but_the_best, deletable_mask
+from expmgr.widgets.view import but_the_best, deletable_mask, whoami
+from expmgr.widgets.view_state import first_column_first
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import ipywidgets as widgets
 
@@ -81,6 +90,7 @@ class BrowserActions:
             main_metric=self._main_metric,
             prefix=f"{plugin} / " if plugin else "",
             stale=self._stale,
+            largest=self._runs.largest(),
         )
 
     def _say_error(self, error: BaseException) -> None:
@@ -93,6 +103,13 @@ class BrowserActions:
         self._draw()
         if not complete:
             return
+        away = self._runs.all_elsewhere()
+        if away:
+            self.notice.show(
+                f"None of {format_count(away, 'model')} lies in this container: are account and "
+                "container the right ones? manager.check() tells more.",
+                bad=True,
+            )
         if not self.read_only:
             self._look_for_stale()
         if self._measure_first:
@@ -106,18 +123,15 @@ class BrowserActions:
 
     def _offer(self) -> None:
         frame = self._runs.frame
-        names = (
-            sorted({str(name) for name in frame["experiment_name"].dropna()}, key=str.casefold)
-            if "experiment_name" in frame
-            else []
-        )
-        standard = {column.key for column in default_columns(self._main_metric)}
+        usual = [column.key for column in default_columns(self._main_metric)]
         keys = sorted(
             str(key)
             for key in frame.columns
-            if str(key).startswith(("metrics.", "params.", "tags.")) and key not in standard
+            if str(key).startswith(("metrics.", "params.", "tags.")) and key not in usual
         )
-        self.toolbar.offer(experiments=names, columns=["run_id", "end_time", *keys])
+        self.toolbar.chooser.offer([*usual[1:], "run_id", "end_time", *keys])
+        self.toolbar.offer_experiments(self._runs.experiments())
+        self.toolbar.offer_owners(self._runs.owners(), whoami())
 
     def _look_for_stale(self) -> None:
         now = self._now()
@@ -138,7 +152,25 @@ class BrowserActions:
             return
         if "sort_by" in changes:
             self._draw_header()
+        self._show_query()
         self._draw()
+
+    def _show_query(self) -> None:
+        self.toolbar.show_query(self._runs.query, self._loader.filter_string)
+
+    def _filter(self, filter_string: str) -> None:
+        if filter_string != self._loader.filter_string or self._loader.failure:
+            self._loader.filter_string = filter_string
+            self._loader.start()
+        self._show_query()
+
+    def _clear(self, names: Sequence[str]) -> None:
+        if "search" in names:
+            self.toolbar.search.value = ""
+        self._ask(**{name: "" for name in names if name != "filter_string"})
+        if "filter_string" in names:
+            self.toolbar.filter_box.value = ""
+            self._filter("")
 
     def _draw_header(self) -> None:
         query = self._runs.query
@@ -157,13 +189,37 @@ class BrowserActions:
         if runs.page != before:
             self._draw()
 
-    def _choose_columns(self, keys: Sequence[str]) -> None:
-        usual = default_columns(self._main_metric)
-        room = MOST_COLUMNS - len(usual)
-        self._columns = (*usual, *(column_of(key) for key in keys[:room]))
-        self.toolbar.say_room(room, len(keys))
+    def _show_columns(self, keys: Sequence[str]) -> None:
+        usual = {column.key: column for column in default_columns(self._main_metric)}
+        keys = first_column_first(tuple(keys))
+        self._columns = tuple(usual.get(key) or column_of(key) for key in keys)
         self._style.value = style_sheet(self._scope, self._columns)
         self._draw_header()
+        self._draw()
+
+    def _view(self) -> dict[str, Any]:
+        query = self._runs.query
+        return {
+            "columns": [column.key for column in self._columns],
+            **asdict(query),
+            "filter_string": self._loader.filter_string,
+            "page_size": self._runs.page_size,
+        }
+
+    def _look_as(self, view: Mapping[str, Any]) -> None:
+        if "page_size" in view:
+            self.footer.size.value = view["page_size"]
+            self._runs.resize(view["page_size"])
+        if "columns" in view:
+            self._show_columns(view["columns"])
+            self.toolbar.chooser.show(view["columns"])
+        others = ("columns", "page_size", "filter_string")
+        if "search" in view:
+            self.toolbar.search.value = view["search"]
+        self._ask(**{name: value for name, value in view.items() if name not in others})
+        if "filter_string" in view:
+            self.toolbar.filter_box.value = view["filter_string"]
+            self._filter(view["filter_string"].strip())
         self._draw()
 
     def _draw(self) -> None:
@@ -191,9 +247,19 @@ class BrowserActions:
         )
 
     def _empty_text(self) -> str:
+        """Return why no run is shown, as HTML."""
         if not self._loader.complete:
             return "" if self._loader.loading else "No runs could be loaded."
-        return "No run matches." if len(self._runs.frame) else "There are no runs yet."
+        query = self._runs.query
+        if len(self._runs.frame):
+            asked = ", ".join(f"{name} {value!r}" for name, value in query.filters().items())
+            return escape(f"No run matches {asked}.", 400)
+        if self._loader.filter_string:
+            return escape(f"No run matches the MLflow filter {self._loader.filter_string!r}.", 400)
+        plugin = str(getattr(self.manager, "plugin_name", ""))
+        if plugin and self._loader.experiments is None:
+            return escape(f"There are no runs yet in experiments that begin with '{plugin} / '.")
+        return "There are no runs yet."
 
     def _draw_footer(self) -> None:
         totals = self._runs.totals()
@@ -201,11 +267,28 @@ class BrowserActions:
             totals,
             page=self._runs.page + 1,
             pages=self._runs.pages,
-            note=self._sizes.note,
+            note=" · ".join(note for note in (self._sizes.note, self._no_best()) if note),
             complete=self._runs.complete,
+            compare=self._compare(),
         )
         if self.bulk is not None:
             self.bulk.show_ticked()
+
+    def _no_best(self) -> str:
+        """Return that nothing is called best in an experiment, whose models all can be deleted."""
+        names = self._runs.without_best
+        if not names:
+            return ""
+        where = names[0] if len(names) == 1 else f"{len(names):,} experiments"
+        return f"no model in {where} has {self._main_metric}, so none is called best there"
+
+    def _compare(self) -> str:
+        chosen = self._selected_in_order()
+        if not 1 < len(chosen) <= MOST_COMPARED:
+            return ""
+        experiments = [str(self._runs.value(run_id, "experiment_id")) for run_id in chosen]
+        uri = getattr(self.manager, "tracking_uri", "")
+        return compare_url(chosen, list(dict.fromkeys(experiments)), uri)
 
     def _row_changed(self, run_id: str) -> None:
         for row, record in zip(self._table.pool, self._runs.records, strict=False):
@@ -229,6 +312,7 @@ class BrowserActions:
 
     def _deletion_ended(self, result: DeletionResult) -> None:
         self._runs.ended(result)
+        self.toolbar.offer_experiments(self._runs.experiments())
         self._draw_footer()
 
     def _run_killed(self, run_id: str) -> None:
@@ -243,12 +327,29 @@ class BrowserActions:
             },
         )
 
+    def _kept(self, run_id: str, reason: str) -> None:
+        """Follow a pin that was set, or taken back ("")."""
+        held = self._runs.value(run_id, "protected_by")
+        pinned = (Reason("pinned", f"the run has the tag {KEEP_TAG}", run_id),) if reason else ()
+        if held is None or isinstance(held, Reasons):
+            others = held.without("pinned").parts if held is not None else ()
+            held = Reasons((*others, *pinned))
+        self._runs.change(run_id, {"protected_by": held, f"tags.{KEEP_TAG}": reason})
+        deletion = self._deletions.get(run_id)
+        if reason and deletion is not None and deletion.phase in ("planning", "armed"):
+            self._deletions.take_back(run_id)
+        if reason:
+            self._runs.tick([run_id], on=False)
+        self.details.note_kept(run_id, reason)
+        self._draw()
+
     def _bulk_ended(self, results: Sequence[DeletionResult]) -> None:
         for result in results:
             if result.outcome == "failed":
                 self._deletions.settle(result, self._runs.name(result.run_id))
             else:
                 self._runs.ended(result)
+        self.toolbar.offer_experiments(self._runs.experiments())
         self._draw()
 
     def _selected_in_order(self) -> list[str]:
@@ -319,6 +420,7 @@ class BrowserActions:
 
     def _measured(self, usage: pd.DataFrame, sent: float) -> None:
         self._runs.measured(usage, sent)
+        self.toolbar.offer_experiments(self._runs.experiments())
         if not self._sizes.busy and self._runs.query.sort_by in ("bytes", "files"):
             self._runs.recompute()  # once, at the end: rows do not run about under the pointer
         self._draw()

@@ -22,12 +22,13 @@ from expmgr.widgets.page_watch import PageWatch
 from expmgr.widgets.shown import ShownRuns
 from expmgr.widgets.sizes import SizeScan
 from expmgr.widgets.static import page_html, page_text
-from expmgr.widgets.table import MOST_ROWS, RunTable
+from expmgr.widgets.table import MOST_COLUMNS, MOST_ROWS, RunTable
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.toolbar import Footer, Toolbar, totals_text
+from expmgr.widgets.view_state import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from typing_extensions import Self
@@ -68,6 +69,9 @@ class RunBrowser(BrowserCallbacks):
         Days without a sign of life after which a RUNNING run is called stale.
     measure
         Measure all sizes once the runs are there; one listing an experiment, in the background.
+    view_state
+        How the table is looked at, as `view_state` of another browser told it; any part may be
+        missing. Its ``filter_string`` and ``page_size`` outweigh those above.
 
     Attributes
     ----------
@@ -87,9 +91,13 @@ class RunBrowser(BrowserCallbacks):
         patience: float = 4.0,
         stale_after: float = 7.0,
         measure: bool = True,
+        view_state: Mapping[str, Any] | None = None,
     ) -> None:
         if page_size < 1:
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
+        view = checked(view_state or {}, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
+        page_size = view.get("page_size", page_size)
+        filter_string = view.get("filter_string", filter_string)
         self.manager = manager
         can_delete = hasattr(manager, "plan_deletion")
         self.read_only = _read_only_here(read_only) or not can_delete
@@ -124,6 +132,7 @@ class RunBrowser(BrowserCallbacks):
             filter_string=filter_string,
             loud=self._loud,
             can_measure=hasattr(manager, "storage_usage"),
+            main_metric=self._main_metric,
         )
         self.notice = Notice(kit, "loading the runs")
         self._size_notice = Notice(kit, "measuring the sizes")
@@ -151,6 +160,7 @@ class RunBrowser(BrowserCallbacks):
             patience=patience,
             can_delete=can_delete,
             deletion_of=self._deletion_of,
+            kept=None if self.read_only else self._kept,
         )
         self._pictures = kit.html("", "xm-picture-page")
         self._pictures.layout = kit.gone
@@ -161,10 +171,11 @@ class RunBrowser(BrowserCallbacks):
             on_sort=self._header_clicked,
             on_tick_all=self._page_ticked,
         )
+        self.toolbar.chooser.show([column.key for column in self._columns])
         self._table.make_rows(self._runs.page_size)
         self._table.show_columns(self._columns, self._runs.query.sort_by, ascending=False)
         self.footer = Footer(kit, self, page_size=self._runs.page_size, loud=self._loud)
-        self._sizes = SizeScan(manager, loop, self._size_notice, self._measured)
+        self._sizes = SizeScan(manager, loop, self._size_notice, self._measured, patience=patience)
         self._loader = Loader(
             manager,
             loop,
@@ -189,12 +200,35 @@ class RunBrowser(BrowserCallbacks):
         look = () if self.bulk is not None else ("xm-looking",)
         self.widget = kit.box(parts, "xm-root", self._scope, *look)
         PageWatch(kit, self.widget, lambda: loop.post(kit.say_again))
+        if view:
+            loop.call(lambda: self._look_as(view))
         loop.post(self._loader.start)
 
     @property
-    def table(self) -> pd.DataFrame:
-        """The runs as filtered and sorted, a copy."""
+    def shown(self) -> pd.DataFrame:
+        """The runs as filtered and sorted, on all pages, with every column of `runs`; a copy."""
         return self._loop.call(self._runs.table)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The same as `shown`."""
+        return self.shown
+
+    @property
+    def view_state(self) -> dict[str, Any]:
+        """How the table is looked at, as a plain value (texts, numbers, a list) to keep as JSON.
+
+        ``columns`` (keys of the table, in order), ``sort_by`` and ``ascending``, the filters
+        ``search``, ``experiment``, ``status``, ``model`` and ``owner`` ("" for none),
+        ``filter_string`` (MLflow's) and ``page_size``. Setting it, or some of its parts, changes
+        the view at once; InvalidInputError where a part is not one, and nothing changes.
+        """
+        return self._loop.call(self._view)
+
+    @view_state.setter
+    def view_state(self, state: Mapping[str, Any]) -> None:
+        view = checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
+        self._loop.call(lambda: self._look_as(view))
 
     @property
     def rows(self) -> list[Row]:

@@ -318,8 +318,7 @@ class BulkDeletion:
         total = progress.total_bytes or self._plan.bytes
         files = progress.total_files or self._plan.files
         note = f" – {said(progress.note, 200)}" if progress.note else ""  # noqa: RUF001
-        models, all_models = getattr(progress, "models", 0), len(self._plan.deletable)
-        told = f"{models:,} of {all_models:,} models, " if models else ""
+        told = f"{progress.models:,} of {format_count(len(self._plan.deletable), 'model')}, "
         seconds = time.monotonic() - self._began
         rate = ""
         if seconds >= SETTLED_AFTER and progress.bytes:
@@ -399,7 +398,8 @@ class BulkDeletion:
         self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
         if phase != "idle":
             kind, label = FACES[phase]
-            self._slot.show(kind, label, about="for many models", dead=kind == "waiting")
+            about = "the summary" if kind == "close" else "the deletion of many"
+            self._slot.show(kind, label, about=about, dead=kind == "waiting")
         if phase == "armed":
             self._show_children()
         else:

@@ -8,6 +8,8 @@ from expmgr.widgets.actions import BrowserActions
 from expmgr.widgets.table import MOST_ROWS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from expmgr.widgets.deletion import Offer
 
 __all__ = ["BrowserCallbacks"]
@@ -58,16 +60,15 @@ class BrowserCallbacks(BrowserActions):
 
     def filter_soon(self, filter_string: str) -> None:
         """Ask the server with another filter."""
+        self._loop.post(lambda: self._filter(filter_string.strip()))
 
-        def apply() -> None:
-            self._loader.filter_string = filter_string.strip()
-            self._loader.start()
-
-        self._loop.post(apply)
+    def clear_soon(self, names: Sequence[str]) -> None:
+        """Leave no run out for these filters."""
+        self._loop.post(lambda: self._clear(names))
 
     def choose_columns_soon(self, keys: tuple[str, ...]) -> None:
         """Show these columns besides the usual ones."""
-        self._loop.post(lambda: self._choose_columns(keys))
+        self._loop.post(lambda: self._show_columns(keys))
 
     def measure_soon(self) -> None:
         """Measure all sizes."""

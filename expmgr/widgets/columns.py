@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +25,7 @@ __all__ = [
     "ago",
     "cell",
     "column_of",
+    "compare_url",
     "default_columns",
     "is_deletable",
     "is_missing",
@@ -30,6 +33,7 @@ __all__ = [
     "run_url",
     "text_of",
     "tracks",
+    "usual_titles",
 ]
 
 DELETABLE = frozenset({"stored", "artifacts", "interrupted"})
@@ -56,6 +60,9 @@ MODEL_WORDS = {
     "unknown": "not measured yet",
     "none": "this run stored no model",
 }
+
+MOST_COMPARED = 100
+"""Runs in an address: a longer one is refused by some servers."""
 
 Kind = Literal[
     "name", "experiment", "text", "status", "when", "duration", "metric", "model", "count", "size"
@@ -115,6 +122,8 @@ class Context:
         What experiment names begin with, which says nothing new in each row.
     stale
         Run ids of runs that seem dead, each with the days they have been still.
+    largest
+        Bytes of the largest model of all, which fills its size cell; 0 where none is measured.
     """
 
     now: datetime
@@ -122,6 +131,7 @@ class Context:
     main_metric: str = ""
     prefix: str = ""
     stale: Mapping[str, float] | None = None
+    largest: int = 0
 
 
 def default_columns(main_metric: str) -> tuple[Column, ...]:
@@ -140,12 +150,19 @@ def default_columns(main_metric: str) -> tuple[Column, ...]:
     )
 
 
+def usual_titles(main_metric: str) -> dict[str, str]:
+    """Return the headings of the columns that a browser opens with, by key."""
+    return {column.key: column.title for column in default_columns(main_metric)}
+
+
 def column_of(key: str) -> Column:
     """Return the column for a key of the DataFrame that is not among the default ones."""
     if key.startswith("metrics."):
         return Column(key, key.removeprefix("metrics."), "metric", 84, 0.5, 70)
     if key in ("start_time", "end_time"):
         return Column(key, key.replace("_", " "), "when", 84, 0, 82)
+    if key == "tags.mlflow.user":
+        return Column(key, "Owner", "text", 84, 0.5)
     return Column(key, key.removeprefix("params.").removeprefix("tags."), "text", 84, 1)
 
 
@@ -180,18 +197,37 @@ def is_deletable(record: Mapping[str, Any]) -> bool:
     return record.get("model") in DELETABLE and not protection(record)
 
 
-def run_url(record: Mapping[str, Any], tracking_uri: str) -> str:
-    """Return the run's page in the MLflow UI, or "" where the tracking URI is not http(s).
+def ui_root(tracking_uri: str) -> str:
+    """Return where the MLflow UI is: EXPMGR_MLFLOW_UI, or the tracking URI where that is http(s).
 
-    A user and password in the URI are left out.
+    A user and password in it are left out; "" where there is none.
     """
-    parts = urlsplit(tracking_uri)
+    parts = urlsplit(os.environ.get("EXPMGR_MLFLOW_UI", "").strip() or tracking_uri)
     if parts.scheme not in ("http", "https"):
         return ""
     host = parts.netloc.rpartition("@")[2]
-    root = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+    return urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+
+
+def run_url(record: Mapping[str, Any], tracking_uri: str) -> str:
+    """Return the run's page in the MLflow UI, "" where it is not known where that is."""
+    root = ui_root(tracking_uri)
+    if not root:
+        return ""
     experiment = quote(str(record.get("experiment_id", "")), safe="")
     return f"{root}/#/experiments/{experiment}/runs/{quote(str(record['run_id']), safe='')}"
+
+
+def compare_url(run_ids: Sequence[str], experiment_ids: Sequence[str], tracking_uri: str) -> str:
+    """Return the MLflow UI's page that compares runs; "" where there is none or not for so many."""
+    root = ui_root(tracking_uri)
+    if not root or not 1 < len(run_ids) <= MOST_COMPARED:
+        return ""
+    runs, experiments = (
+        quote(json.dumps(list(ids), separators=(",", ":")), safe="")
+        for ids in (run_ids, experiment_ids)
+    )
+    return f"{root}/#/compare-runs?runs={runs}&experiments={experiments}"
 
 
 def ago(then: datetime, now: datetime) -> str:
@@ -297,6 +333,8 @@ def cell(column: Column, record: Mapping[str, Any], context: Context) -> str:
         url = run_url(record, context.tracking_uri)
         if url:
             inner = f'<a href="{escape(url, 2000)}" target="_blank" rel="noopener">{inner}</a>'
+    elif column.key == "run_id":
+        classes += " xm-copy"
     elif column.kind == "status" and text:
         sign = STATUS_SIGNS.get(text, "!")
         inner = f'<span class="xm-sign">{sign}</span>{inner}'
@@ -306,6 +344,10 @@ def cell(column: Column, record: Mapping[str, Any], context: Context) -> str:
         classes += f" xm-model-{_word(text)}"
     elif column.key == f"metrics.{context.main_metric}" and record.get("is_best") is True:
         inner = f'<span class="xm-best" title="best of its experiment">★</span>{inner}'
+    elif column.kind == "size" and context.largest and not is_missing(record.get(column.key)):
+        part = min(1.0, max(0.0, int(record[column.key]) / context.largest))
+        title += f' style="--xm-part:{part:.1%}"'
+        classes += " xm-size"
     elif column.key == "protected_by" and text:
         inner = f'<span class="xm-sign">◆</span>{inner}'
         classes += " xm-protected"

@@ -283,6 +283,11 @@ class Deletions:
             self._arm(deletion, "Finish")
             return
         deletion.message = f"Delete {files}, {format_bytes(entry.bytes)}?"
+        if entry.model == "interrupted":
+            deletion.message = (
+                f"A deletion was interrupted: delete the {files}, {format_bytes(entry.bytes)}, "
+                "that are left?"
+            )
         if entry.raw_artifacts:
             deletion.message = (
                 "MLflow recorded no model for this run: delete everything it logged as artifacts, "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.model import KEEP_TAG, is_pin
 from expmgr.errors import ExpmgrError
 from expmgr.formatting import format_bytes, format_count, format_metric
 from expmgr.secrecy import redact
@@ -14,6 +15,7 @@ from expmgr.text import HOVER_LIMIT, escape
 from expmgr.tracking.journal import read_records
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.deletion import describe_failure
+from expmgr.widgets.keeping import Keeping
 from expmgr.widgets.notice import waiting_for
 
 if TYPE_CHECKING:
@@ -159,7 +161,9 @@ def details_html(
     all_tags = groups["tags"] if facts is None or facts.tags is None else facts.tags
     tags = {key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")}
     metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
+    identity = f'<p class="xm-copy">{escape(run_id)}</p>'
     sections = [
+        _section("Run id", identity),
         _section("Metrics", _pairs(metrics, "no metrics")),
         _section("Params", _pairs(groups["params"], "no params")),
         _section("Tags", _pairs(tags, "no tags")),
@@ -260,6 +264,8 @@ class Details:
     ----------
     run_id
         The run it shows, "" while it is closed.
+    keeping
+        Keep and Unkeep; None where nothing may be changed.
     """
 
     def __init__(
@@ -271,6 +277,7 @@ class Details:
         patience: float,
         can_delete: bool,
         deletion_of: Callable[[str], Deletion | None],
+        kept: Callable[[str, str], None] | None = None,
     ) -> None:
         self._manager = manager
         self._loop = loop
@@ -282,7 +289,12 @@ class Details:
         self._facts: Facts | None = None
         self._waiting = ""
         self.run_id = ""
-        self.box = kit.html("", "xm-details")
+        self.html = kit.html("", "xm-facts")
+        self.keeping: Keeping | None = None
+        if kept is not None and hasattr(manager, "pin"):
+            self.keeping = Keeping(manager, loop, kit, changed=kept)
+        line = () if self.keeping is None else (self.keeping.box,)
+        self.box = kit.box((*line, self.html), "xm-details")
 
     def open(self, record: Mapping[str, Any], then: Callable[[], None]) -> None:
         """Show what the table knows at once, and ask the servers for the rest."""
@@ -317,9 +329,11 @@ class Details:
         """Write the panel, with what is known by now of the run's deletion."""
         if not self.run_id:
             return
+        if self.keeping is not None:
+            self.keeping.show(self.run_id, self._kept())
         deletion = self._deletion_of(self.run_id)
         ended = deletion is not None and not deletion.busy
-        self.box.value = details_html(
+        self.html.value = details_html(
             self._record,
             self._facts,
             call=f'manager.delete_model("{self.run_id}")',
@@ -328,10 +342,26 @@ class Details:
             log=deletion.log if deletion is not None and ended else (),
         )
 
+    def _kept(self) -> str:
+        """Return why the run is kept, "" where it is not; the server's tags are the newest."""
+        tags = self._facts.tags if self._facts is not None else None
+        value = tags.get(KEEP_TAG) if tags is not None else self._record.get(f"tags.{KEEP_TAG}")
+        return "" if is_missing(value) or not is_pin(str(value)) else str(value)
+
+    def note_kept(self, run_id: str, reason: str) -> None:
+        """Take note of a pin that was set or taken back since the servers were asked."""
+        if run_id != self.run_id:
+            return
+        self._record = {**self._record, f"tags.{KEEP_TAG}": reason or None}
+        if self._facts is not None and self._facts.tags is not None:
+            tags = {key: value for key, value in self._facts.tags.items() if key != KEEP_TAG}
+            self._facts = replace(self._facts, tags={**tags, KEEP_TAG: reason} if reason else tags)
+        self.draw()
+
     def close(self) -> None:
         """Show nothing, and forget an answer that is still to come."""
         if self._job is not None:
             self._job.abandon()
             self._job = None
         self.run_id = ""
-        self.box.value = ""
+        self.html.value = ""

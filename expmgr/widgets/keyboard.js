@@ -13,7 +13,7 @@ const TICK = ":scope > .xm-tick input";
 const HEADERS = ".xm-head > .xm-tick input, .xm-head-cells > button";
 const TYPED_IN = "select, textarea, [contenteditable], input:not([type=checkbox])";
 const UNFOLDS = {
-  Columns: ".xm-chooser",
+  "More …": ".xm-more", Less: ".xm-more", Columns: ".xm-chooser",
   "MLflow filter": ".xm-bar-line:has(.xm-refused)",
   Pictures: ".xm-picture-page",
 };
@@ -32,6 +32,7 @@ const put = (element, name, value) => {
   if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 };
 const words = (element) => element?.textContent.trim() ?? "";
+const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N} ]/gu, "").trim();
 const nameOf = (row) => words(row.querySelector(".xm-cell"));
 const shown = (element) => Boolean(element?.isConnected)
   && element.style.display !== "none" && element.style.visibility !== "hidden";
@@ -55,7 +56,6 @@ const clickOnceArmed = async (button) => {
 
 class Keyboard extends HTMLElement {
   tries = 0; // a box may get its CSS classes after what is in it
-
   connectedCallback() {
     const root = this.closest(".xm-root");
     this.tries = root ? 0 : this.tries + 1;
@@ -110,7 +110,9 @@ class Keyboard extends HTMLElement {
   nameControl(control) {
     const title = control.title || control.closest(TITLED)?.title;
     const order = {"▲": ", now ascending", "▼": ", now descending"}[words(control).slice(-1)];
-    if (title) put(control, "aria-label", title + (order ?? ""));
+    const text = control.matches("button") ? plain(words(control)) : "";
+    const name = plain(title ?? "").includes(text) ? title : `${words(control)}: ${title}`;
+    if (title) put(control, "aria-label", name + (order ?? ""));
   }
 
   nameTools() {
@@ -152,9 +154,7 @@ class Keyboard extends HTMLElement {
   }
 
   get rows() { return [...this.root.querySelectorAll(".xm-row")].filter(shown); }
-
   get headers() { return [...this.root.querySelectorAll(HEADERS)]; }
-
   get active() { return this.root.getRootNode().activeElement; }
 
   // Make what is in a row stops of the Tab key, or not: one row of the table is.
@@ -193,11 +193,11 @@ class Keyboard extends HTMLElement {
     if (!element || usable(element) && (!line || shown(line))) return;
     if (this.active && this.active !== element && !this.active.contains(this.root)) return;
     const slot = slotOf(line);
-    const row = line?.matches(".xm-row") ? (shown(line) ? line : this.rows.at(-1)) : null;
-    const near = element.isConnected ? element.parentElement : line;
-    const others = [...(near?.querySelectorAll(CONTROLS) ?? [])];
-    const toSlot = shown(line) && usable(slot) && element.matches("button, input");
-    const to = toSlot ? slot : row ?? others.find(usable) ?? this.rows[0];
+    const row = line?.matches(".xm-row") && (shown(line) ? line : this.rows.at(-1));
+    const others = [...((element.parentElement ?? line)?.querySelectorAll(CONTROLS) ?? [])];
+    const toSlot = shown(line) && usable(slot) && element.matches(":not(a, .xm-details *)");
+    const near = others.find((one) => usable(one) && one.checkVisibility());
+    const to = toSlot ? slot : row || near || this.rows[0];
     if (toSlot) this.quietUntil = Date.now() + QUIET; // a second Enter was not meant for it
     to?.focus({preventScroll: true});
   }
@@ -252,7 +252,7 @@ class Keyboard extends HTMLElement {
 
   ask(row) {
     const slot = slotOf(row);
-    if (!usable(slot) || words(slot) !== "Delete") return;
+    if (!usable(slot) || !/^(Delete|Resume)$/.test(words(slot))) return;
     slot.focus(); // it becomes Cancel
     click(slot);
   }

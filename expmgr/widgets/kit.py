@@ -101,11 +101,17 @@ class Kit:
         return box
 
     def text(
-        self, placeholder: str, on_change: Callable[[str], None], *classes: str, live: bool = True
+        self,
+        placeholder: str,
+        on_change: Callable[[str], None],
+        *classes: str,
+        live: bool = True,
+        value: str = "",
     ) -> widgets.Text:
         """Return a line to type in; not ``live`` means that it is heard on Enter or leaving."""
         line = self.keep(
             widgets.Text(
+                value=value,
                 placeholder=placeholder,
                 tooltip=placeholder,
                 continuous_update=live,
@@ -150,7 +156,7 @@ class Kit:
         many = self.keep(
             widgets.SelectMultiple(
                 options=list(options),
-                rows=max(3, min(8, len(options))),
+                rows=8,
                 tooltip=tooltip or None,
                 layout=self.shown,
                 style=self._style(widgets.widgets.widget_description.DescriptionStyle),

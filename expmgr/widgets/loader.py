@@ -54,7 +54,7 @@ class Loader:
         self._manager = manager
         self._loop = loop
         self._notice = notice
-        self._experiments = experiments
+        self.experiments = experiments
         self.filter_string = filter_string
         self._first = first
         self._arrived = arrived
@@ -102,9 +102,7 @@ class Loader:
         def changed() -> pd.DataFrame:
             news = pd.DataFrame()
             for filter_string in filters:
-                part = self._manager.runs(
-                    experiments=self._experiments, filter_string=filter_string
-                )
+                part = self._manager.runs(experiments=self.experiments, filter_string=filter_string)
                 news = merge(news, part)
             return news
 
@@ -129,7 +127,7 @@ class Loader:
         keywords: dict[str, Any] = {} if limit is None else {"limit": limit}
         self._send(
             lambda: self._manager.runs(
-                experiments=self._experiments, filter_string=filter_string, **keywords
+                experiments=self.experiments, filter_string=filter_string, **keywords
             ),
             then,
         )

@@ -85,7 +85,9 @@ def _face(
         return "delete", "Mark killed"
     if not is_deletable(record):
         return "", ""
-    return ("waiting", "checking …") if checking else ("delete", "Delete")
+    if checking:
+        return "waiting", "checking …"
+    return "delete", "Resume" if record.get("model") == "interrupted" else "Delete"
 
 
 FACES = {
@@ -98,6 +100,7 @@ FACES = {
 """What the button in Delete's place means and says in each phase of a deletion."""
 _ABOUT = {
     "Delete": "the model of {}",
+    "Resume": "the deletion of {}",
     "Cancel": "the deletion of {}",
     "Stop": "deleting {}",
     "Stopping": "the deletion of {}",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from expmgr.widgets.columns import is_missing
-from expmgr.widgets.view import Query, Totals, deletable_mask, haystack, matching, totals
+from expmgr.widgets.columns import DELETABLE, is_missing
+from expmgr.widgets.view import OWNER, Query, Totals, deletable_mask, haystack, matching, totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +39,8 @@ class ShownRuns:
         The page from 0, and rows on it.
     records
         The page's runs as dicts.
+    without_best
+        Experiments that hold models, none of which is called best.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -50,6 +52,7 @@ class ShownRuns:
         self.page = 0
         self.page_size = page_size
         self.records: list[dict[str, Any]] = []
+        self.without_best: list[str] = []
         self._place: dict[str, int] = {}
         self._texts: list[str] | None = None
         self._changes: dict[str, tuple[float, dict[str, Any]]] = {}
@@ -87,6 +90,7 @@ class ShownRuns:
         if complete:
             self.selected &= self.deletable()
         self._texts = None
+        self.without_best = self._without_best()
         self.recompute()
 
     def ask(self, **changes: Any) -> bool:
@@ -155,6 +159,7 @@ class ShownRuns:
             if run_id in self._place and values:
                 self.change(run_id, values)
         self.selected &= self.deletable()
+        self.without_best = self._without_best()
 
     def value(self, run_id: str, column: str) -> Any:
         """Return one value of a run, None where there is none."""
@@ -189,6 +194,44 @@ class ShownRuns:
     def totals(self) -> Totals:
         """Return the footer's numbers."""
         return totals(self.frame, self.positions, self.selected)
+
+    def largest(self) -> int:
+        """Return the bytes of the largest model of all, 0 where none is measured."""
+        largest: Any = self.frame["bytes"].max() if "bytes" in self.frame else None
+        return 0 if is_missing(largest) else int(largest)
+
+    def experiments(self) -> dict[str, int | None]:
+        """Return the names of all experiments and the bytes in each; None: not measured."""
+        if "experiment_name" not in self.frame:
+            return {}
+        sizes = self.frame.groupby("experiment_name")["bytes"].sum(min_count=1)
+        return {
+            str(name): None if is_missing(size) else int(size)
+            for name, size in sorted(sizes.items(), key=lambda item: str(item[0]).casefold())
+        }
+
+    def _without_best(self) -> list[str]:
+        frame = self.frame
+        if not self.complete or not {"is_best", "model", "experiment_name"} <= set(frame):
+            return []
+        holding = frame[frame["model"].isin(list(DELETABLE))]
+        best = set(frame.loc[frame["is_best"].astype(bool), "experiment_name"])
+        names = {str(name) for name in holding["experiment_name"].dropna()} - best
+        return sorted(names, key=str.casefold)
+
+    def all_elsewhere(self) -> int:
+        """Return how many runs keep a model, where none of them keeps it in this container."""
+        if not self.complete or "model" not in self.frame:
+            return 0
+        models = self.frame["model"]
+        kept = models[~models.isin(["none", "unknown"])]
+        return len(kept) if len(kept) and (kept == "elsewhere").all() else 0
+
+    def owners(self) -> list[str]:
+        """Return the names of those who made the runs."""
+        if OWNER not in self.frame:
+            return []
+        return sorted({str(name) for name in self.frame[OWNER].dropna()} - {""}, key=str.casefold)
 
     def table(self) -> pd.DataFrame:
         """Return what matches, in order, as a copy."""

@@ -28,6 +28,8 @@ class SizeScan:
     ----------
     measured
         Told the usage of each experiment as it comes, and when its measurement began.
+    patience
+        Seconds of silence after which the line says that the account is waited for.
     """
 
     def __init__(
@@ -36,11 +38,15 @@ class SizeScan:
         loop: Loop,
         notice: Notice,
         measured: Callable[[pd.DataFrame, float], None],
+        *,
+        patience: float = 4.0,
     ) -> None:
         self._manager = manager
         self._loop = loop
         self._notice = notice
         self._measured = measured
+        self._patience = patience
+        self._heard = 0.0
         self._job: Job | None = None
         self._cancel = threading.Event()
         self._todo: list[str] = []
@@ -80,19 +86,28 @@ class SizeScan:
             return
         experiment = self._todo.pop(0)
 
+        last = [(0, 0)]
+
         def on_progress(files: int, size: int) -> None:
+            self._heard, last[0] = time.monotonic(), (files, size)
             self._loop.post(lambda: self._say(files, size))
 
+        def silent() -> None:
+            if time.monotonic() - self._heard >= self._patience:
+                self._say(*last[0], waiting=True)
+
         self._say(0, 0)
-        sent = time.monotonic()
+        sent = self._heard = time.monotonic()
         self._job = self._loop.work(
             lambda: self._manager.storage_usage(
                 [experiment], on_progress=on_progress, cancel=cancel
             ),
             lambda usage, error: self._took(usage, error, sent),
+            slow=silent,
+            slow_after=self._patience,
         )
 
-    def _say(self, files: int, size: int) -> None:
+    def _say(self, files: int, size: int, *, waiting: bool = False) -> None:
         if self._cancel.is_set():
             return
         done = self._count - len(self._todo) - 1
@@ -103,7 +118,8 @@ class SizeScan:
                 f"{format_bytes(self._bytes + size)} so far"
             )
         self._notice.show(
-            f"Measuring sizes: experiment {done + 1} of {self._count}{seen}",
+            f"Measuring sizes: experiment {done + 1} of {self._count}{seen}"
+            + ("; waiting for the storage account …" if waiting else ""),
             busy=True,
             share=done / self._count if self._count > 1 else None,
             cancel=lambda: self._loop.post(self._stop_soon),

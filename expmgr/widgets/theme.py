@@ -50,7 +50,7 @@ padding:2px 0 4px}
 color:var(--xm-fg);background-color:var(--xm-bg1);border:1px solid var(--xm-line);
 border-radius:3px;padding:0 6px;line-height:22px}
 .xm-root .xm-choice select{padding-right:20px}
-.xm-root .xm-tools,.xm-root .xm-chooser{display:block}
+.xm-root .xm-tools{display:block}
 .xm-root .xm-frame{display:block;overflow-x:auto!important;border:1px solid var(--xm-line);
 border-radius:3px;container:xm/inline-size}
 /* Every line is a grid of one height: nothing that comes or goes in it moves another line. */
@@ -93,6 +93,9 @@ color:var(--xm-dim)}
 .xm-root .xm-cell:not(.xm-right),.xm-root .xm-head-cells .xm-button:not(.xm-right),
 .xm-root .xm-row .xm-words:first-child{padding-left:4px}
 .xm-root .xm-right{text-align:right;font-variant-numeric:tabular-nums}
+.xm-root .xm-size{background:linear-gradient(to left,
+color-mix(in srgb,var(--xm-accent) 24%,transparent) var(--xm-part,0%),transparent 0) no-repeat}
+.xm-root .xm-totals a{color:var(--jp-content-link-color,#1565c0)}
 .xm-root .xm-cell a{color:var(--jp-content-link-color,#1565c0);text-decoration:none}
 .xm-root .xm-cell a:hover{text-decoration:underline}
 .xm-root .xm-sign{display:inline-block;width:1.25em;text-align:center;margin-right:2px}
@@ -134,7 +137,7 @@ width:calc(100cqw - var(--xm-tick) - var(--xm-open) - var(--xm-slot) - 30px)}
 .xm-root .xm-words{flex:0 1 auto;min-width:0;max-height:2.3em;overflow:hidden;line-height:1.15;
 overflow-wrap:anywhere;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}
 .xm-root .xm-row>.xm-details{grid-area:2/1/3/-1;width:calc(100cqw - 14px);position:sticky;
-left:6px;height:300px;overflow:auto}
+left:6px;height:300px;overflow:auto;display:block}
 .xm-root .xm-bar{flex:1 1 60px;max-width:300px;height:8px;border-radius:4px;overflow:hidden;
 background:var(--xm-line)}
 .xm-root .xm-bar>div{height:100%;background:var(--xm-accent);transition:width .2s}
@@ -163,7 +166,14 @@ column-gap:12px;align-items:center}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
 .xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
-.xm-root .xm-many{width:100%;margin:2px 0 6px}
+.xm-root .xm-chooser{display:flex;gap:8px;align-items:center;padding:2px 0 6px}
+.xm-root .xm-list-box{display:flex;flex-flow:column;gap:4px;flex:1 1 0;max-width:340px}
+.xm-root .xm-list-box .xm-text{flex:none}
+.xm-root .xm-list-box>.xm-html{height:24px;overflow:hidden}
+.xm-root .xm-movers{display:flex;flex-flow:column;gap:4px}
+.xm-root .xm-movers .xm-button{text-align:left}
+.xm-root .xm-many{width:100%;margin:0}
+.xm-root .xm-chip{border-radius:12px;max-width:100%;overflow:hidden;text-overflow:ellipsis}
 .xm-root .xm-many select{color:var(--xm-fg);background:var(--xm-bg1);
 border:1px solid var(--xm-line)}
 /* One line of one height for whatever happens to many, and Confirm beside the button, not on it. */
@@ -184,6 +194,9 @@ border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0
 .xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
+.xm-root .xm-keeping{display:flex;gap:6px;align-items:center;padding:6px 2px 0}
+.xm-root .xm-keeping .xm-why{flex:0 1 300px}
+.xm-root .xm-keeping .xm-html{flex:1 1 0;overflow:hidden}
 .xm-root .xm-sections{columns:3 260px;column-gap:24px}
 .xm-root .xm-details section{min-width:0;break-inside:avoid;padding-top:6px}
 .xm-root .xm-details h4{margin:0 0 2px;font-size:12.5px;font-weight:600}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_bytes, format_count
 from expmgr.text import escape, plain
+from expmgr.widgets.chooser import ColumnChooser
 from expmgr.widgets.table import MOST_ROWS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Protocol
 
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.view import Totals
+    from expmgr.widgets.view import Query, Totals
 
     class ToolbarActions(Protocol):
         """What the toolbar asks for. Every call must return at once."""
 
         def change_query(self, **changes: Any) -> None: ...
+        def clear_soon(self, names: Sequence[str]) -> None: ...
         def refresh_soon(self) -> None: ...
         def filter_soon(self, filter_string: str) -> None: ...
         def choose_columns_soon(self, keys: tuple[str, ...]) -> None: ...
@@ -47,6 +50,15 @@ STATUS_CHOICES = (
     *((status, status) for status in ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")),
 )
 
+_FILTERS = {
+    "search": "search",
+    "experiment": "experiment",
+    "status": "status",
+    "model": "model",
+    "owner": "owner",
+}
+"""What of a query leaves runs out, and what it is called."""
+
 
 class Toolbar:
     """What stands above the table.
@@ -56,6 +68,8 @@ class Toolbar:
     loud
         Tells whether a change of a widget comes from a person: changes that the browser makes
         itself are not heard.
+    main_metric
+        What the column of the main metric is called.
     can_measure
         Whether there is a storage account to ask for sizes.
     """
@@ -68,12 +82,12 @@ class Toolbar:
         filter_string: str,
         loud: Callable[[], bool],
         can_measure: bool,
+        main_metric: str,
     ) -> None:
         self._kit = kit
         self._actions = actions
         self._loud = loud
-        self._column_keys: tuple[str, ...] = ()
-        self._experiments: tuple[str, ...] = ()
+        self._experiments: tuple[tuple[str, str], ...] = ()
         ask = self._ask
         self.search = kit.text("Search runs, params, tags", lambda text: ask(search=text))
         self.experiment = kit.choice(
@@ -84,6 +98,12 @@ class Toolbar:
         )
         self.model = kit.choice(
             MODEL_CHOICES, lambda value: ask(model=value), tooltip="State of the model"
+        )
+        self.owner = kit.choice(
+            [("Anybody", "")], lambda value: ask(owner=value), tooltip="Who made the run"
+        )
+        self.more_button = kit.button(
+            "More …", self._toggle_more, tooltip="Owner, columns, MLflow filter, sizes, pictures"
         )
         self.columns_button = kit.button(
             "Columns", self._toggle_columns, tooltip="Choose what the table shows"
@@ -101,32 +121,46 @@ class Toolbar:
             "Refresh", actions.refresh_soon, tooltip="Fetch what changed"
         )
         self.filter_box = kit.text(
-            "metrics.accuracy > 0.9 and params.model = 'tree'", lambda _: None, live=False
+            "metrics.accuracy > 0.9 and params.model = 'tree'",
+            self._entered,
+            live=False,
+            value=filter_string,
         )
-        self.filter_box.value = filter_string
         self.apply_button = kit.button("Apply", self._apply, tooltip="Apply the MLflow filter")
         self.filter_error = kit.html("", "xm-bad", "xm-refused")
         inside = (self.filter_box, self.apply_button, self.filter_error)
         self._filter_line = kit.box(inside, "xm-bar-line")
         self._filter_line.layout = kit.shown if filter_string else kit.gone
-        self.chooser: Any = None
-        self._hint: Any = None
         parts = (
             self.search,
             self.experiment,
             self.status,
             self.model,
+            self.more_button,
+            self.refresh_button,
+        )
+        self._line = kit.box(parts, "xm-bar-line")
+        more = (
+            self.owner,
             self.columns_button,
             self.filter_button,
             *((self.measure_button,) if can_measure else ()),
             self.pictures_button,
-            self.refresh_button,
         )
-        self._line = kit.box(parts, "xm-bar-line")
-        self._choosing = kit.box((), "xm-chooser")
-        self._choosing.layout = kit.gone
+        self._more = kit.box(more, "xm-bar-line", "xm-more")
+        self._more.layout = kit.shown if filter_string else kit.gone
+        self.chips = {
+            name: kit.button("", partial(actions.clear_soon, (name,)), "xm-chip", shown=False)
+            for name in (*_FILTERS, "filter_string")
+        }
+        self.clear_button = kit.button(
+            "Clear all", self._clear_all, "xm-chip", tooltip="Show all runs again", shown=False
+        )
+        self._chips = kit.box((*self.chips.values(), self.clear_button), "xm-bar-line", "xm-chips")
+        self._chips.layout = kit.gone
+        self.chooser = ColumnChooser(kit, actions.choose_columns_soon, main_metric, loud)
         self.box = kit.box(
-            (self._line, self._filter_line, self._choosing),
+            (self._line, self._more, self._filter_line, self.chooser.box, self._chips),
             "xm-tools",
         )
 
@@ -134,57 +168,76 @@ class Toolbar:
         if self._loud():
             self._actions.change_query(**changes)
 
+    def _entered(self, _: str) -> None:
+        if self._loud():
+            self._apply()
+
     def _apply(self) -> None:
         self._actions.filter_soon(str(self.filter_box.value))
+
+    def _clear_all(self) -> None:
+        self._actions.clear_soon((*_FILTERS, "filter_string"))
+
+    def _toggle_more(self) -> None:
+        hidden = self._more.layout is self._kit.gone
+        self._more.layout = self._kit.shown if hidden else self._kit.gone
+        self.more_button.description = "Less" if hidden else "More …"
+        if not hidden:
+            self._filter_line.layout = self.chooser.box.layout = self._kit.gone
 
     def _toggle_filter(self) -> None:
         hidden = self._filter_line.layout is self._kit.gone
         self._filter_line.layout = self._kit.shown if hidden else self._kit.gone
 
     def _toggle_columns(self) -> None:
-        if self._choosing.layout is self._kit.shown:
-            self._choosing.layout = self._kit.gone
-            return
-        if self.chooser is None:
-            self.chooser = self._kit.many(
-                [(plain(key, 80), key) for key in self._column_keys],
-                self._choose,
-                tooltip="Columns to add to the table",
-            )
-            self._hint = self._kit.html()
-            self.say_room(0, 0)
-            self._choosing.children = (self._hint, self.chooser)
-        self._choosing.layout = self._kit.shown
+        hidden = self.chooser.box.layout is self._kit.gone
+        self.chooser.box.layout = self._kit.shown if hidden else self._kit.gone
 
-    def say_room(self, room: int, chosen: int) -> None:
-        """Say above the chooser how it works, or that not all that was chosen fits."""
-        words = "Columns to add to the table; Ctrl or Shift for several."
-        if chosen > room:
-            words = f"The first {room} of the {chosen} chosen columns are shown; more do not fit."
-        if self._hint is not None:
-            self._hint.value = f'<span class="xm-dim" role="status">{words}</span>'
+    def show_query(self, query: Query, filter_string: str) -> None:
+        """Show what is asked for in the lists, and each filter as a chip that clears it.
 
-    def _choose(self, keys: tuple[str, ...]) -> None:
-        if self._loud():
-            self._actions.choose_columns_soon(keys)
+        What is typed stays as it is: the person may be ahead of the query.
+        """
+        for name in ("experiment", "status", "model", "owner"):
+            control, wanted = getattr(self, name), getattr(query, name)
+            if control.value != wanted and any(value == wanted for _, value in control.options):
+                control.value = wanted
+        told = {name: str(getattr(query, name)) for name in _FILTERS}
+        told["filter_string"] = filter_string
+        active = [name for name, value in told.items() if value]
+        for name, chip in self.chips.items():
+            words = f"{_FILTERS.get(name, 'MLflow filter')}: {told[name]}"
+            chip.layout = self._kit.shown if name in active else self._kit.gone
+            if name in active:
+                chip.description = f"{plain(words, 60)} ✕"
+                chip.tooltip = f"Clear {plain(words, 200)}"
+        self.clear_button.layout = self._kit.shown if len(active) > 1 else self._kit.gone
+        self._chips.layout = self._kit.shown if active else self._kit.gone
 
-    def offer(self, *, experiments: Sequence[str], columns: Sequence[str]) -> None:
-        """Set what can be chosen, keeping what is chosen."""
-        names = tuple(experiments)
-        if names != self._experiments:
-            self._experiments = names
+    def offer_owners(self, owners: Sequence[str], me: str) -> None:
+        """Set the people whose runs can be chosen, oneself first."""
+        options = [("Anybody", "")]
+        if me in owners:
+            options.append((f"Mine ({plain(me, 40)})", me))
+        options += [(plain(name, 60), name) for name in owners if name != me]
+        if tuple(options) != tuple(self.owner.options):
+            chosen = self.owner.value
+            with self.owner.hold_trait_notifications():
+                self.owner.options = options
+                self.owner.value = chosen if chosen in owners else ""
+
+    def offer_experiments(self, experiments: Mapping[str, int | None]) -> None:
+        """Set the experiments that can be chosen, each with its bytes, keeping what is chosen."""
+        options = [("All experiments", "")]
+        for name, size in experiments.items():
+            measured = "" if size is None else f" · {format_bytes(size)}"
+            options.append((plain(name, 80) + measured, name))
+        if tuple(options) != self._experiments:
+            self._experiments = tuple(options)
             chosen = self.experiment.value
-            options = [("All experiments", ""), *((plain(name, 80), name) for name in names)]
             with self.experiment.hold_trait_notifications():
                 self.experiment.options = options
-                self.experiment.value = chosen if chosen in names else ""
-        keys = tuple(columns)
-        if keys != self._column_keys:
-            self._column_keys = keys
-            if self.chooser is not None:
-                chosen_keys = [key for key in self.chooser.value if key in keys]
-                self.chooser.options = [(plain(key, 80), key) for key in keys]
-                self.chooser.value = chosen_keys
+                self.experiment.value = chosen if chosen in experiments else ""
 
     def show_filter_error(self, text: str) -> None:
         """Show what the server said about the filter, under the filter."""
@@ -222,7 +275,16 @@ class Footer:
         )
         self.box = kit.box((self.totals, self.pager), "xm-foot")
 
-    def show(self, totals: Totals, *, page: int, pages: int, note: str, complete: bool) -> None:
+    def show(
+        self,
+        totals: Totals,
+        *,
+        page: int,
+        pages: int,
+        note: str,
+        complete: bool,
+        compare: str = "",
+    ) -> None:
         """Write the numbers.
 
         Parameters
@@ -233,9 +295,15 @@ class Footer:
             When sizes were measured, or "".
         complete
             Whether these are all runs.
+        compare
+            Address of a page that compares the ticked runs, or "".
         """
         words = escape(totals_text(totals, note, complete=complete), 600)
-        self.totals.value = f'<span role="status">{words}</span>'
+        link = ""
+        if compare:
+            where = f'href="{escape(compare, 20_000)}" target="_blank" rel="noopener"'
+            link = f" · <a {where}>Compare in MLflow</a>"
+        self.totals.value = f'<span role="status">{words}</span>{link}'
         self.where.value = f"Page {page:,} of {pages:,}" if complete else f"Page {page:,} of …"
         for button, dead in (
             (self.first, page <= 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Positions = NDArray[np.intp]
 
 __all__ = [
+    "OWNER",
     "Query",
     "Totals",
     "but_the_best",
@@ -28,8 +30,11 @@ __all__ = [
     "merge",
     "sort_key",
     "totals",
+    "whoami",
 ]
 
+OWNER = "tags.mlflow.user"
+"""Column with the user name that MLflow writes down for a run."""
 _SEARCHED = ("run_name", "run_id", "experiment_name", "status", "model", "protected_by")
 
 
@@ -41,8 +46,8 @@ class Query:
     ----------
     search
         Words that must all appear, in any column, in any case.
-    experiment, status, model
-        Exact values; empty means any. ``model`` may be ``deletable``.
+    experiment, status, model, owner
+        Exact values; empty means any. ``model`` may be ``deletable``; an owner is MLflow's user.
     sort_by
         A column of the table or ``duration``.
     ascending
@@ -53,8 +58,14 @@ class Query:
     experiment: str = ""
     status: str = ""
     model: str = ""
+    owner: str = ""
     sort_by: str = "start_time"
     ascending: bool = False
+
+    def filters(self) -> dict[str, str]:
+        """Return what leaves runs out, by name."""
+        names = ("search", "experiment", "status", "model", "owner")
+        return {name: getattr(self, name) for name in names if getattr(self, name)}
 
 
 @dataclass(frozen=True)
@@ -173,7 +184,11 @@ def matching(
         that a caller may keep it.
     """
     mask = np.ones(len(frame), dtype=bool)
-    for column, wanted in (("experiment_name", query.experiment), ("status", query.status)):
+    for column, wanted in (
+        ("experiment_name", query.experiment),
+        ("status", query.status),
+        (OWNER, query.owner),
+    ):
         if wanted and column in frame:
             mask &= (frame[column] == wanted).fillna(False).to_numpy(dtype=bool)
     if query.model == "deletable":
@@ -260,6 +275,14 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         return old
     kept = old[~old["run_id"].isin(new["run_id"])]
     return pd.concat([new, kept], ignore_index=True) if len(kept) else new.reset_index(drop=True)
+
+
+def whoami() -> str:
+    """Return this user's name as MLflow writes it down for a run, "" where there is none."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # no such user in this container
+        return ""
 
 
 def record_at(frame: pd.DataFrame, position: int) -> dict[str, Any]:

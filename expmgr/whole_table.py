@@ -1,0 +1,148 @@
+"""A DataFrame that shows its texts whole: pandas cuts a cell after 50 characters."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from numbers import Number
+from typing import Any
+
+import pandas as pd
+
+from expmgr.formatting import format_count
+from expmgr.text import MESSAGE_LIMIT, escape, plain
+
+__all__ = ["WholeTable"]
+
+_MOST_ROWS = 60
+"""Rows that are shown, as pandas itself has it; the first and the last of a longer table."""
+_GAP = 2
+_WHOLE_WORD = 34
+"""Characters up to which a word is not broken: the id of a model has so many."""
+
+
+class WholeTable(pd.DataFrame):
+    """What `check` and `storage_usage` return: a DataFrame in all but its looks.
+
+    In a notebook a table of whole texts, in a terminal lines that wrap within their column. What
+    is computed from it is a plain DataFrame again.
+    """
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        names, rows = self._shown()
+        head = "".join(f"<th>{escape(name)}</th>" for name in names)
+        body = "".join(
+            "<tr>"
+            + "".join(
+                f'<td style="text-align:{"right" if number else "left"};white-space:pre-wrap;'
+                f'overflow-wrap:anywhere"><bdi>{escape(text, MESSAGE_LIMIT)}</bdi></td>'
+                for text, number in row
+            )
+            + "</tr>"
+            for row in rows
+        )
+        return (
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{format_count(len(self), 'row')}</p>"
+        )
+
+    def __repr__(self) -> str:
+        """Return the table as text that fits the terminal."""
+        names, rows = self._shown()
+        if not names:
+            return super().__repr__()
+        kinds = zip(*rows, strict=True) if rows else [()] * len(names)
+        heads = zip(names, kinds, strict=True)
+        lines = [[(name, any(number for _, number in kind)) for name, kind in heads], *rows]
+        room = shutil.get_terminal_size((100, 24)).columns
+        widths = _fit(lines, room)
+        blocks = _blocks(widths, room)
+        if len(blocks) > 1:  # which line is which is told by the number in front
+            numbers = ["", *self._numbers()]
+            lines = [[(at, True), *line] for at, line in zip(numbers, lines, strict=True)]
+            widths = _fit(lines, room)
+            blocks = _blocks(widths, room)
+        text: list[str] = []
+        for places in blocks:
+            text += [""] if text else []
+            for line in lines:
+                text += _wrap([line[at] for at in places], [widths[at] for at in places])
+        if len(self) > _MOST_ROWS:
+            text.append(f"[{format_count(len(self), 'row')}]")
+        return "\n".join(text)
+
+    __str__ = __repr__
+
+    def _numbers(self) -> list[str]:
+        """Return the index of the rows to show."""
+        half = _MOST_ROWS // 2
+        index = [plain(label) for label in self.index]
+        return [*index[:half], "…", *index[-half:]] if len(index) > _MOST_ROWS else index
+
+    def _shown(self) -> tuple[list[str], list[list[tuple[str, bool]]]]:
+        """Return the headings and the rows to show: each cell as plain text, and if a number."""
+        half = _MOST_ROWS // 2
+        part: Any = self
+        if len(self) > _MOST_ROWS:
+            part = pd.concat([self.head(half), self.tail(half)])
+        names = [plain(name) for name in self.columns]
+        rows = [
+            [_cell(value) for value in line] for line in part.itertuples(index=False, name=None)
+        ]
+        if len(self) > _MOST_ROWS:
+            rows.insert(half, [("…", False)] * len(names))
+        return names, rows
+
+
+def _cell(value: Any) -> tuple[str, bool]:
+    if value is None or value is pd.NA or value != value:  # noqa: PLR0124 - NaN and NaT
+        return "", False
+    return plain(value, MESSAGE_LIMIT), isinstance(value, Number)
+
+
+def _fit(lines: list[list[tuple[str, bool]]], room: int) -> list[int]:
+    """Return the width of each column: the widest made narrower, but no word broken for it."""
+    columns = list(zip(*lines, strict=True))
+    widths = [max(len(text) for text, _ in column) for column in columns]
+    least = [
+        min(_WHOLE_WORD, max((len(word) for text, _ in column for word in text.split()), default=1))
+        for column in columns
+    ]
+    room -= _GAP * (len(widths) - 1)
+    while sum(widths) > room:
+        spare = [width - word for width, word in zip(widths, least, strict=True)]
+        if max(spare) <= 0:
+            break
+        widest = max((at for at, left in enumerate(spare) if left > 0), key=lambda at: widths[at])
+        widths[widest] -= 1
+    return widths
+
+
+def _blocks(widths: list[int], room: int) -> list[list[int]]:
+    """Return the columns that stand side by side; the first leads each block."""
+    blocks: list[list[int]] = [[0]]
+    for place in range(1, len(widths)):
+        together = [*blocks[-1], place]
+        if sum(widths[at] + _GAP for at in together) - _GAP > room and len(blocks[-1]) > 1:
+            blocks.append([0, place])
+        else:
+            blocks[-1] = together
+    return blocks
+
+
+def _wrap(line: list[tuple[str, bool]], widths: list[int]) -> list[str]:
+    cells = [
+        textwrap.wrap(text, width) or [""] for (text, _), width in zip(line, widths, strict=True)
+    ]
+    found = []
+    for at in range(max(map(len, cells))):
+        parts = []
+        for cell, (_, number), width in zip(cells, line, widths, strict=True):
+            text = cell[at] if at < len(cell) else ""
+            parts.append(text.rjust(width) if number else text.ljust(width))
+        found.append((" " * _GAP).join(parts).rstrip())
+    return found

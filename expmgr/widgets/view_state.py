@@ -1,0 +1,53 @@
+"""How a browser is looked at, as a plain value: columns, order, filters, rows on a page. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from expmgr.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["checked", "first_column_first"]
+
+_TEXTS = ("search", "experiment", "status", "model", "owner", "sort_by", "filter_string")
+
+
+def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> dict[str, Any]:
+    """Return a view's parts, of which any may be missing.
+
+    Raises
+    ------
+    InvalidInputError
+        A part has another name, type or range; nothing of the view is to be taken then.
+    """
+    names = (*_TEXTS, "ascending", "columns", "page_size")
+    unknown = sorted(set(state) - set(names))
+    if unknown:
+        message = f"a view has no {', '.join(map(repr, unknown))}; it has: {', '.join(names)}."
+        raise InvalidInputError(message)
+    found = dict(state)
+    for name in _TEXTS:
+        if not isinstance(found.get(name, ""), str):
+            raise InvalidInputError(f"{name!r} of a view must be a text, not {found[name]!r}.")
+    if not isinstance(found.get("ascending", False), bool):
+        raise InvalidInputError(f"'ascending' must be True or False, not {found['ascending']!r}.")
+    rows = found.get("page_size", 1)
+    if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= most_rows:
+        raise InvalidInputError(f"'page_size' must be from 1 to {most_rows}, not {rows!r}.")
+    if "columns" in found:
+        columns = found["columns"]
+        several = isinstance(columns, (list, tuple)) and len(columns) > 0
+        if not several or not all(isinstance(key, str) and key for key in columns):
+            raise InvalidInputError("'columns' must be a list of names of the table's columns.")
+        columns = first_column_first(columns)
+        if len(columns) > most_columns:
+            raise InvalidInputError(f"at most {most_columns} columns fit, not {len(columns)}.")
+        found["columns"] = columns
+    return found
+
+
+def first_column_first(keys: list[str] | tuple[str, ...]) -> list[str]:
+    """Return the columns once each, the run's name in front: a line says first whose it is."""
+    return ["run_name", *(key for key in dict.fromkeys(keys) if key != "run_name")]
