@@ -131,6 +131,13 @@ def test_keys_move_tick_open_ask_and_take_back(opened, tmp_path, app):
     expect(page.button("Delete 6 selected")).to_be_enabled()
     press(page, "Home", "Space")
     expect(page.button("Delete 5 selected")).to_be_enabled()
+    row(page, 4).locator("input").focus()
+    press(page, "Space")
+    row(page, 6).locator("input").focus()
+    press(page, "Shift+Space")  # as the last one: not ticked
+    expect(page.button("Delete 2 selected")).to_be_enabled()
+    assert ticked(page) == [3, 8]
+    press(page, "Home")
 
     # Enter opens, Escape closes
     press(page, "Enter")
@@ -254,12 +261,13 @@ def test_the_notebooks_own_keys_do_nothing_while_the_table_has_the_focus(opened)
     page = opened()
     cells = page.page.locator(".jp-Notebook .jp-Cell")
     count = cells.count()
-    tried = (row(page, 0), row(page, 0).locator(".xm-delete"), row(page, 0).locator("input"))
+    tried = [row(page, 0), *(row(page, 0).locator(one) for one in (".xm-delete", ".xm-tick input"))]
     for place in (*tried, page.page.locator(".xm-pager button").last):
         place.focus()
-        press(page, "x", "d", "d", "a", "b", "c", "v", "z", "m", "Shift+Enter")
+        press(page, "x", "d", "d", "a", "b", "c", "v", "z", "m", "Shift+Enter", "Control+Enter")
     expect(cells).to_have_count(count)
     expect(page.page.locator(".xm-row:visible")).to_have_count(10)
+    expect(page.page.locator(".xm-details, .xm-confirm")).to_have_count(0)
     # a text box keeps its keys
     search = page.page.get_by_placeholder("Search runs")
     search.focus()

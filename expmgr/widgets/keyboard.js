@@ -1,5 +1,4 @@
 // What core widgets cannot say to a keyboard or a screen reader, added to the page that is there.
-//
 // It sends nothing: a key becomes a click on a control that exists, so that whatever keeps a click
 // from counting (a read-only page, a button that is not armed yet) keeps a key from counting too.
 // All state belongs to one view; the kernel's model of this widget holds nothing but this text.
@@ -15,7 +14,6 @@ const TYPED_IN = "select, textarea, [contenteditable], input:not([type=checkbox]
 const UNFOLDS = {
   "More …": ".xm-more", Less: ".xm-more", Columns: ".xm-chooser",
   "MLflow filter": ".xm-bar-line:has(.xm-refused)",
-  Pictures: ".xm-picture-page",
 };
 const KEYS = [
   ["↑ ↓ Home End", "move between the rows of the page"],
@@ -69,8 +67,7 @@ class Keyboard extends HTMLElement {
     this.observer.observe(root, {subtree: true, childList: true, attributeFilter});
     for (const event of ["keydown", "focusin", "focusout"]) root.addEventListener(event, this);
     root.dataset.lmSuppressShortcuts = "true";
-    put(root, "role", "region");
-    put(root, "aria-label", "Run browser");
+    Object.assign(root, {role: "region", ariaLabel: "Run browser"});
     this.nameTools();
     this.rove();
     for (const row of root.querySelectorAll(".xm-row")) this.nameRow(row);
@@ -123,10 +120,8 @@ class Keyboard extends HTMLElement {
       const panel = this.root.querySelector(UNFOLDS[words(button)] ?? ":not(*)");
       if (panel) put(button, "aria-expanded", String(shown(panel)));
     }
-    for (const rows of this.root.querySelectorAll(".xm-rows")) {
-      put(rows, "role", "list");
-      put(rows, "aria-label", "Runs; press the question mark for the keys");
-    }
+    const list = {role: "list", ariaLabel: "Runs; press the question mark for the keys"};
+    for (const rows of this.root.querySelectorAll(".xm-rows")) Object.assign(rows, list);
     const stop = usable(this.header) ? this.header : this.headers[0];
     for (const one of this.headers) put(one, "tabindex", one === stop ? "0" : "-1");
   }
@@ -206,10 +201,12 @@ class Keyboard extends HTMLElement {
     event.stopPropagation();
     const {target, key} = event;
     if (event.defaultPrevented || event.isComposing || target.matches(TYPED_IN)) return;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const other = event.ctrlKey || event.metaKey || event.altKey;
+    const runsCell = key === "Enter" && (other || event.shiftKey) && !target.matches("a");
+    if (other && !runsCell) return;
     // A held key would click again and again.
     const early = event.repeat || Date.now() < this.quietUntil;
-    const lost = early && [" ", "Enter"].includes(key);
+    const lost = runsCell || early && [" ", "Enter"].includes(key);
     if (lost || this.act(key, event) !== false) event.preventDefault();
   }
 
@@ -235,12 +232,16 @@ class Keyboard extends HTMLElement {
     const [onRow, onTick] = [target === row, target.matches("input")];
     if (key === "Delete") return repeat || this.ask(row);
     if (key === "Enter" && (onRow || onTick)) return click(row.querySelector(":scope > .xm-open"));
-    return key === " " && (onRow || onTick && shiftKey) && this.tick(row, shiftKey);
+    if (key !== " " || !onRow && !onTick) return false;
+    if (onRow || shiftKey) return this.tick(row, shiftKey);
+    this.anchor = {row, name: nameOf(row), on: !target.checked};
+    return false; // the page ticks it by itself
   }
 
   tick(row, range) {
     const boxOf = (one) => one.querySelector(TICK);
     const {anchor, rows} = this;
+    row.focus(); // where the key is let go, nothing else is pressed
     const known = range && rows.includes(anchor?.row) && nameOf(anchor.row) === anchor.name;
     const ends = [rows.indexOf(known ? anchor.row : row), rows.indexOf(row)].sort((a, b) => a - b);
     const on = known ? anchor.on : !boxOf(row)?.checked;
@@ -276,8 +277,8 @@ class Keyboard extends HTMLElement {
     }
     this.before = this.active;
     this.panel = this.ownerDocument.createElement("div");
-    Object.assign(this.panel, {className: "xm-keys", tabIndex: -1, role: "dialog"});
-    put(this.panel, "aria-label", "Keys");
+    const about = {className: "xm-keys", tabIndex: -1, role: "dialog", ariaLabel: "Keys"};
+    Object.assign(this.panel, about);
     const able = KEYS.filter((line) => line[2] !== "changes" || !this.root.matches(".xm-looking"));
     const lines = able.map(([keys, meaning]) => `<dt>${keys}</dt><dd>${meaning}</dd>`);
     this.panel.innerHTML = `<dl>${lines.join("")}</dl>`;
@@ -292,8 +293,7 @@ class Keyboard extends HTMLElement {
 export default {
   render({el}) {
     if (!customElements.get(TAG)) customElements.define(TAG, Keyboard);
-    const element = el.ownerDocument.createElement(TAG);
-    el.append(element);
+    const element = el.appendChild(el.ownerDocument.createElement(TAG));
     return () => element.remove();
   },
 };
