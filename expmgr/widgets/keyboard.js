@@ -1,7 +1,6 @@
 // What core widgets cannot say to a keyboard or a screen reader, added to the page that is there.
 // It sends nothing: a key becomes a click on a control that exists, so that whatever keeps a click
-// from counting (a read-only page, a button that is not armed yet) keeps a key from counting too.
-// All state belongs to one view; the kernel's model of this widget holds nothing but this text.
+// from counting (a read-only page, a button not armed yet) keeps a key from counting.
 
 const TAG = "xm-keyboard-1";
 const QUIET = 800; // milliseconds, as ARMED_AFTER in arming.py
@@ -39,8 +38,7 @@ const slotOf = (line) => line?.querySelector(":scope > .xm-slot, :scope > .xm-de
 
 // Click what can be clicked now: the page counts by itself what takes no click yet.
 const click = (element) => {
-  const view = element?.ownerDocument.defaultView;
-  const closed = (one) => view.getComputedStyle(one).pointerEvents === "none";
+  const closed = (one) => getComputedStyle(one).pointerEvents === "none";
   const shield = element?.closest(".xm-row")?.querySelector(".xm-shield");
   if (usable(element) && !closed(element) && (!shield || closed(shield))) element.click();
 };
@@ -68,9 +66,9 @@ class Keyboard extends HTMLElement {
     for (const event of ["keydown", "focusin", "focusout"]) root.addEventListener(event, this);
     root.dataset.lmSuppressShortcuts = "true";
     Object.assign(root, {role: "region", ariaLabel: "Run browser"});
-    this.nameTools();
     this.rove();
-    for (const row of root.querySelectorAll(".xm-row")) this.nameRow(row);
+    this.touched = new Set([null, ...root.querySelectorAll(".xm-row")]);
+    this.name();
   }
 
   disconnectedCallback() {
@@ -93,15 +91,19 @@ class Keyboard extends HTMLElement {
   }
 
   changed(records) {
-    const rows = new Set();
+    if (!this.touched.size) requestAnimationFrame(() => this.name()); // once for all messages
     for (const {target, addedNodes} of records) {
-      rows.add(target.closest(".xm-row"));
-      for (const node of addedNodes) if (node.matches?.(".xm-row")) rows.add(node);
+      this.touched.add(target.closest(".xm-row"));
+      for (const node of addedNodes) if (node.matches?.(".xm-row")) this.touched.add(node);
     }
-    if (rows.delete(null)) this.nameTools();
-    for (const row of rows) this.nameRow(row);
     if (!shown(this.row)) this.rove();
     this.rescue();
+  }
+
+  name() {
+    if (this.root && this.touched.delete(null)) this.nameTools();
+    for (const row of this.root ? this.touched : []) this.nameRow(row);
+    this.touched.clear();
   }
 
   nameControl(control) {
@@ -165,8 +167,7 @@ class Keyboard extends HTMLElement {
   }
 
   forget() {
-    this.last = {element: null, line: null};
-    this.quietUntil = 0;
+    Object.assign(this, {last: {element: null, line: null}, quietUntil: 0});
   }
 
   focused(element) {
@@ -276,11 +277,10 @@ class Keyboard extends HTMLElement {
       return panel.remove();
     }
     this.before = this.active;
-    this.panel = this.ownerDocument.createElement("div");
-    const about = {className: "xm-keys", tabIndex: -1, role: "dialog", ariaLabel: "Keys"};
-    Object.assign(this.panel, about);
+    const keys = this.panel = this.ownerDocument.createElement("div");
+    Object.assign(keys, {className: "xm-keys", tabIndex: -1, role: "dialog", ariaLabel: "Keys"});
     const able = KEYS.filter((line) => line[2] !== "changes" || !this.root.matches(".xm-looking"));
-    const lines = able.map(([keys, meaning]) => `<dt>${keys}</dt><dd>${meaning}</dd>`);
+    const lines = able.map(([key, meaning]) => `<dt>${key}</dt><dd>${meaning}</dd>`);
     this.panel.innerHTML = `<dl>${lines.join("")}</dl>`;
     this.root.append(this.panel);
     const [line, whole] = [this.before, this.root].map((one) => one.getBoundingClientRect());
