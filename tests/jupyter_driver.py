@@ -175,10 +175,12 @@ def open_notebook(
     dark: bool = False,
     touch: bool = False,
     slower: int = 1,
+    without: Sequence[str] = (),
 ) -> Iterator[NotebookPage]:
     """Start a Jupyter server for the notebook's folder and open the notebook in a fresh page.
 
-    The page has a processor that is so many times ``slower``.
+    The page has a processor that is so many times ``slower``, and is refused the addresses that
+    match a pattern of ``without``.
     Where the test fails, ``failure.png`` in ``state_dir`` shows the page at that moment.
     """
     # The checkout comes first, whatever the environment has installed.
@@ -192,6 +194,8 @@ def open_notebook(
             is_mobile=touch,
         )
         page = context.new_page()
+        for pattern in without:
+            page.route(pattern, lambda route: route.abort())
         if slower > 1:
             session = context.new_cdp_session(page)
             session.send("Emulation.setCPUThrottlingRate", {"rate": slower})

@@ -85,7 +85,7 @@ class Slot:
             self._turned.start()  # a double click is one click, also where the loop is behind
             self._action()
 
-    def show(self, kind: str, text: str, *, dead: bool = False) -> None:
+    def show(self, kind: str, text: str, *, about: str = "", dead: bool = False) -> None:
         """Say something.
 
         Parameters
@@ -93,6 +93,9 @@ class Slot:
         kind
             What a click means: another kind takes no click at once. It becomes the CSS class
             ``xm-<kind>``; "" hides the button and keeps its room.
+        about
+            What it acts on, as the rest of the sentence that ``text`` begins: the button's name
+            for who cannot see where it stands. "" leaves the text alone.
         dead
             Whether there is nothing to click.
         """
@@ -103,5 +106,6 @@ class Slot:
         with button.hold_sync():
             button.set_trait("_dom_classes", (*self._classes, f"xm-{kind or 'none'}"))
             button.description = text
+            button.tooltip = f"{text} {about}" if about else None
             button.disabled = self._dead
             button.layout = self._kit.shown if kind else self._kit.ghost

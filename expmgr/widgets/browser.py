@@ -13,6 +13,7 @@ from expmgr.widgets.callbacks import BrowserCallbacks
 from expmgr.widgets.columns import default_columns
 from expmgr.widgets.deletion import Deletions
 from expmgr.widgets.details import Details
+from expmgr.widgets.keyboard import keyboard
 from expmgr.widgets.kit import Kit
 from expmgr.widgets.loader import Loader
 from expmgr.widgets.loop import Loop
@@ -133,8 +134,8 @@ class RunBrowser(BrowserCallbacks):
             can_measure=hasattr(manager, "storage_usage"),
             main_metric=self._main_metric,
         )
-        self.notice = Notice(kit)
-        self._size_notice = Notice(kit)
+        self.notice = Notice(kit, "loading the runs")
+        self._size_notice = Notice(kit, "measuring the sizes")
         self.bulk = None
         if self.read_only:
             many = kit.html(_READ_ONLY, "xm-read-only")
@@ -194,6 +195,7 @@ class RunBrowser(BrowserCallbacks):
             self._pictures,
             self._table.box,
             self.footer.box,
+            *keyboard(kit),
         )
         look = () if self.bulk is not None else ("xm-looking",)
         self.widget = kit.box(parts, "xm-root", self._scope, *look)

@@ -398,7 +398,8 @@ class BulkDeletion:
         self.select.layout = self._kit.shown if phase == "idle" else self._kit.gone
         if phase != "idle":
             kind, label = FACES[phase]
-            self._slot.show(kind, label, dead=kind == "waiting")
+            about = "the summary" if kind == "close" else "the deletion of many"
+            self._slot.show(kind, label, about=about, dead=kind == "waiting")
         if phase == "armed":
             self._show_children()
         else:

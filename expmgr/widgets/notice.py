@@ -27,20 +27,27 @@ def waiting_for(manager: Any, what: str = "the tracking server or the storage ac
 class Notice:
     """A message with, where they make sense, Cancel and Retry.
 
+    Parameters
+    ----------
+    about
+        What is cancelled or tried again, in words: it names the buttons.
+
     Attributes
     ----------
     text
         What it says as plain text; "" while it is not shown.
     """
 
-    def __init__(self, kit: Kit) -> None:
+    def __init__(self, kit: Kit, about: str) -> None:
         self._kit = kit
         self._on_cancel: Callable[[], None] | None = None
         self._on_retry: Callable[[], None] | None = None
         self.text = ""
         self._line = kit.html()
-        self.cancel_button = kit.button("Cancel", self._cancel, shown=False)
-        self.retry_button = kit.button("Retry", self._retry, shown=False)
+        self.cancel_button = kit.button(
+            "Cancel", self._cancel, tooltip=f"Cancel {about}", shown=False
+        )
+        self.retry_button = kit.button("Retry", self._retry, tooltip=f"Retry {about}", shown=False)
         self.box = kit.box((self._line, self.cancel_button, self.retry_button), "xm-notice")
         self.box.layout = kit.gone
 
@@ -84,7 +91,8 @@ class Notice:
             unknown = " xm-unknown" if share is None else ""
             width = "" if share is None else f' style="width:{share * 100:.1f}%"'
             thin = (
-                f'<div class="xm-bar xm-thin{unknown}" role="progressbar"><div{width}></div></div>'
+                f'<div class="xm-bar xm-thin{unknown}" role="progressbar" aria-label="Progress">'
+                f"<div{width}></div></div>"
             )
         words = escape(text, 1000)
         long = bad and len(text) > LONG

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.text import escape, plain
 from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot, armed_button
-from expmgr.widgets.columns import is_deletable
+from expmgr.widgets.columns import is_deletable, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,11 +36,12 @@ __all__ = ["FACES", "Row", "bar", "popover", "said_html"]
 
 def bar(share: float | None) -> str:
     """Return a progress bar as HTML; None means that the end is not known."""
+    role = 'role="progressbar" aria-label="Progress"'
     if share is None:
-        return '<div class="xm-bar xm-unknown" role="progressbar"><div></div></div>'
+        return f'<div class="xm-bar xm-unknown" {role}><div></div></div>'
     percent = max(0.0, min(1.0, share)) * 100
     return (
-        f'<div class="xm-bar" role="progressbar" aria-valuenow="{percent:.0f}" aria-valuemin="0"'
+        f'<div class="xm-bar" {role} aria-valuenow="{percent:.0f}" aria-valuemin="0"'
         f' aria-valuemax="100"><div style="width:{percent:.1f}%"></div></div>'
     )
 
@@ -97,6 +98,14 @@ FACES = {
     "ended": ("close", "Close"),
 }
 """What the button in Delete's place means and says in each phase of a deletion."""
+_ABOUT = {
+    "Delete": "the model of {}",
+    "Resume": "the deletion of {}",
+    "Cancel": "the deletion of {}",
+    "Stop": "deleting {}",
+    "Stopping": "the deletion of {}",
+    "Close": "the message on {}",
+}
 
 
 class Row:
@@ -213,7 +222,8 @@ class Row:
                 self._binding = False
         if self._slot is not None:
             kind, text = _face(record, deletion, stale=stale, checking=checking)
-            self._slot.show(kind, text, dead=kind == "waiting")
+            about = _ABOUT.get(text, "{}").format(_name(record)) if kind else ""
+            self._slot.show(kind, text, about=about, dead=kind == "waiting")
         self._show_offer(deletion, opened)
         self.box.layout = self._kit.shown
 
@@ -245,6 +255,11 @@ class Row:
         """Give up the details panel, because another row is about to show it."""
         if widget in self.box.children:
             self.box.children = tuple(child for child in self.box.children if child is not widget)
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    name = record.get("run_name")
+    return plain(record["run_id"] if is_missing(name) else name, 60)
 
 
 def _shield(age: float) -> str:

@@ -230,6 +230,14 @@ container:xm-root/inline-size}
 @media (pointer:coarse){.xm-root{--xm-high:48px;--xm-tick:44px;--xm-open:44px;--xm-touch:44px}
 .xm-root .xm-button,.xm-root .xm-text,.xm-root .xm-choice,.xm-root .xm-text input,
 .xm-root .xm-choice select{height:44px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
+.xm-root .xm-row:focus-visible{outline-offset:-2px!important}
+.xm-root{position:relative}
+.xm-root .xm-keys{position:absolute;right:8px;z-index:5;width:max-content;max-width:100%;
+padding:8px 14px;box-sizing:border-box;background:var(--xm-bg1);
+border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0,0,.25)}
+.xm-root .xm-keys dl{display:grid;grid-template-columns:max-content 1fr;gap:3px 14px;margin:0}
+.xm-root .xm-keys dt,.xm-root .xm-keys dd{float:none;width:auto;margin:0;padding:0}
+.xm-root .xm-keys dt{font-weight:600}
 @media (forced-colors:active){.xm-root .xm-confirm{border:2px solid}}
 """
 

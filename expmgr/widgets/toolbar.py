@@ -126,7 +126,7 @@ class Toolbar:
             live=False,
             value=filter_string,
         )
-        self.apply_button = kit.button("Apply", self._apply)
+        self.apply_button = kit.button("Apply", self._apply, tooltip="Apply the MLflow filter")
         self.filter_error = kit.html("", "xm-bad", "xm-refused")
         inside = (self.filter_box, self.apply_button, self.filter_error)
         self._filter_line = kit.box(inside, "xm-bar-line")
@@ -258,11 +258,11 @@ class Footer:
     ) -> None:
         self.totals = kit.html("", "xm-totals")
         turn = actions.turn_to
-        self.first = kit.button("First", lambda: turn("first"))
-        self.previous = kit.button("Previous", lambda: turn("previous"))
+        self.first = kit.button("First", lambda: turn("first"), tooltip="First page")
+        self.previous = kit.button("Previous", lambda: turn("previous"), tooltip="Previous page")
         self.where = kit.html("")
-        self.next = kit.button("Next", lambda: turn("next"))
-        self.last = kit.button("Last", lambda: turn("last"))
+        self.next = kit.button("Next", lambda: turn("next"), tooltip="Next page")
+        self.last = kit.button("Last", lambda: turn("last"), tooltip="Last page")
         sizes = sorted({10, 25, MOST_ROWS, page_size})
         self.size = kit.choice(
             [(f"{size} rows", size) for size in sizes],
