@@ -169,6 +169,12 @@ def test_keys_move_tick_open_ask_and_take_back(opened, tmp_path, app):
     assert page.problems == [] or app != "lab"
 
 
+def hint(page) -> str:
+    """What the page's style adds to the totals."""
+    totals = page.page.locator(".xm-totals > .widget-html-content")
+    return totals.evaluate("one => getComputedStyle(one, '::after').content")
+
+
 def test_from_a_fresh_page_to_the_three_largest_deleted(opened, tmp_path):
     page = opened()
     press(page, "Control+Home")
@@ -345,6 +351,7 @@ def test_the_page_works_where_the_module_cannot_load(opened, tmp_path, chromium,
     expect(row(page, 0).get_by_role("status")).to_contain_text("Deleted 12 files")
     page.button("Next").click()
     expect(row(page, 0)).to_contain_text("spry-model-10")
+    assert hint(page) == "none"
     shown = page.page.locator(".xm-root").inner_text()
     assert "rror" not in shown, "what the front end says of a widget that it cannot make is hidden"
     assert deleted(tmp_path) == [f"{0:032x}"]
@@ -438,6 +445,7 @@ def test_the_keys_are_shown_and_in_a_read_only_browser_only_those_that_work(open
     page = opened(show=SHOW.replace("read_only=False", "read_only=True"))
     row(page, 3).focus()
     press(page, "?")
+    assert "? shows the keys" in hint(page)
     expect(page.page.locator(".xm-keys")).to_contain_text("open or close the details")
     expect(page.page.locator(".xm-keys")).not_to_contain_text("Delete")
     press(page, "?")

@@ -232,6 +232,9 @@ container:xm-root/inline-size}
 .xm-root .xm-choice select{height:44px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
 .xm-root .xm-row:focus-visible{outline-offset:-2px!important}
 .xm-root{position:relative}
+/* The module that hears the keys sets this attribute, so nothing is promised without it. */
+.xm-root[data-lm-suppress-shortcuts] .xm-totals>.widget-html-content::after{
+content:" · ? shows the keys";color:var(--xm-dim)}
 .xm-root .xm-keys{position:absolute;right:8px;z-index:5;width:max-content;max-width:100%;
 padding:8px 14px;box-sizing:border-box;background:var(--xm-bg1);
 border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0,0,.25)}
