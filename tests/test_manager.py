@@ -421,6 +421,22 @@ def test_the_progress_of_many_counts_models_files_and_bytes(lab):
     assert (seen[-1].total_files, seen[-1].total_bytes) == (plan.files, plan.bytes)
 
 
+def test_a_progress_that_fails_is_logged_and_the_deletion_of_many_goes_on(lab, caplog):
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(3)]
+    nothing = lab.run(0.1)
+    seen = []
+
+    def fail(progress):
+        seen.append(progress.models)
+        raise ZeroDivisionError
+
+    report = lab.manager().delete_models([*runs, nothing], progress=False, on_progress=fail)
+    assert report.counts == {"deleted": 3, "not_found": 1}
+    assert max(seen) == 3, "only what could be deleted is counted"
+    assert "on_progress failed" in caplog.text
+
+
 def test_experiments_that_say_whose_they_are_are_left_to_their_plugin(lab):
     own = lab.experiment("batch 1")
     theirs = lab.experiment("sub / batch 1")

@@ -158,6 +158,25 @@ def test_the_marker_stays_while_a_listing_shows_anything_else():
         assert service.deleted[-1] == MARKED.marker
 
 
+def test_what_goes_last_waits_for_two_listings_where_nobody_answered():
+    """Else a model would be left without the file that tells that it is one."""
+
+    def lose_and_hide(service, seen, forward):
+        if seen.kind == "batch" and wire.counts["batch"] == 1:
+            raise reset()
+        if seen.kind == "list" and wire.counts["list"] == 2:
+            hidden = {name: service.blobs.pop(name) for name in inside("a", "b")}
+            page = forward()
+            service.blobs.update(hidden)
+            return page
+        return None
+
+    with scene(inside("MLmodel", "a", "b"), lose_and_hide) as (store, service, wire):
+        assert store.delete([MARKED]).files == 3
+        assert service.deleted[-1] == MARKED.marker
+        assert below(service) == []
+
+
 def test_an_empty_listing_alone_is_not_proof_that_nothing_is_there():
     def empty_once(service, seen, forward):
         return listing_answer("") if wire.counts == {"list": 1} else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionResult
 
 __all__ = ["DeleteRun", "delete_all"]
+
+logger = logging.getLogger(__name__)
 
 _RUNS_AT_ONCE = 4
 """Each run's deletion has its own pool of requests; more runs at once would only share it out."""
@@ -51,6 +54,7 @@ class _Totals:
         self._files = self._bytes = self._models = 0
         self._attempt = 1
         self._plan = plan
+        self._deletable = {run.id for run in plan.deletable}
         self._on_progress = on_progress
 
     def report(self, run_id: str, progress: DeletionProgress) -> None:
@@ -67,13 +71,20 @@ class _Totals:
         self._on_progress(total)
 
     def ended(self, result: DeletionResult) -> None:
-        """Count a run whose model is gone, and tell of all."""
-        if self._on_progress is None or result.outcome not in ("deleted", "not_found"):
+        """Count a run whose model is gone, and tell of all.
+
+        A callback that fails is logged, not obeyed, as it is while a run's files go.
+        """
+        done = result.outcome in ("deleted", "not_found") and result.run_id in self._deletable
+        if self._on_progress is None or not done:
             return
         with self._lock:
             self._models += 1
             total = self._total("")
-        self._on_progress(total)
+        try:
+            self._on_progress(total)
+        except Exception:
+            logger.exception("on_progress failed; the deletion goes on")
 
     def _total(self, note: str) -> DeletionProgress:
         return DeletionProgress(

@@ -182,6 +182,10 @@ class Deletion:
             return
         if self.books.untold or not self.books.listings:
             self._look()  # what goes last goes when the rest is seen to be gone
+        if self.books.untold:
+            self._look()  # of what nobody answered, twice
+        if self.books.untold:
+            return
         for level in self.books.deletable_stubs():
             for start in range(0, len(level), BATCH_SIZE):
                 self._submit(level[start : start + BATCH_SIZE])
