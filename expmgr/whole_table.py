@@ -99,7 +99,7 @@ class WholeTable(pd.DataFrame):
 
 
 def _cell(value: Any) -> tuple[str, bool]:
-    if value is None or value is pd.NA or value != value:  # noqa: PLR0124 - NaN and NaT
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return "", False
     return plain(value, MESSAGE_LIMIT), isinstance(value, Number)
 
@@ -136,7 +136,8 @@ def _blocks(widths: list[int], room: int) -> list[list[int]]:
 
 def _wrap(line: list[tuple[str, bool]], widths: list[int]) -> list[str]:
     cells = [
-        textwrap.wrap(text, width) or [""] for (text, _), width in zip(line, widths, strict=True)
+        textwrap.wrap(text, max(1, width)) or [""]
+        for (text, _), width in zip(line, widths, strict=True)
     ]
     found = []
     for at in range(max(map(len, cells))):

@@ -1003,6 +1003,7 @@ def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
         ({"page_size": True}, "from 1 to 30, not True"),
         ({"sort_by": 3}, "'sort_by' of a view must be a text, not 3"),
         ({"ascending": "no"}, "must be True or False, not 'no'"),
+        ({3: 4}, "a view has no '3'"),
     ],
 )
 def test_a_view_that_is_none_changes_nothing(browse, wrong, words):
@@ -1013,6 +1014,86 @@ def test_a_view_that_is_none_changes_nothing(browse, wrong, words):
     assert browser.view_state == before
     with pytest.raises(InvalidInputError, match=words):
         RunBrowser(ScriptedManager(run_table(5)), view_state=wrong)
+
+
+def test_what_is_chosen_stays_chosen_when_sizes_owners_and_filters_arrive(browse):
+    table = run_table(60, measured=False).assign(**{"tags.mlflow.user": ["ann", "ben"] * 30})
+    view = {"experiment": "churn / linear", "owner": "ben"}
+    browser = browse(ScriptedManager(table), view_state=view, filter_string="metrics.accuracy > 0")
+    toolbar = browser.toolbar
+    assert (toolbar.experiment.value, toolbar.owner.value) == ("churn / linear", "ben")
+    assert toolbar.chips["filter_string"].layout is browser._kit.shown
+    browser.measure_sizes()
+    assert browser.wait(10)
+    told = {name: title for title, name in toolbar.experiment.options}
+    assert told["churn / linear"] == "churn / linear · 80.0 MB"
+    table.loc[0, "tags.mlflow.user"] = "cem"
+    browser.refresh()
+    assert browser.wait(10)
+    assert "cem" in [value for _, value in toolbar.owner.options]
+    assert (toolbar.experiment.value, toolbar.owner.value) == ("churn / linear", "ben")
+    toolbar.experiment.value = toolbar.owner.value = ""
+    assert browser.wait(10)
+    assert len(browser.shown) == 60
+
+
+def test_a_filter_by_owner_shows_nothing_where_nobody_wrote_owners_down(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    browser.view_state = {"owner": "bob"}
+    assert len(browser.shown) == 0
+    assert browser.toolbar.chips["owner"].description == "owner: bob ✕"
+
+
+def test_a_view_with_another_number_of_rows_fits_every_browser(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    browser.view_state = {"page_size": 7}
+    assert browser.wait(10)
+    assert (len(browser.rows), browser.footer.size.value) == (7, 7)
+
+
+def test_what_was_typed_does_not_come_back_after_clear(browse):
+    browser = browse(ScriptedManager(run_table(60)))
+    browser.toolbar.search.value = "spry-model-3"
+    browser.toolbar.clear_button.click()
+    assert browser.wait(10)
+    assert browser.toolbar.search.value == ""
+    until = time.monotonic() + 0.5  # a clock on purpose: a search waits for 0.2 s
+    while time.monotonic() < until:
+        assert browser.view_state["search"] == ""
+
+
+def test_a_filter_that_is_refused_says_so_on_its_chip_and_is_asked_once_when_mended(browse):
+    manager = ScriptedManager(run_table(60))
+    browser = browse(manager)
+    manager.faults["runs(limit)"] = [FilterError("Invalid clause")]
+    browser.toolbar.filter_box.value = "nonsense"
+    assert browser.wait(10)
+    assert browser.toolbar.chips["filter_string"].description.startswith("MLflow filter (refused)")
+    browser.toolbar.filter_box.value = "metrics.accuracy > 0"
+    browser.toolbar.apply_button.click()
+    assert browser.wait(10)
+    assert manager.calls["filter: metrics.accuracy > 0"] == 2, "a page, and all"
+    assert browser.toolbar.chips["filter_string"].description.startswith("MLflow filter: ")
+
+
+def test_taking_a_runs_pin_back_leaves_its_models_pins(browse):
+    pins = Reasons((Reason("pinned", "the run has it", "r"), Reason("pinned", "the model", "m-1")))
+    table = run_table(5)
+    run_id = table["run_id"][3]
+    table["protected_by"] = table["protected_by"].astype(object)
+    table.loc[3, "protected_by"] = Reasons(
+        Reason("pinned", one.words, run_id if one.subject == "r" else one.subject)
+        for one in pins.parts
+    )
+    table["tags.expmgr.keep"] = ["", None, None, "because", None]
+    browser = browse(ScriptedManager(table))
+    browser.rows[3].details_button.click()
+    assert browser.wait(10)
+    browser.details.keeping.show(run_id, "because")
+    browser.details.keeping.button.click()
+    assert browser.wait(10)
+    assert str(browser.shown["protected_by"][3]) == "pinned: the model"
+    assert browser.rows[3].delete_button.layout is browser._kit.ghost
 
 
 def test_filters_stand_as_chips_that_clear_them(browse):

@@ -72,6 +72,12 @@ def test_more_columns_than_fit_stand_below_each_other_and_no_id_is_broken(monkey
     ]
 
 
+def test_lists_arrays_and_an_empty_column_are_shown():
+    odd = WholeTable({"a": [[1, 2], pd.Series([3])], "": ["", None]})
+    assert "[1, 2]" in repr(odd)
+    assert "[1, 2]" in odd._repr_html_()
+
+
 def test_it_is_a_data_frame_in_all_but_its_looks():
     made = table()
     assert isinstance(made, pd.DataFrame)

@@ -132,6 +132,7 @@ class BrowserActions:
         self.toolbar.chooser.offer([*usual[1:], "run_id", "end_time", *keys])
         self.toolbar.offer_experiments(self._runs.experiments())
         self.toolbar.offer_owners(self._runs.owners(), whoami())
+        self._show_query()
 
     def _look_for_stale(self) -> None:
         now = self._now()
@@ -148,12 +149,18 @@ class BrowserActions:
         self._loop.work(lambda: stale_days(self.manager, runs, self._stale_after, now), done)
 
     def _ask(self, **changes: Any) -> None:
+        if "search" in changes and self._search_timer is not None:
+            self._search_timer.cancel()  # what was typed before is not what is asked for now
         if not self._runs.ask(**changes):
             return
         if "sort_by" in changes:
             self._draw_header()
         self._show_query()
         self._draw()
+
+    def _filter_refused(self, why: str) -> None:
+        self.toolbar.show_filter_error(why)
+        self._show_query()
 
     def _show_query(self) -> None:
         self.toolbar.show_query(self._runs.query, self._loader.filter_string)
@@ -194,6 +201,7 @@ class BrowserActions:
         keys = first_column_first(tuple(keys))
         self._columns = tuple(usual.get(key) or column_of(key) for key in keys)
         self._style.value = style_sheet(self._scope, self._columns)
+        self.toolbar.chooser.show(keys)
         self._draw_header()
         self._draw()
 
@@ -208,11 +216,10 @@ class BrowserActions:
 
     def _look_as(self, view: Mapping[str, Any]) -> None:
         if "page_size" in view:
-            self.footer.size.value = view["page_size"]
+            self.footer.show_size(view["page_size"])
             self._runs.resize(view["page_size"])
         if "columns" in view:
             self._show_columns(view["columns"])
-            self.toolbar.chooser.show(view["columns"])
         others = ("columns", "page_size", "filter_string")
         if "search" in view:
             self.toolbar.search.value = view["search"]
@@ -332,9 +339,10 @@ class BrowserActions:
         held = self._runs.value(run_id, "protected_by")
         pinned = (Reason("pinned", f"the run has the tag {KEEP_TAG}", run_id),) if reason else ()
         if held is None or isinstance(held, Reasons):
-            others = held.without("pinned").parts if held is not None else ()
+            parts = held.parts if held is not None else ()
+            others = [one for one in parts if (one.kind, one.subject) != ("pinned", run_id)]
             held = Reasons((*others, *pinned))
-        self._runs.change(run_id, {"protected_by": held, f"tags.{KEEP_TAG}": reason})
+        self._runs.change(run_id, {"protected_by": held, f"tags.{KEEP_TAG}": reason or None})
         deletion = self._deletions.get(run_id)
         if reason and deletion is not None and deletion.phase in ("planning", "armed"):
             self._deletions.take_back(run_id)

@@ -95,7 +95,9 @@ class RunBrowser(BrowserCallbacks):
     ) -> None:
         if page_size < 1:
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
-        view = checked(view_state or {}, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
+        view = checked(
+            {} if view_state is None else view_state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS
+        )
         page_size = view.get("page_size", page_size)
         filter_string = view.get("filter_string", filter_string)
         self.manager = manager
@@ -184,7 +186,7 @@ class RunBrowser(BrowserCallbacks):
             filter_string=filter_string,
             first=self._runs.page_size,
             arrived=self._arrived,
-            filter_refused=self.toolbar.show_filter_error,
+            filter_refused=self._filter_refused,
             patience=patience,
         )
         parts = (

@@ -72,8 +72,10 @@ class ColumnChooser:
 
     def show(self, keys: Sequence[str]) -> None:
         """Set which are shown, in order."""
-        self._shown = tuple(key for key in keys if key != "run_name")
-        self._list()
+        shown = tuple(key for key in keys if key != "run_name")
+        if shown != self._shown:
+            self._shown = shown
+            self._list()
 
     def _title(self, key: str) -> str:
         title = self._titles.get(key) or column_of(key).title

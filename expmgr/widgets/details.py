@@ -346,7 +346,9 @@ class Details:
         """Return why the run is kept, "" where it is not; the server's tags are the newest."""
         tags = self._facts.tags if self._facts is not None else None
         value = tags.get(KEEP_TAG) if tags is not None else self._record.get(f"tags.{KEEP_TAG}")
-        return "" if is_missing(value) or not is_pin(str(value)) else str(value)
+        if (is_missing(value) and value != "") or not is_pin(str(value)):
+            return ""
+        return str(value).strip() or "no reason given"
 
     def note_kept(self, run_id: str, reason: str) -> None:
         """Take note of a pin that was set or taken back since the servers were asked."""

@@ -48,9 +48,9 @@ class Keeping:
 
     def show(self, run_id: str, kept: str) -> None:
         """Show a run and why it is kept, "" where it is not."""
+        changed = run_id != self._run_id or kept != self._kept
         if run_id != self._run_id:
             self.reason.value = ""
-            self._say("")
         self._run_id, self._kept = run_id, kept
         self.button.description = "Unkeep" if kept else "Keep"
         self.button.tooltip = (
@@ -59,8 +59,8 @@ class Keeping:
             else "Pin the run: its models are not deleted until somebody takes the pin back"
         )
         self.reason.layout = self._kit.gone if kept else self._kit.shown
-        if kept and not self._busy:
-            self._say(f"Kept: {kept}")
+        if changed and not self._busy:
+            self._say(f"Kept: {kept}" if kept else "")
 
     def _press(self) -> None:
         self._loop.post(self._toggle)
@@ -83,8 +83,8 @@ class Keeping:
                 self._say(f"Not {doing}: {describe_failure(error)}", bad=True)
             else:
                 self.reason.value = ""
-                self._say("" if reason else "Kept no more.")
                 self.show(run_id, reason)
+                self._say(f"Kept: {reason}" if reason else "Kept no more.")
 
         self._busy = True
         self.button.disabled = True

@@ -31,6 +31,7 @@ const put = (element, name, value) => {
 const words = (element) => element?.textContent.trim() ?? "";
 const plain = (text) => text.toLowerCase().replace(/[^\p{L}\p{N} ]/gu, "").trim();
 const nameOf = (row) => words(row.querySelector(".xm-cell"));
+const idOf = (row) => row.querySelector(".xm-cell")?.title; // names repeat, and this holds the id
 const shown = (element) => Boolean(element?.isConnected)
   && element.style.display !== "none" && element.style.visibility !== "hidden";
 const usable = (element) => shown(element) && !element.disabled;
@@ -235,21 +236,20 @@ class Keyboard extends HTMLElement {
     if (key === "Enter" && (onRow || onTick)) return click(row.querySelector(":scope > .xm-open"));
     if (key !== " " || !onRow && !onTick) return false;
     if (onRow || shiftKey) return this.tick(row, shiftKey);
-    this.anchor = {row, name: nameOf(row), on: !target.checked};
+    this.anchor = {row, id: idOf(row), on: !target.checked};
     return false; // the page ticks it by itself
   }
 
   tick(row, range) {
-    const boxOf = (one) => one.querySelector(TICK);
-    const {anchor, rows} = this;
+    const boxOf = (one) => one.querySelector(TICK), {anchor, rows} = this;
     row.focus(); // where the key is let go, nothing else is pressed
-    const known = range && rows.includes(anchor?.row) && nameOf(anchor.row) === anchor.name;
+    const known = range && rows.includes(anchor?.row) && idOf(anchor.row) === anchor.id;
     const ends = [rows.indexOf(known ? anchor.row : row), rows.indexOf(row)].sort((a, b) => a - b);
     const on = known ? anchor.on : !boxOf(row)?.checked;
     for (const one of rows.slice(ends[0], ends[1] + 1)) {
       if (boxOf(one)?.checked !== on) click(boxOf(one));
     }
-    this.anchor = {row, name: nameOf(row), on};
+    this.anchor = {row, id: idOf(row), on};
   }
 
   ask(row) {

@@ -75,7 +75,7 @@ class Loader:
     def start(self) -> None:
         """Load from the beginning: a page, then everything."""
         self._drop()
-        self.complete, self._complete_at = False, None
+        self.complete, self._complete_at, self.failure = False, None, ""
         self._ask(self._first, self._first_page)
 
     def refresh(self) -> None:

@@ -136,6 +136,7 @@ class ShownRuns:
         state = {"deleted": "deleted", "not_found": "none"}.get(result.outcome)
         if state is not None:
             self.change(result.run_id, {"model": state, "files": 0, "bytes": 0})
+            self.without_best = self._without_best()
             self.selected.discard(result.run_id)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:

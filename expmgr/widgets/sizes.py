@@ -102,7 +102,7 @@ class SizeScan:
             lambda: self._manager.storage_usage(
                 [experiment], on_progress=on_progress, cancel=cancel
             ),
-            lambda usage, error: self._took(usage, error, sent),
+            lambda usage, error: self._took(experiment, usage, error, sent),
             slow=silent,
             slow_after=self._patience,
         )
@@ -129,18 +129,18 @@ class SizeScan:
         self.stop()
         self._notice.show("Stopping the measurement …", busy=True)
 
-    def _took(self, usage: pd.DataFrame | None, error: Exception | None, sent: float) -> None:
+    def _took(
+        self, experiment: str, usage: pd.DataFrame | None, error: Exception | None, sent: float
+    ) -> None:
         self._job = None
         if error is not None or usage is None:
             message = describe_failure(error or RuntimeError("nothing came back"))
-            remaining = self._todo
+            remaining = [experiment, *self._todo]
             self._todo = []
             self._notice.show(
                 f"Sizes could not be measured: {message}",
                 bad=True,
-                retry=(lambda: self._loop.post(lambda: self.start(remaining)))
-                if remaining
-                else None,
+                retry=lambda: self._loop.post(lambda: self.start(remaining)),
             )
             return
         for name in ("files", "bytes"):

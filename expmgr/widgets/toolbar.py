@@ -103,7 +103,9 @@ class Toolbar:
             [("Anybody", "")], lambda value: ask(owner=value), tooltip="Who made the run"
         )
         self.more_button = kit.button(
-            "More …", self._toggle_more, tooltip="Owner, columns, MLflow filter, sizes, pictures"
+            "Less" if filter_string else "More …",
+            self._toggle_more,
+            tooltip="Owner, columns, MLflow filter, sizes, pictures",
         )
         self.columns_button = kit.button(
             "Columns", self._toggle_columns, tooltip="Choose what the table shows"
@@ -206,7 +208,8 @@ class Toolbar:
         told["filter_string"] = filter_string
         active = [name for name, value in told.items() if value]
         for name, chip in self.chips.items():
-            words = f"{_FILTERS.get(name, 'MLflow filter')}: {told[name]}"
+            refused = " (refused)" if self.filter_error.value else ""
+            words = f"{_FILTERS.get(name, f'MLflow filter{refused}')}: {told[name]}"
             chip.layout = self._kit.shown if name in active else self._kit.gone
             if name in active:
                 chip.description = f"{plain(words, 60)} ✕"
@@ -222,9 +225,8 @@ class Toolbar:
         options += [(plain(name, 60), name) for name in owners if name != me]
         if tuple(options) != tuple(self.owner.options):
             chosen = self.owner.value
-            with self.owner.hold_trait_notifications():
-                self.owner.options = options
-                self.owner.value = chosen if chosen in owners else ""
+            self.owner.options = options
+            self.owner.value = chosen if chosen in owners else ""
 
     def offer_experiments(self, experiments: Mapping[str, int | None]) -> None:
         """Set the experiments that can be chosen, each with its bytes, keeping what is chosen."""
@@ -235,9 +237,8 @@ class Toolbar:
         if tuple(options) != self._experiments:
             self._experiments = tuple(options)
             chosen = self.experiment.value
-            with self.experiment.hold_trait_notifications():
-                self.experiment.options = options
-                self.experiment.value = chosen if chosen in experiments else ""
+            self.experiment.options = options
+            self.experiment.value = chosen if chosen in experiments else ""
 
     def show_filter_error(self, text: str) -> None:
         """Show what the server said about the filter, under the filter."""
@@ -274,6 +275,13 @@ class Footer:
             (self.first, self.previous, self.where, self.next, self.last, self.size), "xm-pager"
         )
         self.box = kit.box((self.totals, self.pager), "xm-foot")
+
+    def show_size(self, rows: int) -> None:
+        """Show how many rows are on a page, whichever number that is."""
+        if rows not in [size for _, size in self.size.options]:
+            sizes = sorted({*(size for _, size in self.size.options), rows})
+            self.size.options = [(f"{size} rows", size) for size in sizes]
+        self.size.value = rows
 
     def show(
         self,

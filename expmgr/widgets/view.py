@@ -189,8 +189,9 @@ def matching(
         ("status", query.status),
         (OWNER, query.owner),
     ):
-        if wanted and column in frame:
-            mask &= (frame[column] == wanted).fillna(False).to_numpy(dtype=bool)
+        if wanted:
+            held = frame[column] == wanted if column in frame else pd.Series(False, frame.index)
+            mask &= held.fillna(False).to_numpy(dtype=bool)
     if query.model == "deletable":
         mask &= deletable_mask(frame)
     elif query.model and "model" in frame:

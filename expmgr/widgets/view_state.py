@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from expmgr.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["checked", "first_column_first"]
 
@@ -23,7 +21,9 @@ def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> d
         A part has another name, type or range; nothing of the view is to be taken then.
     """
     names = (*_TEXTS, "ascending", "columns", "page_size")
-    unknown = sorted(set(state) - set(names))
+    if not isinstance(state, Mapping):
+        raise InvalidInputError(f"a view is a dictionary, not {state!r}.")
+    unknown = sorted(map(str, set(state) - set(names)))
     if unknown:
         message = f"a view has no {', '.join(map(repr, unknown))}; it has: {', '.join(names)}."
         raise InvalidInputError(message)
@@ -31,6 +31,8 @@ def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> d
     for name in _TEXTS:
         if not isinstance(found.get(name, ""), str):
             raise InvalidInputError(f"{name!r} of a view must be a text, not {found[name]!r}.")
+    if "filter_string" in found:
+        found["filter_string"] = found["filter_string"].strip()
     if not isinstance(found.get("ascending", False), bool):
         raise InvalidInputError(f"'ascending' must be True or False, not {found['ascending']!r}.")
     rows = found.get("page_size", 1)
