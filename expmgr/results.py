@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -9,9 +10,13 @@ from expmgr.formatting import format_bytes, format_count
 from expmgr.text import keep_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from expmgr.catalog.reason import Reason
 
-__all__ = ["OUTCOMES", "DeletionProgress", "DeletionResult", "Outcome"]
+__all__ = ["OUTCOMES", "DeletionProgress", "DeletionResult", "Outcome", "tell"]
+
+logger = logging.getLogger(__name__)
 
 Outcome = Literal["deleted", "not_found", "protected", "failed"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
@@ -48,6 +53,17 @@ class DeletionProgress:
 
     def __post_init__(self) -> None:
         keep_plain(self, "note")
+
+
+def tell(on_progress: Callable[[DeletionProgress], None], progress: DeletionProgress) -> None:
+    """Call a callback; one that fails is logged, not obeyed.
+
+    A progress bar must not leave half a model, nor lose the report of the others.
+    """
+    try:
+        on_progress(progress)
+    except Exception:
+        logger.exception("on_progress failed; the deletion goes on")
 
 
 @dataclass(frozen=True)

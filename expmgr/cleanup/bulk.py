@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import ExpmgrError
-from expmgr.results import DeletionProgress
+from expmgr.results import DeletionProgress, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionResult
 
 __all__ = ["DeleteRun", "delete_all"]
-
-logger = logging.getLogger(__name__)
 
 _RUNS_AT_ONCE = 4
 """Each run's deletion has its own pool of requests; more runs at once would only share it out."""
@@ -68,23 +65,17 @@ class _Totals:
             self._bytes += progress.bytes - before.bytes
             self._attempt = max(self._attempt, progress.attempt)
             total = self._total(progress.note)
-        self._on_progress(total)
+        tell(self._on_progress, total)
 
     def ended(self, result: DeletionResult) -> None:
-        """Count a run whose model is gone, and tell of all.
-
-        A callback that fails is logged, not obeyed, as it is while a run's files go.
-        """
+        """Count a run whose model is gone, and tell of all."""
         done = result.outcome in ("deleted", "not_found") and result.run_id in self._deletable
         if self._on_progress is None or not done:
             return
         with self._lock:
             self._models += 1
             total = self._total("")
-        try:
-            self._on_progress(total)
-        except Exception:
-            logger.exception("on_progress failed; the deletion goes on")
+        tell(self._on_progress, total)
 
     def _total(self, note: str) -> DeletionProgress:
         return DeletionProgress(

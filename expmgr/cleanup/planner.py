@@ -471,8 +471,8 @@ class Planner:
                     if not model.empty
                     for reason in reasons_of(model, subject.maker, evidence)
                 ]
-                reasons = list(distinct([*reasons, *draft.doubt]))
-                plan = replace(plan, reasons=tuple(reasons), doubts=draft.doubt)
+                stated = distinct([*reasons, *draft.doubt])
+                plan = replace(plan, reasons=stated, doubts=draft.doubt)
             plans.append(plan)
         return tuple(plans)
 

@@ -12,7 +12,6 @@ the pool.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -20,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.errors import StorageError
-from expmgr.results import DeletionProgress
+from expmgr.results import DeletionProgress, tell
 from expmgr.storage.azure_errors import is_denied
 from expmgr.storage.batch import BATCH_SIZE, Answer, BatchSupport, delete_batch, delete_single
 from expmgr.storage.blob_path import is_addressable
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from expmgr.storage.location import Location
 
 __all__ = ["Bounds", "Cancelled", "Deletion", "OutOfTime"]
-
-_logger = logging.getLogger(__name__)
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error; the caller turns it into one
@@ -351,7 +348,7 @@ class Deletion:
         raise Cancelled if self._is_cancelled() else OutOfTime
 
     def report(self, note: str = "") -> None:
-        """Tell the caller how far it has come; a callback that fails is logged, not obeyed.
+        """Tell the caller how far it has come.
 
         What an answer said and a listing refuted is not counted back here: it is asked for again.
         """
@@ -366,10 +363,7 @@ class Deletion:
             attempt=max(self.passes, 1),
             note=note,
         )
-        try:
-            self._on_progress(progress)
-        except Exception:  # a progress bar must not leave half a model
-            _logger.exception("on_progress failed; the deletion goes on")
+        tell(self._on_progress, progress)
 
 
 def _outermost(locations: Iterable[Location]) -> tuple[Location, ...]:

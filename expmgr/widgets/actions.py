@@ -26,7 +26,6 @@ from expmgr.widgets.stale import candidates, stale_days
 from expmgr.widgets.table import Surroundings
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.view import but_the_best, deletable_mask, whoami
-from expmgr.widgets.view_state import first_column_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -198,7 +197,6 @@ class BrowserActions:
 
     def _show_columns(self, keys: Sequence[str]) -> None:
         usual = {column.key: column for column in default_columns(self._main_metric)}
-        keys = first_column_first(tuple(keys))
         self._columns = tuple(usual.get(key) or column_of(key) for key in keys)
         self._style.value = style_sheet(self._scope, self._columns)
         self.toolbar.chooser.show(keys)
@@ -226,7 +224,7 @@ class BrowserActions:
         self._ask(**{name: value for name, value in view.items() if name not in others})
         if "filter_string" in view:
             self.toolbar.filter_box.value = view["filter_string"]
-            self._filter(view["filter_string"].strip())
+            self._filter(view["filter_string"])
         self._draw()
 
     def _draw(self) -> None:
@@ -283,16 +281,16 @@ class BrowserActions:
 
     def _no_best(self) -> str:
         """Return that nothing is called best in an experiment, whose models all can be deleted."""
-        names = self._runs.without_best
+        names = self._runs.without_best()
         if not names:
             return ""
         where = names[0] if len(names) == 1 else f"{len(names):,} experiments"
         return f"no model in {where} has {self._main_metric}, so none is called best there"
 
     def _compare(self) -> str:
-        chosen = self._selected_in_order()
-        if not 1 < len(chosen) <= MOST_COMPARED:
+        if len(self._runs.selected) > MOST_COMPARED:
             return ""
+        chosen = self._selected_in_order()
         experiments = [str(self._runs.value(run_id, "experiment_id")) for run_id in chosen]
         uri = getattr(self.manager, "tracking_uri", "")
         return compare_url(chosen, list(dict.fromkeys(experiments)), uri)

@@ -67,7 +67,7 @@ class BrowserCallbacks(BrowserActions):
         self._loop.post(lambda: self._clear(names))
 
     def choose_columns_soon(self, keys: tuple[str, ...]) -> None:
-        """Show these columns besides the usual ones."""
+        """Show these columns, in this order, the run's name first."""
         self._loop.post(lambda: self._show_columns(keys))
 
     def measure_soon(self) -> None:

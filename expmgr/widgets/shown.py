@@ -39,8 +39,6 @@ class ShownRuns:
         The page from 0, and rows on it.
     records
         The page's runs as dicts.
-    without_best
-        Experiments that hold models, none of which is called best.
     """
 
     def __init__(self, page_size: int) -> None:
@@ -52,9 +50,9 @@ class ShownRuns:
         self.page = 0
         self.page_size = page_size
         self.records: list[dict[str, Any]] = []
-        self.without_best: list[str] = []
         self._place: dict[str, int] = {}
         self._texts: list[str] | None = None
+        self._without_best: list[str] | None = None
         self._changes: dict[str, tuple[float, dict[str, Any]]] = {}
 
     @property
@@ -89,8 +87,7 @@ class ShownRuns:
                 del self._changes[run_id]
         if complete:
             self.selected &= self.deletable()
-        self._texts = None
-        self.without_best = self._without_best()
+        self._texts = self._without_best = None
         self.recompute()
 
     def ask(self, **changes: Any) -> bool:
@@ -129,14 +126,13 @@ class ShownRuns:
         _, known = self._changes.get(run_id, (0.0, {}))
         self._changes[run_id] = (time.monotonic(), {**known, **values})
         self._put(run_id, values)
-        self._texts = None
+        self._texts = self._without_best = None
 
     def ended(self, result: DeletionResult) -> None:
         """Write down what a deletion changed."""
         state = {"deleted": "deleted", "not_found": "none"}.get(result.outcome)
         if state is not None:
             self.change(result.run_id, {"model": state, "files": 0, "bytes": 0})
-            self.without_best = self._without_best()
             self.selected.discard(result.run_id)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:
@@ -160,7 +156,6 @@ class ShownRuns:
             if run_id in self._place and values:
                 self.change(run_id, values)
         self.selected &= self.deletable()
-        self.without_best = self._without_best()
 
     def value(self, run_id: str, column: str) -> Any:
         """Return one value of a run, None where there is none."""
@@ -211,7 +206,13 @@ class ShownRuns:
             for name, size in sorted(sizes.items(), key=lambda item: str(item[0]).casefold())
         }
 
-    def _without_best(self) -> list[str]:
+    def without_best(self) -> list[str]:
+        """Return the experiments that hold models, none of which is called best."""
+        if self._without_best is None:
+            self._without_best = self._find_without_best()
+        return self._without_best
+
+    def _find_without_best(self) -> list[str]:
         frame = self.frame
         if not self.complete or not {"is_best", "model", "experiment_name"} <= set(frame):
             return []
