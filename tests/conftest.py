@@ -208,3 +208,21 @@ def backend(request, azurite, container, monkeypatch) -> Backend:
 def plugin_name() -> str:
     """A plugin name that no other test uses."""
     return f"plugin-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def browse():
+    """A function that opens a browser over a manager, without a page, and waits for its runs."""
+    from expmgr.widgets import RunBrowser
+
+    opened = []
+
+    def make(manager, **options):
+        browser = RunBrowser(manager, **{"measure": False, **options})
+        opened.append(browser)
+        assert browser.wait(10)
+        return browser
+
+    yield make
+    for browser in opened:
+        browser.close()

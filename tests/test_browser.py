@@ -34,21 +34,6 @@ def _armed_at_once(monkeypatch):
     monkeypatch.setattr("expmgr.widgets.arming.ARMED_AFTER", 0.0)
 
 
-@pytest.fixture
-def browse():
-    opened = []
-
-    def make(manager, **options):
-        browser = RunBrowser(manager, **{"measure": False, **options})
-        opened.append(browser)
-        assert browser.wait(10)
-        return browser
-
-    yield make
-    for browser in opened:
-        browser.close()
-
-
 def row_of(browser, run_id):
     return next(row for row in browser.rows if row.run_id == run_id)
 

@@ -18,21 +18,6 @@ def _armed_at_once(monkeypatch):
     monkeypatch.setattr("expmgr.widgets.arming.ARMED_AFTER", 0.0)
 
 
-@pytest.fixture
-def browse():
-    opened = []
-
-    def make(manager, **options):
-        browser = RunBrowser(manager, **{"measure": False, **options})
-        opened.append(browser)
-        assert browser.wait(10)
-        return browser
-
-    yield make
-    for browser in opened:
-        browser.close()
-
-
 def until(browser, told):
     """Wait until something holds, at most 10 s."""
     for _ in range(1000):

@@ -11,25 +11,9 @@ from scripted_manager import ScriptedManager, run_table
 
 from expmgr.widgets import keyboard
 from expmgr.widgets.arming import Slot
-from expmgr.widgets.browser import RunBrowser
 from expmgr.widgets.kit import Kit
 
 SCRIPT = Path(keyboard.__file__).with_name("keyboard.js").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def browse():
-    opened = []
-
-    def make(**options):
-        browser = RunBrowser(ScriptedManager(run_table(5)), measure=False, **options)
-        opened.append(browser)
-        assert browser.wait(10)
-        return browser
-
-    yield make
-    for browser in opened:
-        browser.close()
 
 
 @pytest.fixture
@@ -41,7 +25,7 @@ def kit():
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_the_module_is_the_last_child_and_takes_no_room(browse, read_only):
-    browser = browse(read_only=read_only)
+    browser = browse(ScriptedManager(run_table(5)), read_only=read_only)
     last = browser.widget.children[-1]
     assert last.get_state()["_esm"] == SCRIPT
     assert last.layout.display == "none"
@@ -49,9 +33,9 @@ def test_the_module_is_the_last_child_and_takes_no_room(browse, read_only):
 
 
 def test_without_anywidget_there_is_no_such_child_and_the_rest_is_the_same(browse, monkeypatch):
-    whole = browse().widget.children
+    whole = browse(ScriptedManager(run_table(5))).widget.children
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    browser = browse()
+    browser = browse(ScriptedManager(run_table(5)))
     assert len(browser.widget.children) == len(whole) - 1
     assert [row.run_id for row in browser.rows] == [f"{at:032x}" for at in range(5)]
 
@@ -77,7 +61,7 @@ def test_a_button_that_says_the_same_again_sends_nothing(kit, monkeypatch):
 
 
 def test_what_a_run_is_called_stays_text_in_a_buttons_name(browse):
-    browser = browse()
+    browser = browse(ScriptedManager(run_table(5)))
     browser.manager.table.loc[0, "run_name"] = "{0.__class__} \u202e\n<b>" + "x" * 500
     browser.refresh()
     assert browser.wait(10)
