@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.survey import Surveyed
+    from expmgr.cleanup.tables import RunsAndModels
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.metrics import MetricsAccumulator
     from expmgr.storage.protocol import Storage
@@ -295,6 +296,39 @@ class ExperimentsManager(Tracker):
 
         with loading():
             return models_table(self._read(experiments, filter_string), filter_string)
+
+    def runs_and_models(
+        self,
+        experiments: str | Iterable[str] | None = None,
+        filter_string: str = "",
+        *,
+        limit: int | None = None,
+    ) -> RunsAndModels:
+        """Return the tables of `runs` and `models` from one reading: what `runs` alone costs.
+
+        Parameters
+        ----------
+        experiments, filter_string
+            As in `runs`.
+        limit
+            As in `runs`; the models are those of the runs shown, of which nothing is compared:
+            ``quality`` is missing and ``is_best`` False.
+
+        Returns
+        -------
+        RunsAndModels
+            ``runs`` and ``models``, two DataFrames that agree with each other.
+
+        Raises
+        ------
+        NotFoundError, FilterError, TrackingError
+            As in `runs`.
+        """
+        from expmgr.cleanup.tables import RunsAndModels, loading, models_table, runs_table
+
+        with loading():
+            surveyed = self._read(experiments, filter_string, limit=limit)
+            return RunsAndModels(runs_table(surveyed), models_table(surveyed, filter_string))
 
     def _read(
         self,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
+from expmgr.cleanup.tables import MODEL_COLUMNS, RunsAndModels
 from expmgr.results import DeletionProgress, DeletionResult
 from expmgr.storage.location import Location
 
@@ -77,8 +78,9 @@ class ScriptedManager:
     n_top_runs = 10
     tracking_trouble = ""
 
-    def __init__(self, table, *, files=12, size=34_120_000):
+    def __init__(self, table, *, files=12, size=34_120_000, models=None):
         self.table = table
+        self.models_frame = pd.DataFrame(columns=list(MODEL_COLUMNS)) if models is None else models
         self.files, self.size = files, size
         self.calls = Counter()
         self.threads = set()
@@ -116,11 +118,31 @@ class ScriptedManager:
         self.calls[f"filter: {filter_string}"] += 1
         if limit is None:
             return self.table.copy()
-        page = self.table.head(limit).copy()  # what needs all runs or the registry is left out
-        known = page["protected_by"].where(page["protected_by"] == "active run", "")
-        return page.assign(is_best=False, protected_by=known)
+        return self._page_of(self.table.head(limit))
+
+    def _page_of(self, frame):
+        """What needs all runs or the registry is left out."""
+        known = frame["protected_by"].where(frame["protected_by"] == "active run", "")
+        return frame.assign(is_best=False, protected_by=known)
+
+    def runs_and_models(self, experiments=None, filter_string="", *, limit=None):
+        """One reading, which counts, waits and fails as `runs` does."""
+        runs = self.runs(experiments, filter_string, limit=limit)
+        if limit is None:
+            return RunsAndModels(runs, self.models_frame.copy())
+        made = self.models_frame[self.models_frame["run_id"].isin(runs["run_id"])]
+        return RunsAndModels(runs, self._page_of(made))
+
+    def _model(self, id_):
+        """The row of a model by its id, None where it is a run's."""
+        rows = self.models_frame[self.models_frame["model_id"] == id_]
+        is_run = rows.empty or (self.table["run_id"] == id_).any()
+        return None if is_run else rows.iloc[0]
 
     def plan_of(self, run_id):
+        model = self._model(run_id)
+        if model is not None:
+            return self._plan_of_model(model)
         row = self.table.loc[self.table["run_id"] == run_id].iloc[0]
         kind = "run_artifacts" if run_id in self.raw else "logged_model"
         location = Location(
@@ -134,6 +156,29 @@ class ScriptedManager:
             model=row["model"],
             locations=(PlannedLocation(location, self.files, self.size, {}),),
             reasons=tuple(self.reasons.get(run_id, ())),
+        )
+
+    def _plan_of_model(self, row):
+        id_, run_id = row["model_id"], row["run_id"]
+        logged = row["kind"] == "logged"
+        place = (
+            (f"1/models/{id_}/artifacts", "logged_model", id_)
+            if logged
+            else (f"1/{run_id}/artifacts/{row['name']}", "run_model", run_id)
+        )
+        return RunPlan(
+            run_id=run_id,
+            run_name=row["run_name"],
+            experiment_id=row["experiment_id"],
+            experiment_name=row["experiment_name"],
+            model=row["model"],
+            model_ids=(id_,) if logged else (),
+            locations=(
+                PlannedLocation(Location("account", "models", *place), self.files, self.size, {}),
+            ),
+            reasons=tuple(self.reasons.get(id_, ())),
+            asked=id_,
+            owner_id=run_id or id_,
         )
 
     def plan_deletion(self, run_ids, *, model_ids=None, cancel=None):
@@ -174,8 +219,15 @@ class ScriptedManager:
         self._called("unpin")
         return self.pins.pop(run_id, None) is not None
 
-    def _gone(self, run_id):
-        self.table.loc[self.table["run_id"] == run_id, ["model"]] = "deleted"
+    def _gone(self, id_):
+        """A run goes with all of its models, and reads deleted once the last of them went."""
+        frame = self.models_frame
+        model = self._model(id_)
+        run_id = id_ if model is None else model["run_id"]
+        chosen = frame["run_id" if model is None else "model_id"] == id_
+        frame.loc[chosen, ["model"]] = "deleted"
+        if (frame.loc[frame["run_id"] == run_id, "model"] == "deleted").all():
+            self.table.loc[self.table["run_id"] == run_id, ["model"]] = "deleted"
 
     def delete_models(
         self, run_ids_or_plan, force=False, progress=True, *, on_progress=None, cancel=None
@@ -188,7 +240,7 @@ class ScriptedManager:
                 break
             done.append(
                 self.results.get(
-                    run.run_id, DeletionResult(run.run_id, "deleted", run.files, run.bytes, 1, 0.1)
+                    run.id, DeletionResult(run.id, "deleted", run.files, run.bytes, 1, 0.1)
                 )
             )
             if on_progress is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from expmgr.catalog.quality import (
     Goal,
     Siblings,
     best_models,
+    newest_entries,
     newest_entry,
     own_entries,
     star_models,
@@ -60,6 +62,28 @@ def test_the_newest_value_counts_in_mlflows_order():
         assert newest is not None
         assert newest.value == 0.2
     assert newest_entry(entries, "missing") is None
+
+
+def test_one_pass_over_all_keys_finds_the_newest_of_each():
+    chance = Random(3)
+    for _ in range(200):
+        entries = [
+            entry(
+                at,
+                key=chance.choice("abc"),
+                timestamp=chance.randrange(2),
+                step=chance.randrange(2),
+                run_id=chance.choice("xy"),
+            )
+            for at in range(chance.randrange(12))
+        ]
+        found = newest_entries(entries)
+        assert set(found) == {one.key for one in entries}
+        for key, newest in found.items():
+            last_first = [one for one in reversed(entries) if one.key == key]
+            order = sorted(last_first, key=lambda one: (-one.timestamp, -one.step, one.run_id))
+            assert newest is order[0]
+            assert newest_entry(entries, key) is newest
 
 
 def test_checkpoints_of_different_steps_keep_their_own_values():

@@ -22,6 +22,7 @@ __all__ = [
     "Goal",
     "Rank",
     "best_models",
+    "newest_entries",
     "newest_entry",
     "own_entries",
     "star_models",
@@ -87,26 +88,31 @@ class Entry:
     run_id: str
 
 
-def newest_entry(entries: Iterable[Entry], key: str) -> Entry | None:
-    """Return the entry that counts for a key: the newest by time, then step, then run id.
+def newest_entries(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Return by key the entry that counts: the newest by time, then step, then run id.
 
     The order is MLflow's (``SqlAlchemyStore._apply_order_by_search_logged_models``), so that a
     search sorted by the metric finds the same models first. Where even these agree (one value a
     data set), any may be meant: the last one given.
     """
-    found: Entry | None = None
+    found: dict[str, Entry] = {}
     for entry in entries:
-        if entry.key != key:
-            continue
-        if found is None or (
-            (entry.timestamp, entry.step) > (found.timestamp, found.step)
+        before = found.get(entry.key)
+        if (
+            before is None
+            or (entry.timestamp, entry.step) > (before.timestamp, before.step)
             or (
-                (entry.timestamp, entry.step) == (found.timestamp, found.step)
-                and entry.run_id <= found.run_id
+                (entry.timestamp, entry.step) == (before.timestamp, before.step)
+                and entry.run_id <= before.run_id
             )
         ):
-            found = entry
+            found[entry.key] = entry
     return found
+
+
+def newest_entry(entries: Iterable[Entry], key: str) -> Entry | None:
+    """Return the entry that counts for one key, see `newest_entries`; None where there is none."""
+    return newest_entries(entry for entry in entries if entry.key == key).get(key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import gc
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expmgr.catalog.model import Size
-from expmgr.catalog.quality import newest_entry
+from expmgr.catalog.quality import newest_entries
 from expmgr.catalog.reason import Reasons, distinct
 from expmgr.catalog.states import MODEL_STATES, run_state
 
@@ -25,6 +25,7 @@ __all__ = [
     "BASE_COLUMNS",
     "MODEL_COLUMNS",
     "RunRow",
+    "RunsAndModels",
     "loading",
     "models_table",
     "rows_by_run",
@@ -88,6 +89,21 @@ class RunRow:
     bytes: int | None
     is_best: bool
     reasons: tuple[Reason, ...]
+
+
+class RunsAndModels(NamedTuple):
+    """Two tables of one reading.
+
+    Attributes
+    ----------
+    runs
+        A row a run, as `runs_table` returns it.
+    models
+        A row a model, as `models_table` returns it.
+    """
+
+    runs: pd.DataFrame
+    models: pd.DataFrame
 
 
 def runs_table(surveyed: Surveyed) -> pd.DataFrame:
@@ -215,12 +231,15 @@ def models_table(surveyed: Surveyed, filter_string: str = "") -> pd.DataFrame:
         "is_best": [model.id in stars for model in models],
         "protected_by": pd.Series([Reasons(reasons[one.id]) for one in models], dtype="object"),
     }
-    keys = sorted({entry.key for model in models for entry in model.entries})
-    for key in keys:
-        newest = [newest_entry(model.entries, key) for model in models]
-        columns[f"metrics.{key}"] = pd.Series(
-            [float("nan") if entry is None else entry.value for entry in newest], dtype="float64"
-        )
+    values: dict[str, list[float]] = {}
+    for index, model in enumerate(models):
+        for key, entry in newest_entries(model.entries).items():
+            column = values.get(key)
+            if column is None:
+                column = values[key] = [float("nan")] * len(models)
+            column[index] = entry.value
+    for key in sorted(values):
+        columns[f"metrics.{key}"] = pd.Series(values[key], dtype="float64")
     return pd.DataFrame(columns)
 
 
