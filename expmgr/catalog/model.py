@@ -23,6 +23,7 @@ __all__ = [
     "Stored",
     "is_model_id",
     "is_pin",
+    "run_and_path",
 ]
 
 KEEP_TAG = "expmgr.keep"
@@ -37,6 +38,12 @@ JournalState = Literal["", "deleting", "interrupted", "deleted"]
 def is_model_id(text: str) -> bool:
     """Whether an id is a LoggedModel's: ``m-`` and 32 digits; a run's has no dash."""
     return text.startswith("m-")
+
+
+def run_and_path(text: str) -> tuple[str, str] | None:
+    """Return run id and path of the id of a directory that a run logged; None for another id."""
+    run_id, slash, path = text.partition("/")
+    return (run_id, path) if slash and not is_model_id(text) else None
 
 
 def is_pin(value: str | None) -> bool:

@@ -36,6 +36,7 @@ __all__ = [
     "Found",
     "Located",
     "experiment_roots",
+    "foreign",
     "nowhere",
     "parent_of",
     "run_model",
@@ -177,7 +178,7 @@ class Finder:
                 found.append(Located(gone, location))
         lost = [model_id for model_id in untold if model_id not in journal]
         if wanted is None:
-            found.extend(self.directories(run, models.history, marker_last=False))
+            found.extend(self.recorded_directories(run, models.history))
         note = ""
         if lost:
             note = f"MLflow does not tell where {', '.join(lost)} lies, and it is not guessed"
@@ -288,25 +289,25 @@ class Finder:
                 root = parent_of(self.blob_path(run.info.artifact_uri))
                 expected.append(_usual(root, location.owner_id))
             if location.path not in expected:
-                raise _foreign(location)
+                raise foreign(location)
             return
         if run is None or location.owner_id != run.info.run_id:
-            raise _foreign(location)
+            raise foreign(location)
         artifacts = self.artifacts(run)
         if location.kind == "run_model" and models.recorded:
-            below = location.path[len(artifacts.prefix) :]
-            if not location.path.startswith(artifacts.prefix) or below not in models.history:
-                raise _foreign(location)
+            known = {f"{artifacts.prefix}{path.removesuffix('/')}" for path in models.history}
+            if location.path not in known:
+                raise foreign(location)
             return
         if models.recorded:
-            raise _foreign(location)
+            raise foreign(location)
         names = self._own_names(artifacts)
         directories = marked_directories(names)
         if not any(location.holds(name) for name in names):
             return  # nothing is left there that could belong to somebody else
         whole = not directories or artifacts.path in directories
         if location.path not in ([artifacts.path] if whole else directories):
-            raise _foreign(location)
+            raise foreign(location)
 
     def _own_names(
         self, artifacts: Location, *, cancel: threading.Event | None = None
@@ -322,6 +323,16 @@ class Finder:
     def artifacts(self, run: Run) -> Location:
         """Return where a run's artifacts lie; LocationError where that is not ours to touch."""
         return self.addresses.run_artifacts(run.info.artifact_uri, run.info.run_id)
+
+    def recorded_directories(self, run: Run, paths: Iterable[str]) -> tuple[Located, ...]:
+        """Return the models that a run logged at paths; one within another is part of that one.
+
+        Raises
+        ------
+        LocationError
+            One is not where a model may be deleted: what the others hold is not certain then.
+        """
+        return _without_inner(self.directories(run, paths))
 
     def directories(
         self, run: Run, paths: Iterable[str], *, marker_last: bool = False
@@ -388,7 +399,8 @@ def _without_inner(found: Iterable[Located]) -> tuple[Located, ...]:
     return tuple(by_path[path] for path in outermost(by_path))
 
 
-def _foreign(location: Location) -> LocationError:
+def foreign(location: Location) -> LocationError:
+    """Return the error of a location that is not its owner's."""
     message = (
         f"{location.path!r} is not where MLflow keeps {location.owner_id} now: the plan or the "
         "journal was changed. Nothing was deleted; plan again."

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import marked_directories
-from expmgr.catalog.model import Size, Stored, is_model_id
+from expmgr.catalog.model import Size, Stored, is_model_id, run_and_path
 from expmgr.catalog.protection import reasons_of
 from expmgr.catalog.reason import Reason, distinct
 from expmgr.catalog.states import model_state, run_state
 from expmgr.cleanup.contest import Looks
+from expmgr.cleanup.directories import (
+    check_alone,
+    check_id,
+    directories_of,
+    goes_with,
+    named,
+    unknown,
+)
 from expmgr.cleanup.evidence import Subject, gather_evidence
 from expmgr.cleanup.gathered import Gathered
-from expmgr.cleanup.locate import Finder, experiment_roots, parent_of, run_model, two_stories
+from expmgr.cleanup.locate import (
+    Finder,
+    experiment_roots,
+    foreign,
+    parent_of,
+    run_model,
+    two_stories,
+)
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
@@ -121,7 +137,8 @@ class Planner:
     ) -> DeletionPlan:
         """Return what deleting these runs' models, or these models, would remove.
 
-        Changes nothing. Where a run and one of its models are both named, the run includes it.
+        Changes nothing. Where a run and one of its models are both named, the run includes it; so
+        does a directory the one within it.
 
         Parameters
         ----------
@@ -143,20 +160,24 @@ class Planner:
             raise InvalidInputError(f"part must be one of {', '.join(PARTS)}, not {part!r}.")
         gathered = self._gathered()
         wanted = list(dict.fromkeys(ids))
-        named = [id_ for id_ in wanted if not is_model_id(id_)]
-        gathered.prefetch(named)
+        directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
+        runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
+        gathered.prefetch(list(dict.fromkeys([*runs, *(run for run, _ in directories.values())])))
 
         done = itertools.count(1)
 
         def draft(id_: str) -> _Draft | None:
             if cancel is not None and cancel.is_set():
                 model = is_model_id(id_)
-                plan = RunPlan("" if model else id_, asked=id_ if model else "")
+                run_id = "" if model else directories.get(id_, (id_,))[0]
+                plan = RunPlan(run_id, asked=id_ if model or id_ in directories else "")
                 return _Draft(
                     replace(plan, problem=f"{owner_of(id_)}: the planning was cancelled.")
                 )
             if is_model_id(id_):
-                found = self._draft_model(id_, gathered, frozenset(named))
+                found = self._draft_model(id_, gathered, frozenset(runs))
+            elif id_ in directories:
+                found = self._draft_directory(id_, gathered, frozenset(wanted), part, model_ids)
             else:
                 found = self._draft_run(id_, gathered, model_ids, part, cancel)
             if on_progress is not None:
@@ -288,6 +309,68 @@ class Planner:
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
+    def _draft_directory(
+        self,
+        id_: str,
+        gathered: Gathered,
+        wanted: frozenset[str],
+        part: str,
+        model_ids: Sequence[str] | None,
+    ) -> _Draft | None:
+        """Return the draft for a directory by its id, None where another wanted one includes it."""
+        run_id = id_.partition("/")[0]
+        plan = RunPlan(run_id, asked=id_)
+        try:
+            check_id(id_, part, model_ids)
+            run = gathered.run(run_id)
+            if run is None:
+                return _Draft(replace(plan, model="none", problem=_no_run(run_id)))
+            plan = replace(
+                plan,
+                run_name=run.info.run_name or "",
+                experiment_id=run.info.experiment_id,
+                record_id=next_record_id(run.data.tags),
+            )
+            models, found = self._directories(run, gathered)
+            one = named(id_, found)
+            if one is None:
+                return _Draft(replace(plan, model="none", problem=unknown(id_, found)))
+            whole = goes_with(one, found, recorded=models.recorded)
+            if run_id in wanted or (whole != id_ and whole in wanted):
+                return None
+            check_alone(id_, whole)
+            return self._measured(plan, run, (one,), models, gathered, tags=run.data.tags)
+        except ExpmgrError as error:
+            state = "elsewhere" if isinstance(error, LocationError) else plan.model
+            return _Draft(replace(plan, model=state, problem=str(error), problem_error=error))
+
+    def _directories(self, run: Run, gathered: Gathered) -> tuple[RunModels, tuple[Located, ...]]:
+        """Return what MLflow tells of a run, and the models that lie among its artifacts."""
+        models = gathered.told(run)
+        if not models.recorded:
+            run = gathered.whole(run)
+            models, _ = self._with_unlisted(run, models, gathered, "model")
+        return models, directories_of(gathered.finder, run, models)
+
+    def _verify_directory(self, plan: RunPlan, run: Run, gathered: Gathered) -> None:
+        """Check that a plan for a directory by its id is about that one, as of now.
+
+        Raises
+        ------
+        InvalidInputError
+            The run has it no more, or it goes with another one only.
+        LocationError
+            The plan's locations are others.
+        """
+        models, found = self._directories(run, gathered)
+        one = named(plan.asked, found)
+        if one is None:
+            raise InvalidInputError(unknown(plan.asked, found), run_id=plan.run_id)
+        check_alone(plan.asked, goes_with(one, found, recorded=models.recorded))
+        for planned in plan.locations:
+            if planned.location.path != one.location.path:
+                raise foreign(planned.location)
+
     def _with_unlisted(
         self, run: Run, models: RunModels, gathered: Gathered, part: str
     ) -> tuple[RunModels, tuple[Reason, ...]]:
@@ -370,16 +453,28 @@ class Planner:
         told: RunModels,
         gathered: Gathered,
     ) -> Subject:
+        if run is None:
+            return Subject(models)
+        at = now_ms()
         ids = {model.id for model in models}
         siblings = [
             model_of(model, gathered.finder.path_or_none(model.artifact_location))
             for model in told.made
-            if model.model_id not in ids and model.model_id not in told.trashed
+            if model.model_id not in told.trashed
         ]
+        with suppress(LocationError):  # as the table says: then all of them lie elsewhere
+            found = gathered.finder.recorded_directories(run, told.history)
+            siblings += [located.model for located in found]
+        # What the journal says counts: one that is half deleted is whole no more.
+        journals = (run.info.run_id, run.data.tags)
         return Subject(
             models,
-            tuple(siblings) if run is not None else (),
-            None if run is None else maker_of(run, whole=True),
+            tuple(
+                replace(one, journal=journal_of(one.path, at, journals, (one.id, one.tags)))
+                for one in siblings
+                if one.id not in ids
+            ),
+            maker_of(run, whole=True),
         )
 
     def _redraft(self, plan: RunPlan, gathered: Gathered) -> _Draft:
@@ -405,6 +500,8 @@ class Planner:
             blocked = _blocked(plan, run, tags)
             if blocked:
                 return _Draft(replace(plan, problem=blocked))
+            if run is not None and run_and_path(plan.asked) is not None:
+                self._verify_directory(plan, run, gathered)
             for planned in plan.locations:
                 gathered.finder.verify(run, models, planned.location)
             if not plan.files:

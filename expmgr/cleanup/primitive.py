@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import is_model_id
+from expmgr.catalog.model import is_model_id, run_and_path
 from expmgr.cleanup.handover import CurrentDeletion
 from expmgr.errors import ExpmgrError
 from expmgr.text import words
@@ -74,6 +74,11 @@ def delete_alone(planner: Planner, owner_id: str) -> bool:
     DeletionError, LocationError, TrackingError, JournalError
         As `ExperimentsManagerWithAzureBlobBackend._delete_model` says.
     """
+    if run_and_path(owner_id) is not None:
+        logger.error(
+            "nothing to delete: %s has no plain deletion; use delete_model", owner_of(owner_id)
+        )
+        return False
     if is_model_id(owner_id):
         model = logged_model(planner.client, owner_id)
         if model is None:

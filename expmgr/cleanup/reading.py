@@ -118,8 +118,8 @@ class Reading:
     ) -> bool:
         """Enter what MLflow 2 recorded; returns whether MLflow recorded any model of the run."""
         run_id = run.info.run_id
-        for path in history_paths(run.data.tags):
-            self._enter(self._directory(run, path, at), of_run)
+        for model in self._directories(run, at):
+            self._enter(model, of_run)
         if any(model_id not in told for model_id in output_model_ids(run)):
             self.untold.add(run_id)
         return bool(of_run[run_id]) or run_id in self.untold
@@ -174,21 +174,27 @@ class Reading:
         model = model_of(entity, self.memory.path_of(entity, self.finder), in_trash=in_trash)
         return self._known(model, at, model.path, "", entity.last_updated_timestamp or 0)
 
-    def _directory(self, run: Run, path: str, at: int) -> Model:
+    def _directories(self, run: Run, at: int) -> list[Model]:
+        paths = history_paths(run.data.tags)
         artifacts = self.finder.path_or_none(run.info.artifact_uri)
+        changed = _changed(run)
         try:
-            located = next(iter(self.finder.directories(run, [path])))
-        except LocationError:
-            plain = path.strip("/")
-            return Model(
-                f"{run.info.run_id}/{plain}",
-                "directory",
-                run.info.experiment_id,
-                run_id=run.info.run_id,
-                name=plain,
-                created=run.info.start_time or 0,
-            )
-        return self._known(located.model, at, artifacts, path.strip("/"), _changed(run))
+            return [
+                self._known(located.model, at, artifacts, located.model.name, changed)
+                for located in self.finder.recorded_directories(run, paths)
+            ]
+        except LocationError:  # as a plan says: where one is not certain, none of them goes
+            return [
+                Model(
+                    f"{run.info.run_id}/{plain}",
+                    "directory",
+                    run.info.experiment_id,
+                    run_id=run.info.run_id,
+                    name=plain,
+                    created=run.info.start_time or 0,
+                )
+                for plain in dict.fromkeys(path.strip("/") for path in paths)
+            ]
 
     def _by_files(self, run: Run, at: int) -> list[Model]:
         """Return what the files of a run say where MLflow recorded nothing (rules 2 and 3)."""

@@ -16,7 +16,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from expmgr.catalog.model import is_model_id
+from expmgr.catalog.model import is_model_id, run_and_path
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
 from expmgr.text import plain
@@ -238,7 +238,8 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
 
 def owner_of(owner_id: str) -> str:
     """Return how a message calls the owner of a deletion. Pure."""
-    return f"model {owner_id}" if is_model_id(owner_id) else f"run {plain(owner_id)}"
+    is_model = is_model_id(owner_id) or run_and_path(owner_id) is not None
+    return f"{'model' if is_model else 'run'} {plain(owner_id)}"
 
 
 def _digest(name: str, etag: str) -> bytes:
