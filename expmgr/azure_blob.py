@@ -189,8 +189,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Parameters
         ----------
         ids
-            A run id, the id of a model (``m-...``), or several of either. A run is all or nothing:
-            where one of its models is protected, name the others by their own ids.
+            A run id, the id of a model (``m-...``, or ``<run id>/<path>`` for a directory that a
+            run logged as one), or several of them. A run is all or nothing: where one of its
+            models is protected, name the others by their own ids.
         part
             ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model, also
             where it is in doubt whether they are one.
@@ -228,7 +229,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Parameters
         ----------
         run_id
-            The run, or the id of a model (``m-...``).
+            The run, or the id of a model (``m-...`` or ``<run id>/<path>``).
         experiment_id
             Accepted and reserved.
         model_ids

@@ -463,6 +463,28 @@ def test_a_resume_asks_protection_again(lab):
     assert lab.blob_names() == before
 
 
+def test_the_runs_restoration_brings_the_directory_back(lab, put_blob):
+    from expmgr.storage.restoration import StorageRestoration
+
+    lab.best()
+    run_id = with_directories(lab, "a", "b")
+    manager = lab.manager()
+    before = lab.blob_names()
+    assert manager.delete_model(f"{run_id}/a")
+    gone = sorted(set(before) - set(lab.blob_names()))
+
+    def undelete(locations):
+        assert [location.path.rpartition("/")[2] for location in locations] == ["a"]
+        for name in gone:
+            put_blob(name)
+        return StorageRestoration(len(gone), len(gone), 0.1)
+
+    manager.blob_store.undelete = undelete
+    manager.restore_model(run_id)
+    assert models_of(manager, run_id) == {f"{run_id}/a": "stored", f"{run_id}/b": "stored"}
+    assert manager.delete_model(f"{run_id}/a")
+
+
 def test_a_plan_of_one_whose_locations_are_the_others_deletes_nothing(lab):
     from dataclasses import replace
 

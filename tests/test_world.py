@@ -16,7 +16,7 @@ from world import METRIC, PLUGIN, Reality, World, empty_tables, wipe
 from world_checks import check_entry, planned, reasons
 from world_oracle import Judgement, state_of
 from world_search import WORLDS, search
-from world_steps import Story
+from world_steps import Story, directory_ids
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend, RetryConfig, RetryParams
 
@@ -89,8 +89,14 @@ def check_plan_and_table(universe, world: World) -> None:
     models = manager.plan_deletion(reality.ids.models) if world.models else {}
     for index, model_id in enumerate(reality.ids.models):
         check_entry(models[model_id], judgement.model(index))
+    ids = directory_ids(reality)
+    directories = manager.plan_deletion(list(ids)) if ids else {}
+    for one, (run, path) in ids.items():
+        check_entry(directories[one], judgement.directory(run, path))
     check_alone(manager, reality, runs, models)
+    check_told_by_files(manager, reality, judgement)
     check_tables(manager, reality, judgement, runs, models)
+    check_directories(manager, reality, directories)
     assert reality.names() == before, "a dry run changed the container"
 
 
@@ -103,6 +109,20 @@ def check_alone(manager, reality: Reality, runs, models) -> None:
         assert reasons(entry) == reasons(together[id_])
         assert planned(entry) == planned(together[id_])
         assert entry.deletable is together[id_].deletable
+
+
+def check_told_by_files(manager, reality: Reality, judgement: Judgement) -> None:
+    """A directory that only its file tells goes as its run would, or with its run only."""
+    for index, run_id in enumerate(reality.ids.runs):
+        items = judgement.oracles[0].of_run(index)
+        if reality.world.runs[index].history is None and {i.kind for i in items} == {"directory"}:
+            plan = manager.plan_deletion([f"{run_id}/{item.key[2]}" for item in items])
+            for entry in plan:
+                if len(items) == 1:
+                    check_entry(entry, judgement.run(index))
+                else:
+                    assert entry.problem
+                    assert not entry.deletable
 
 
 # ------------------------------------------------------------------------ what the tables must say
@@ -143,6 +163,19 @@ def check_tables(manager, reality: Reality, judgement: Judgement, runs, models) 
         assert row["model"] in state_of(world, index)
         check_row(row, models[ids.models[index]])
     check_stars(table, reality, judgement)
+
+
+def check_directories(manager, reality: Reality, directories) -> None:
+    """The table of models offers a directory by its id if and only if the plan allows it."""
+    table = manager.models("all").set_index("model_id")
+    rows = set(table.index[table["kind"] == "directory"])
+    for one, (run, _) in directory_ids(reality).items():
+        if reality.world.in_trash(run):
+            assert one not in rows
+        elif one in rows:
+            check_row(table.loc[one], directories[one])
+        else:
+            assert not directories[one].deletable
 
 
 def check_stars(table, reality: Reality, judgement: Judgement) -> None:

@@ -55,7 +55,7 @@ class Run:
     parent: int | None = None
     trash: bool = False
     gone: bool = False
-    interrupted: bool = False
+    interrupted: tuple[str, ...] = ()  # the directories that a dead process left half deleted
     begun: tuple[str, ...] | None = None  # the directories of which a deletion was begun
 
 
@@ -230,6 +230,7 @@ _STATUS = (*("FINISHED",) * 8, "FAILED", "KILLED", "RUNNING", "SCHEDULED")
 _PLOTS: Files = (("plot.png", 0), ("eval_results_table.json", 0), ("report.html", 0))
 _WEIGHTS: Files = (("epoch-1.pt", 0), ("ckpt/ü %2F.bin", 0))
 _MODEL: Files = (("model/MLmodel", 0), ("model/data/w.bin", 0))
+_INNER: Files = (("model/inner/MLmodel", 0), ("model/inner/w.bin", 0))
 _SECOND: Files = (("sub/model2/MLmodel", 0), ("sub/model2/w.bin", 0))
 _BESIDE: Files = (("model10/w.bin", 0), ("plot.png", 0))
 _ARTIFACTS: tuple[tuple[Files, tuple[str, ...] | None], ...] = (
@@ -237,6 +238,7 @@ _ARTIFACTS: tuple[tuple[Files, tuple[str, ...] | None], ...] = (
     *((_WEIGHTS, None),) * 2,
     ((*_MODEL, *_SECOND, *_BESIDE), ("model",)),
     ((*_MODEL, *_SECOND, *_BESIDE), ("model", "sub/model2")),
+    ((*_MODEL, *_INNER, *_SECOND), ("model", "model/inner", "sub/model2")),
     (_PLOTS, ("model",)),  # the tag tells of a model that is lost
     ((*_MODEL, *_BESIDE), None),
     ((*_MODEL, *_SECOND, *_BESIDE), None),

@@ -187,8 +187,8 @@ class Oracle:
                 place,
                 frozenset(names),
                 trash=self.world.in_trash(index),
-                ready=not run.interrupted,
-                open=bool(made) or run.begun is not None or named,
+                ready=directory not in run.interrupted,
+                open=bool(made) or (run.begun is not None and run.history is None) or named,
                 foreign=bool(foreign) and run.history is None,
             )
 
@@ -198,8 +198,12 @@ class Oracle:
                 for where in paths
             ]
 
-        if run.history is not None:
-            return directories(run.history)
+        if run.history is not None:  # one within another is part of that one
+            return directories(
+                where
+                for where in run.history
+                if not any(where.startswith(f"{other}/") for other in run.history)
+            )
         if recorded or any(link.run == index for link in self.world.links):
             return []
         if run.begun is not None:  # never widened
@@ -524,6 +528,12 @@ class Judgement:
         item = self.oracles[0].items.get(("logged", index, ""))
         items = [] if item is None else [item]
         return self._entry(items, set(), is_open=any(item.trash for item in items), run=None)
+
+    def directory(self, run: int, path: str) -> Entry:
+        """What a plan must say about a directory that a run's tag names, by its id."""
+        item = self.oracles[0].items.get(("directory", run, path))
+        items = [] if item is None else [item]
+        return self._entry(items, set(), is_open=self.world.in_trash(run), run=run)
 
     def _is_hidden(self, item: Item) -> bool:
         if item.kind != "logged":

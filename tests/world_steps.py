@@ -187,17 +187,34 @@ class Story:
         there += [
             one for one, model in zip(ids.models, world.models, strict=True) if not model.gone
         ]
+        there += list(self.directories)
         there = there or [ids.runs[0]]
         return there[pick % len(there)]
 
+    def owner_of(self, pick: int) -> str:
+        """A run or a LoggedModel that is still there."""
+        return self.id_of(pick).partition("/")[0]
+
+    @property
+    def directories(self) -> dict[str, tuple[int, str]]:
+        """Runs and paths of the directories that may be asked for, by their ids."""
+        return directory_ids(self.reality)
+
     def expected(self, chosen: str) -> Entry:
         ids = self.reality.ids
+        if "/" in chosen:
+            run_id, _, path = chosen.partition("/")
+            return self.judgement.directory(ids.runs.index(run_id), path)
         if chosen in ids.runs:
             return self.judgement.run(ids.runs.index(chosen))
         return self.judgement.model(ids.models.index(chosen))
 
     def items(self, chosen: str) -> list[Item]:
         ids, oracle = self.reality.ids, self.judgement.oracles[0]
+        if "/" in chosen:
+            run_id, _, path = chosen.partition("/")
+            item = oracle.items.get(("directory", ids.runs.index(run_id), path))
+            return [] if item is None else [item]
         if chosen in ids.runs:
             return oracle.of_run(ids.runs.index(chosen))
         item = oracle.items.get(("logged", ids.models.index(chosen), ""))
@@ -315,7 +332,9 @@ class Story:
                 self.touched.add(self.reality.ids.models[item.key[1]])
             else:
                 runs.setdefault(item.key[1], []).append(item.key[2])
-                world = self.reality.world.run(item.key[1], interrupted=interrupted)
+                left = set(self.reality.world.runs[item.key[1]].interrupted) - {item.key[2]}
+                left |= {item.key[2]} if interrupted else set()
+                world = self.reality.world.run(item.key[1], interrupted=tuple(sorted(left)))
             self.reality.world = world
         for run, paths in runs.items():
             self.touched.add(self.reality.ids.runs[run])
@@ -386,9 +405,12 @@ class Story:
     def _edit(self, step: Edit) -> None:
         chosen = self.id_of(step.pick)
         world, ids = self.reality.world, self.reality.ids
-        if chosen in self.touched:
+        run_id, _, path = chosen.partition("/")
+        if run_id in self.touched:
             return
-        if chosen in ids.models:
+        if path:
+            self.reality.put_run_file(ids.runs.index(run_id), f"{path}/{step.name}")
+        elif chosen in ids.models:
             self.reality.put_model_file(ids.models.index(chosen), step.name)
         elif world.runs[ids.runs.index(chosen)].files:
             self.reality.put_run_file(ids.runs.index(chosen), f"model/{step.name}")
@@ -412,7 +434,7 @@ class Story:
             self.reality.register(Version("later", step.way, there[step.pick % len(there)]))  # type: ignore[arg-type]
 
     def _pin(self, step: Pin) -> None:
-        chosen, world, ids = self.id_of(step.pick), self.reality.world, self.reality.ids
+        chosen, world, ids = self.owner_of(step.pick), self.reality.world, self.reality.ids
         if chosen in ids.models:
             index = ids.models.index(chosen)
             if not world.models[index].trash:
@@ -421,7 +443,7 @@ class Story:
             self.reality.pin_run(index)
 
     def _trash(self, step: Trash) -> None:
-        chosen, world, ids = self.id_of(step.pick), self.reality.world, self.reality.ids
+        chosen, world, ids = self.owner_of(step.pick), self.reality.world, self.reality.ids
         if chosen in ids.models:
             index = ids.models.index(chosen)
             if not world.models[index].trash:
@@ -443,8 +465,9 @@ class Story:
             )
             if thing.gone
         }
-        for one in gone:
-            self.open.pop(one, None)
+        for one in list(self.open):
+            if one.partition("/")[0] in gone:
+                del self.open[one]
 
     def _others(self, step: Others) -> None:
         chosen = self.id_of(step.pick)
@@ -452,6 +475,16 @@ class Story:
         if not step.all:
             names = {name for name in names if name.endswith("/MLmodel")}
         self.reality.remove_blobs(names)
+
+
+def directory_ids(reality: Reality) -> dict[str, tuple[int, str]]:
+    """Runs and paths of the directories that a tag names, by their ids."""
+    world, ids = reality.world, reality.ids
+    return {
+        f"{ids.runs[run]}/{path}": (run, path)
+        for kind, run, path in Judgement(world, ids).oracles[0].items
+        if kind == "directory" and world.runs[run].history is not None
+    }
 
 
 def _journal(names: set[str]) -> set[str]:
@@ -478,4 +511,5 @@ def _without_models_of_asked_runs(asked: dict[str, set[str]], reality: Reality):
             and ids.runs[model.maker] in asked
         ):
             covered.add(ids.models[index])
+    covered |= {one for one in asked if "/" in one and one.partition("/")[0] in asked}
     return {one: names for one, names in asked.items() if one not in covered}

@@ -162,7 +162,8 @@ class Planner:
         wanted = list(dict.fromkeys(ids))
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
-        gathered.prefetch(list(dict.fromkeys([*runs, *(run for run, _ in directories.values())])))
+        makers = [run_id for run_id, _ in directories.values() if run_id]
+        gathered.prefetch(list(dict.fromkeys([*runs, *makers])))
 
         done = itertools.count(1)
 
