@@ -216,6 +216,81 @@ def test_it_is_refused_for_its_own_reasons_and_the_click_asks_again(lab, content
     assert set(contents()) == set(before) - below(before, run_id, "a")
 
 
+@pytest.mark.parametrize("path", ["a", "my model"])
+def test_a_registered_directory_stays_and_its_sibling_goes(lab, contents, path):
+    """MLflow writes a version's run beside its place: of that run it is this directory's alone."""
+    lab.best()
+    run_id = with_directories(lab, path, "b")
+    lab.logged_model(run_id)
+    root = lab.client.get_run(run_id).info.artifact_uri
+    lab.client.create_registered_model("churn")
+    lab.client.create_model_version("churn", f"{root}/{path.replace(' ', '%20')}", run_id)
+    lab.client.create_registered_model("copy")
+    lab.client.copy_model_version("models:/churn/1", "copy")
+    manager = lab.manager()
+    table = manager.models().set_index("model_id")["protected_by"]
+    assert {id_: bool(table[id_]) for id_ in table.index if id_.startswith(run_id)} == {
+        f"{run_id}/{path}": True,
+        f"{run_id}/b": False,
+    }
+    before = contents()
+    assert manager.delete_model(run_id).outcome == "protected"
+    assert manager.delete_model(f"{run_id}/{path}").outcome == "protected"
+    assert manager.delete_model(f"{run_id}/b")
+    going = below(before, run_id, "b")
+    assert contents() == {name: blob for name, blob in before.items() if name not in going}
+    # Which LoggedModel of the run a version with its id may mean, nothing tells: they stay.
+    (logged,) = (
+        id_
+        for id_, maker in manager.models()[["model_id", "run_id"]].values
+        if maker == run_id and id_.startswith("m-")
+    )
+    assert manager.delete_model(logged).outcome == "protected"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{root}",
+        "{root}/",
+        "{root}/b/data",
+        "{root}/c/../b",
+        "{root}//a",
+        "{root}/%2e%2e/x",
+        "runs:/{run}/a",
+        "runs:/{run}/b",
+        "s3://elsewhere/{run}/artifacts/a",
+        "{other}",
+        "file:///{run}/a",
+    ],
+)
+def test_a_version_of_which_the_place_is_not_certain_is_of_all_models_of_its_run(lab, source):
+    lab.best()
+    run_id, other = with_directories(lab, "a", "b"), lab.run(0.1)
+    root = lab.client.get_run(run_id).info.artifact_uri
+    lab.client.create_registered_model("churn")
+    place = source.format(root=root, run=run_id, other=lab.client.get_run(other).info.artifact_uri)
+    store = lab.client._get_registry_client().store
+    with store.ManagedSessionMaker(read_only=False) as session:
+        from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+
+        session.add(
+            SqlModelVersion(
+                name="churn",
+                version=1,
+                source=place,
+                run_id=run_id,
+                creation_time=1,
+                last_updated_time=1,
+                status="READY",
+            )
+        )
+    manager = lab.manager()
+    (plan,) = manager.plan_deletion(f"{run_id}/b")
+    assert {reason.kind for reason in plan.reasons} == {"registered"}
+    assert manager.models().set_index("model_id").loc[f"{run_id}/b", "protected_by"]
+
+
 def test_a_sibling_that_is_best_stays_and_the_other_goes(lab, contents):
     """A LoggedModel of the same run, which another run evaluated best."""
     lab.best(0.5)

@@ -416,7 +416,10 @@ class Oracle:
         if version.way in {"model", "models:", "path"}:
             return item.key == ("logged", version.target, "")
         if item.maker == version.target:
-            return True
+            if item.kind != "directory" or version.way == "runs:":
+                return True  # which of them it means, nothing tells
+            place = f"{self.ids.run_path(self.world, version.target)}/model/"
+            return place.startswith(f"{item.path}/") or f"{item.path}/".startswith(place)
         gone = self.world.runs[version.target].gone
         return (
             version.way == "runs:"

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.storage.blob_path import is_within
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -43,21 +45,41 @@ class Versions:
         By LoggedModel id.
     by_path
         By blob path, for versions registered by URI.
+    places
+        Where the files of a version lie, by version; missing where that is not certain.
     """
 
     by_run: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     by_model: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     by_path: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
+    places: Mapping[Version, tuple[str, ...]] = field(default_factory=dict)
     _paths: tuple[str, ...] = ()
 
     def of(self, model: Model) -> tuple[Version, ...]:
-        """Return the versions that point at a model, at its run, or into or around its files."""
+        """Return the versions that point at a model, at its run, or into or around its files.
+
+        A version that names the run is of all of its models, but for one that for certain lies
+        beside a directory, among the same run's artifacts.
+        """
         found = list(self.by_model.get(model.id, ()))
         if model.run_id:
-            found += self.by_run.get(model.run_id, ())
+            of_run = self.by_run.get(model.run_id, ())
+            found += [version for version in of_run if not self._lies_beside(version, model)]
         if model.path is not None and self.by_path:
             found += self.overlapping(model.path)
         return tuple(dict.fromkeys(found))
+
+    def _lies_beside(self, version: Version, model: Model) -> bool:
+        if model.kind != "directory" or model.path is None:
+            return False
+        artifacts, named, _ = model.path.rpartition(f"/{model.name}")
+        places = self.places.get(version, ())
+        return bool(named and places) and all(
+            is_within(place, artifacts)
+            and not is_within(place, model.path)
+            and not is_within(model.path, place)
+            for place in places
+        )
 
     def overlapping(self, path: str) -> list[Version]:
         """Return the versions whose source is a path, lies within it or around it."""
@@ -80,6 +102,8 @@ class VersionsBuilder:
         self._by_run: dict[str, dict[Version, None]] = defaultdict(dict)
         self._by_model: dict[str, dict[Version, None]] = defaultdict(dict)
         self._by_path: dict[str, dict[Version, None]] = defaultdict(dict)
+        self._places: dict[Version, dict[str, None]] = defaultdict(dict)
+        self._uncertain: set[Version] = set()
 
     def run(self, run_id: str, version: Version) -> None:
         """Note a version of whatever a run made."""
@@ -92,6 +116,11 @@ class VersionsBuilder:
     def path(self, path: str, version: Version) -> None:
         """Note a version of what lies at a blob path."""
         self._by_path[path][version] = None
+        self._places[version][path] = None
+
+    def uncertain(self, version: Version) -> None:
+        """Note that a version may lie elsewhere than its paths say."""
+        self._uncertain.add(version)
 
     def build(self) -> Versions:
         """Return what was collected."""
@@ -99,4 +128,9 @@ class VersionsBuilder:
             {key: tuple(versions) for key, versions in index.items()}
             for index in (self._by_run, self._by_model, self._by_path)
         )
-        return Versions(by_run, by_model, by_path, tuple(sorted(by_path)))
+        places = {
+            version: tuple(paths)
+            for version, paths in self._places.items()
+            if version not in self._uncertain
+        }
+        return Versions(by_run, by_model, by_path, places, tuple(sorted(by_path)))

@@ -54,7 +54,8 @@ def read_versions(client: MlflowClient, blob_path: Callable[[str], str]) -> Vers
     model of that name; ``runs:/<id>/name`` as what that run made and what it links to. A copy's
     source is the version that it was copied from, which may be gone: the registry is asked where
     the copy lies. A source that is no location of ours, or one that is not understood, still
-    protects a run or model whose id stands in it.
+    protects a run or model whose id stands in it. Where every source is a path of ours, the version
+    is known to lie there, and so to be none of the directories beside it.
     """
     # The client has no public name for its registry; asked first, since MLflow's own retries
     # against a closed port go on for four minutes.
@@ -105,13 +106,16 @@ def _note_source(
 ) -> None:
     if match := _RUNS_SOURCE.match(source):
         builder.run(match[1], version)
+        builder.uncertain(version)
         linking[match[1]].append(version)
     elif match := _MODEL_SOURCE.match(source):
         builder.model(match[1], version)
+        builder.uncertain(version)
     elif not source.startswith(_MODELS):
         try:
             builder.path(blob_path(source), version)
         except LocationError:
+            builder.uncertain(version)
             for segment in filter(None, _SEGMENTS.split(source)):
                 builder.run(segment, version)
                 builder.model(segment, version)
