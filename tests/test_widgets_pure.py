@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import NOON, run_table
 
+from expmgr.formatting import ago
 from expmgr.secrecy import redact
 from expmgr.text import escape, plain
-from expmgr.widgets.cells import ago, cell_html, cell_of
+from expmgr.widgets.cells import cell_html, cell_of
 from expmgr.widgets.columns import (
     Context,
     column_of,

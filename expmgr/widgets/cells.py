@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from expmgr.formatting import format_bytes, format_count, format_metric, format_seconds
+from expmgr.formatting import ago, format_bytes, format_count, format_metric, format_seconds
 from expmgr.text import CELL_LIMIT, HOVER_LIMIT, escape, plain
 from expmgr.widgets.columns import is_missing, protection, run_url
 from expmgr.widgets.family import Family
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from expmgr.widgets.columns import Column, Context, Kind
 
-__all__ = ["Cell", "ago", "cell_html", "cell_of", "cell_text"]
+__all__ = ["Cell", "cell_html", "cell_of", "cell_text"]
 
 _DEEPEST = 3
 """Levels that are indented further than the one before, see the style sheet."""
@@ -132,24 +132,6 @@ def cell_text(cell: Cell, limit: int = CELL_LIMIT) -> str:
     text = plain(f"{mark} {text}" if mark else text, limit)
     remark = f" · {plain(cell.remark, limit)}" if cell.remark else ""
     return f"{'  ' * cell.depth}{text}{remark}"
-
-
-def ago(then: datetime, now: datetime) -> str:
-    """Return how long ago something was, in one unit: ``2 h ago``.
-
-    Examples
-    --------
-    >>> noon = datetime(2026, 1, 2, 12, tzinfo=timezone.utc)
-    >>> ago(noon - timedelta(minutes=130), noon), ago(noon + timedelta(hours=1), noon)
-    ('2 h ago', 'just now')
-    """
-    minutes = (now - then) / timedelta(minutes=1)
-    if minutes < 1:
-        return "just now"
-    for size, unit in ((525_600, "y"), (43_800, "mo"), (1440, "d"), (60, "h"), (1, "min")):
-        if minutes >= size:
-            return f"{int(minutes // size)} {unit} ago"
-    return "just now"
 
 
 def _name(column: Column, record: Mapping[str, Any], context: Context) -> Cell:
