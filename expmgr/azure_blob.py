@@ -260,12 +260,14 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         del experiment_id
         (run_id,) = _as_ids(run_id)
+        name = ""
         try:
             if plan is None:
                 (now,) = self._planner().plan([run_id], model_ids=model_ids, cancel=cancel)
             else:
                 plans = plan if isinstance(plan, DeletionPlan) else DeletionPlan((plan,))
                 given = plans.of(run_id).only(model_ids)
+                name = given.run_name
                 (now,) = self._planner().check_again([given])
                 force = force and given.shows(now.reasons)
             result = self._deleter().delete(
@@ -274,7 +276,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         except InvalidInputError:
             raise
         except ExpmgrError as error:
-            return failure(run_id, error)
+            return failure(run_id, error, name=name)
         self._survey.forget([now.run_id, *now.model_ids])
         return result
 

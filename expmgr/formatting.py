@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime, timedelta
 
-__all__ = ["format_bytes", "format_count", "format_metric", "format_seconds"]
+__all__ = ["ago", "format_bytes", "format_count", "format_metric", "format_seconds"]
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
@@ -64,3 +65,21 @@ def format_metric(value: float | None) -> str:
     if math.isnan(value):
         return "NaN"
     return f"{value:.4g}"
+
+
+def ago(then: datetime, now: datetime) -> str:
+    """Return how long ago something was, in one unit: ``2 h ago``.
+
+    Examples
+    --------
+    >>> noon = datetime(2026, 1, 2, 12)
+    >>> ago(noon - timedelta(minutes=130), noon), ago(noon + timedelta(hours=1), noon)
+    ('2 h ago', 'just now')
+    """
+    minutes = (now - then) / timedelta(minutes=1)
+    if minutes < 1:
+        return "just now"
+    for size, unit in ((525_600, "y"), (43_800, "mo"), (1440, "d"), (60, "h"), (1, "min")):
+        if minutes >= size:
+            return f"{int(minutes // size)} {unit} ago"
+    return "just now"

@@ -75,7 +75,7 @@ class DeletionResult:
     Attributes
     ----------
     run_id
-        The run.
+        The run, or the model that was asked for by its id.
     outcome
         ``deleted``, ``not_found``, ``protected`` or ``failed``.
     files, bytes
@@ -95,6 +95,9 @@ class DeletionResult:
         files that were newer than the plan.
     reasons
         Why the model is protected, or what a forced deletion overrode.
+    name
+        What people call it: the run's name, or that of a model without a run; "" where nobody
+        looked it up.
     """
 
     run_id: str
@@ -108,6 +111,7 @@ class DeletionResult:
     log: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
         keep_plain(self, "message", "log")

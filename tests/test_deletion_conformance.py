@@ -8,7 +8,8 @@ import logging
 import pytest
 from lab import MODEL_FILES, Lab
 
-from expmgr.errors import InvalidInputError, LocationError, ProtectedModelError
+from expmgr.cleanup.planner import Planner
+from expmgr.errors import InvalidInputError, LocationError, ProtectedModelError, TrackingError
 
 
 @pytest.fixture
@@ -258,6 +259,41 @@ def test_many_runs_end_in_one_report(lab, manager):
     }
     assert report.files == 2 * len(MODEL_FILES)
     assert len(report.to_frame()) == 5
+
+
+def test_every_result_bears_the_name_that_people_know(lab, manager):
+    named = {
+        lab.with_model(value, tags={"mlflow.runName": name}): name
+        for name, value in (("best", 0.9), ("goes", 0.1), ("goes alone", 0.2))
+    }
+    best, goes, alone = named
+    empty = lab.run(0.3, tags={"mlflow.runName": "empty"})
+    one = manager.delete_model(alone)
+    assert (one.outcome, one.name) == ("deleted", "goes alone")
+    report = manager.delete_models([best, goes, empty, "nobody"], progress=False)
+    assert {result.run_id: (result.outcome, result.name) for result in report} == {
+        best: ("protected", "best"),
+        goes: ("deleted", "goes"),
+        empty: ("not_found", "empty"),
+        "nobody": ("not_found", ""),
+    }
+    model_id = lab.client.create_logged_model(lab.experiment_id, name="weights").model_id
+    lab.client.log_model_artifacts(model_id, lab._local({"MLmodel": b"1"}))
+    assert manager.delete_model(model_id).name == "weights"
+
+
+def test_what_ends_before_it_begins_bears_its_name_too(lab, manager, monkeypatch):
+    lab.best()
+    run_id = lab.with_model(0.1, tags={"mlflow.runName": "goes"})
+    plan = manager.plan_deletion([run_id])
+
+    def refuse(*_, **__):
+        raise TrackingError("the server is away")
+
+    monkeypatch.setattr(Planner, "check_again", refuse)
+    (many,) = manager.delete_models(plan, progress=False)
+    one = manager.delete_model(run_id, plan=plan)
+    assert [(end.outcome, end.name) for end in (many, one)] == [("failed", "goes")] * 2
 
 
 # ------------------------------------------------------------------------------------ protection

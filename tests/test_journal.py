@@ -148,6 +148,7 @@ def test_the_state_where_mlflow_recorded_nothing(path, files, expected):
         ({"status": "PENDING"}, "uploading"),
         ({"status": "FAILED"}, "broken"),
         ({"external": True}, "external"),
+        ({"external": True, "path": None}, "elsewhere"),  # a plan finds no location to delete
         ({"stored": Stored(Size(3, 3), marked=False)}, "broken"),
         ({"stored": Stored(Size(0, 0), marked=False), "status": "PENDING"}, "none"),
     ],

@@ -12,17 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import NOON, run_table
 
+from expmgr.formatting import ago
 from expmgr.secrecy import redact
 from expmgr.text import escape, plain
+from expmgr.widgets.cells import cell_html, cell_of
 from expmgr.widgets.columns import (
     Context,
-    ago,
-    cell,
     column_of,
     default_columns,
     is_deletable,
     run_url,
-    text_of,
     tracks,
 )
 from expmgr.widgets.details import tree
@@ -36,6 +35,15 @@ CONTEXT = Context(
     now=NOON, tracking_uri="http://me:pw@mlflow.example/base/", main_metric="accuracy"
 )
 COLUMNS = {column.key: column for column in default_columns("accuracy")}
+
+
+def cell(column, record, context):
+    return cell_html(cell_of(column, record, context))
+
+
+def text_of(column, record, context):
+    said = cell_of(column, record, context)
+    return said.text, said.hover
 
 
 @pytest.fixture

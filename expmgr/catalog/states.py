@@ -56,7 +56,7 @@ def model_state(model: Model) -> ModelState:  # noqa: PLR0911 - one line a state
     if model.journal in {"deleting", "interrupted"}:
         return "deleting" if model.journal == "deleting" else "interrupted"
     if model.path is None:
-        return "external" if model.external else "elsewhere"
+        return "elsewhere"
     files = None if model.stored is None else model.stored.size.files
     if not files and model.journal == "deleted":
         return "deleted"

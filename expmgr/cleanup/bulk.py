@@ -134,7 +134,7 @@ def delete_all(
             try:
                 some = check_again(runs)
             except ExpmgrError as error:  # what is done is reported all the same
-                results.update((run.id, failure(run.id, error)) for run in runs)
+                results.update((run.id, failure(run.id, error, name=run.run_name)) for run in runs)
                 bar.update(len(runs))
                 continue
             futures = {run.id: pool.submit(work, run) for run in some}

@@ -102,6 +102,8 @@ class Deleter:
     ) -> DeletionResult:
         """Carry out one plan; every way it can end is a result, none an exception.
 
+        The result bears the plan's name.
+
         Parameters
         ----------
         force
@@ -109,6 +111,20 @@ class Deleter:
         resumes
             The record of an interrupted deletion to be finished instead of a new one.
         """
+        result = self._deleted(
+            plan, force=force, on_progress=on_progress, cancel=cancel, resumes=resumes
+        )
+        return replace(result, name=plan.run_name)
+
+    def _deleted(
+        self,
+        plan: RunPlan,
+        *,
+        force: bool,
+        on_progress: Callable[[DeletionProgress], None] | None,
+        cancel: threading.Event | None,
+        resumes: DeletionRecord | None,
+    ) -> DeletionResult:
         began = time.monotonic()
         refused = _refused(plan, force=force)
         if refused is not None:
@@ -329,7 +345,12 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
 
 
 def failure(
-    run_id: str, error: Exception, seconds: float = 0.0, reasons: Sequence[Reason] = ()
+    run_id: str,
+    error: Exception,
+    seconds: float = 0.0,
+    reasons: Sequence[Reason] = (),
+    *,
+    name: str = "",
 ) -> DeletionResult:
     """Return the result of a deletion that ended with an error, and log it."""
     known = error if isinstance(error, DeletionError) else DeletionError("")
@@ -350,6 +371,7 @@ def failure(
         log=known.log,
         left=known.left,
         reasons=tuple(reasons),
+        name=name,
     )
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
+from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
-from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, plain, words
+from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -296,17 +297,17 @@ class DeletionPlan:
             f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
-        return "\n".join([head, *(f"  {plain(run.id)}  {run.summary}" for run in self.runs)])
+        lines = named_lines([(run.run_name, run.id, run.summary) for run in self.runs])
+        return "\n".join([head, *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(run.run_name or run.id)}</td>"
-            f"<td>{escape(run.experiment_name)}</td>"
+            f"<tr>{named_cells(run.run_name, run.id)}<td>{escape(run.experiment_name)}</td>"
             f"<td>{escape(run.summary, MESSAGE_LIMIT)}</td></tr>"
             for run in self.runs
         )
         head = escape(repr(self).split("\n", 1)[0])
         return (
-            f"<p>{head}</p><table><thead><tr><th>run</th><th>experiment</th>"
+            f"<p>{head}</p><table><thead><tr>{NAMED_HEADS}<th>experiment</th>"
             f"<th>what would go</th></tr></thead><tbody>{rows}</tbody></table>"
         )

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
 from expmgr.formatting import format_bytes, format_count
-from expmgr.text import MESSAGE_LIMIT, escape, plain, words
+from expmgr.text import MESSAGE_LIMIT, escape, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +55,12 @@ class DeletionReport:
         return sum(result.bytes for result in self.results)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a run: outcome, files, bytes, attempts, seconds, message, error."""
+        """Return one row a run: id and name, how it ended, what it took, message and error."""
         import pandas as pd
 
         columns = [
             "run_id",
+            "run_name",
             "outcome",
             "files",
             "bytes",
@@ -70,6 +72,7 @@ class DeletionReport:
         rows = [
             (
                 result.run_id,
+                result.name,
                 result.outcome,
                 result.files,
                 result.bytes,
@@ -93,16 +96,18 @@ class DeletionReport:
         return f"{line}; cancelled" if self.cancelled else line
 
     def __repr__(self) -> str:
-        lines = (f"  {plain(result.run_id)}  {result.outcome}: {result}" for result in self.results)
+        lines = named_lines(
+            [(result.name, result.run_id, f"{result.outcome}: {result}") for result in self.results]
+        )
         return "\n".join([f"DeletionReport: {self.summary}", *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(result.run_id)}</td><td>{result.outcome}</td>"
+            f"<tr>{named_cells(result.name, result.run_id)}<td>{result.outcome}</td>"
             f"<td>{escape(result, MESSAGE_LIMIT)}</td></tr>"
             for result in self.results
         )
         return (
-            f"<p>{escape(self.summary)}</p><table><thead><tr><th>run</th><th>outcome</th>"
+            f"<p>{escape(self.summary)}</p><table><thead><tr>{NAMED_HEADS}<th>outcome</th>"
             f"<th>what happened</th></tr></thead><tbody>{rows}</tbody></table>"
         )

@@ -102,4 +102,4 @@ def _resume(
             plan = replace(plan, reasons=())
         return deleter.delete(plan, resumes=record)
     except ExpmgrError as error:
-        return failure(plan.id, error)
+        return failure(plan.id, error, name=plan.run_name)

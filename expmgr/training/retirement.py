@@ -288,13 +288,21 @@ def _protected_raw(run_ids: Sequence[str], successors: _Successors) -> list[Dele
         if run is None or run.info.lifecycle_stage == "deleted":
             continue
         if plan.problem:
-            kept.append(DeletionResult(run_id, "failed", message=plan.problem))
+            kept.append(DeletionResult(run_id, "failed", message=plan.problem, name=plan.run_name))
         elif not (
             passable(plan.reasons, same_run=False)
             and successors.at_least(desk.goal.value_of(run.data.metrics))
         ):
             message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
-            kept.append(DeletionResult(run_id, "protected", message=message, reasons=plan.reasons))
+            kept.append(
+                DeletionResult(
+                    run_id,
+                    "protected",
+                    message=message,
+                    reasons=plan.reasons,
+                    name=plan.run_name,
+                )
+            )
     return kept
 
 

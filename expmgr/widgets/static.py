@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expmgr.text import CELL_LIMIT, escape, plain
-from expmgr.widgets.columns import MODEL_SIGNS, STATUS_SIGNS, run_url, text_of
+from expmgr.text import escape, plain
+from expmgr.widgets.cells import cell_of, cell_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from expmgr.widgets.cells import Cell
     from expmgr.widgets.columns import Column, Context
 
 __all__ = ["page_html", "page_text"]
 
 _CELL = "padding:2px 8px;border-bottom:1px solid #8884;white-space:nowrap;"
+_HIDDEN = "position:absolute;left:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
 _WIDTHS = {"name": 30, "experiment": 24, "text": 24}
 
 
-def _shown(column: Column, record: dict[str, Any], context: Context) -> str:
-    text, _ = text_of(column, record, context)
-    if column.kind == "status" and text:
-        return f"{STATUS_SIGNS.get(text, '!')} {text}"
-    if column.kind == "model" and text:
-        return f"{MODEL_SIGNS.get(text, '?')} {text}"
-    if column.key == f"metrics.{context.main_metric}" and record.get("is_best") is True:
-        return f"★ {text}"
-    if column.kind == "when" and text:
-        hover = text_of(column, record, context)[1]  # "2 h ago" would be wrong tomorrow
-        return hover[:16]  # to the minute
-    return text
+def _cell_html(cell: Cell) -> str:
+    """Return a cell indented by blanks, which stay where a page leaves out all styles."""
+    text = escape(cell_text(replace(cell, remark="", depth=0)))
+    if cell.href:
+        text = f'<a href="{escape(cell.href, 2000)}" rel="noopener">{text}</a>'
+    if cell.remark:
+        text += f" · {escape(cell.remark)}"
+    if cell.aside:
+        text += f'<span style="{_HIDDEN}">, {escape(cell.aside)}</span>'
+    side = "right" if cell.right else "left"
+    return (
+        f'<td style="{_CELL}text-align:{side};max-width:24em;overflow:hidden;'
+        f'text-overflow:ellipsis"><bdi>{"&#160;&#160;" * cell.depth}{text}</bdi></td>'
+    )
 
 
 def page_html(
@@ -46,20 +51,10 @@ def page_html(
         f"{escape(column.title)}</th>"
         for column in columns
     )
-    lines = []
-    for record in records:
-        cells = []
-        for column in columns:
-            text = escape(_shown(column, record, context), CELL_LIMIT)
-            if column.kind == "name":
-                url = run_url(record, context.tracking_uri)
-                text = f'<a href="{escape(url, 2000)}" rel="noopener">{text}</a>' if url else text
-            side = "right" if column.right else "left"
-            cells.append(
-                f'<td style="{_CELL}text-align:{side};max-width:24em;overflow:hidden;'
-                f'text-overflow:ellipsis"><bdi>{text}</bdi></td>'
-            )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+    lines = [
+        f"<tr>{''.join(_cell_html(cell_of(column, record, context)) for column in columns)}</tr>"
+        for record in records
+    ]
     when = context.now.strftime("%Y-%m-%d %H:%M %Z")
     wrong = f"<p>{escape(problem, 600)}</p>" if problem else ""
     body = (
@@ -84,7 +79,10 @@ def page_text(
 ) -> str:
     """Return a page as plain text for terminals."""
     rows = [
-        [plain(_shown(column, record, context), _WIDTHS.get(column.kind, 22)) for column in columns]
+        [
+            cell_text(cell_of(column, record, context), _WIDTHS.get(column.kind, 22))
+            for column in columns
+        ]
         for record in records
     ]
     titles = [plain(column.title, 22) for column in columns]

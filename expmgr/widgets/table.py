@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.text import plain
 from expmgr.widgets.arming import Arming
-from expmgr.widgets.columns import cell, is_deletable
+from expmgr.widgets.cells import cell_html, cell_of
+from expmgr.widgets.columns import is_deletable
 from expmgr.widgets.row import Row, said_html
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class RunTable:
         run_id = str(record["run_id"])
         deletion = around.deletion_of(run_id)
         columns = self.columns if deletion is None else self.columns[:1]
-        cells = "".join(cell(column, record, around.context) for column in columns)
+        cells = "".join(cell_html(cell_of(column, record, around.context)) for column in columns)
         said = ""
         if deletion is not None:
             said, cells = " xm-said", cells + said_html(deletion)

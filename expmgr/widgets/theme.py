@@ -100,7 +100,8 @@ color-mix(in srgb,var(--xm-accent) 24%,transparent) var(--xm-part,0%),transparen
 .xm-root .xm-cell a:hover{text-decoration:underline}
 .xm-root .xm-sign{display:inline-block;width:1.25em;text-align:center;margin-right:2px}
 .xm-root .xm-best{color:var(--xm-warn);margin-right:3px}
-.xm-root .xm-status-failed,.xm-root .xm-model-interrupted,.xm-root .xm-bad{color:var(--xm-bad)}
+.xm-root .xm-status-failed,.xm-root .xm-model-interrupted,.xm-root .xm-model-broken,
+.xm-root .xm-bad{color:var(--xm-bad)}
 .xm-root .xm-status-stale{color:var(--xm-warn)}
 .xm-root .xm-model-deleted,.xm-root .xm-model-none,.xm-root .xm-model-elsewhere,
 .xm-root .xm-model-unknown,.xm-root .xm-protected{color:var(--xm-dim)}
@@ -166,6 +167,11 @@ column-gap:12px;align-items:center}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
 .xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
+.xm-root .xm-cell.xm-depth-1{padding-left:18px}.xm-root .xm-cell.xm-depth-2{padding-left:32px}
+.xm-root .xm-cell.xm-depth-3{padding-left:46px}
+/* At the line's left end, for where a long name would end it could make the table scroll. */
+.xm-root .xm-hidden{position:absolute;left:0;width:1px;height:1px;overflow:hidden;
+clip-path:inset(50%);white-space:nowrap}
 .xm-root .xm-chooser{display:flex;gap:8px;align-items:center;padding:2px 0 6px}
 .xm-root .xm-list-box{display:flex;flex-flow:column;gap:4px;flex:1 1 0;max-width:340px}
 .xm-root .xm-list-box .xm-text{flex:none}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from expmgr.catalog.states import ModelState
 from expmgr.formatting import format_bytes, format_count
 from expmgr.text import escape, plain
 from expmgr.widgets.chooser import ColumnChooser
@@ -36,14 +37,7 @@ __all__ = ["MODEL_CHOICES", "Footer", "Toolbar"]
 MODEL_CHOICES = (
     ("Any model", ""),
     ("Can be deleted", "deletable"),
-    ("stored", "stored"),
-    ("artifacts", "artifacts"),
-    ("deleting", "deleting"),
-    ("interrupted", "interrupted"),
-    ("deleted", "deleted"),
-    ("none", "none"),
-    ("unknown", "unknown"),
-    ("elsewhere", "elsewhere"),
+    *((state, state) for state in get_args(ModelState)),
 )
 STATUS_CHOICES = (
     ("Any status", ""),
