@@ -285,7 +285,8 @@ class ExperimentsManager(Tracker):
             the run that made it, ``experiment_id``, ``experiment_name``, ``status`` (READY,
             PENDING, FAILED), ``step``, ``created``, ``quality`` (its own value of the main metric,
             else its run's), ``model`` (the state), ``files``, ``bytes`` (missing until measured),
-            ``is_best``, ``protected_by``, and ``metrics.*``, its newest own values.
+            ``is_best``, ``protected_by``, ``alone`` (whether it may go by its own id, or with its
+            run only), and ``metrics.*``, its newest own values.
 
         Raises
         ------

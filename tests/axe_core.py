@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from expmgr.demo.azurite import _run_npm, default_npm_dir
+from expmgr.demo.azurite import default_npm_dir
+from expmgr.demo.locked_package import install_locked
 from expmgr.demo.node import find_node
 
 if TYPE_CHECKING:
@@ -21,17 +18,8 @@ _ENTRY = Path("node_modules", "axe-core", "axe.min.js")
 
 def axe_source() -> str:
     """The script as the package lock pins it, from this user's cache."""
-    lock = (_LOCK_DIR / "package-lock.json").read_bytes()
     home = default_npm_dir().with_name("axe")
-    target = home / hashlib.sha256(lock).hexdigest()[:12]
-    if not (target / _ENTRY).is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home, prefix="installing-") as temporary:
-            work = Path(temporary) / "axe"
-            shutil.copytree(_LOCK_DIR, work)
-            _run_npm(find_node(), work)
-            with contextlib.suppress(OSError):  # another process was first
-                work.rename(target)
+    target = install_locked("axe-core", _LOCK_DIR, home, find_node())
     return (target / _ENTRY).read_text(encoding="utf-8")
 
 

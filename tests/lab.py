@@ -75,17 +75,20 @@ class Lab:
             path.write_bytes(content)
         return str(folder)
 
-    def logged_model(self, run_id: str, files: Mapping[str, bytes] = MODEL_FILES) -> str:
-        """MLflow 3: a LoggedModel that the run made."""
-        experiment_id = self.client.get_run(run_id).info.experiment_id
-        model = self.client.create_logged_model(experiment_id, source_run_id=run_id)
+    def logged_model(
+        self, run_id: str, files: Mapping[str, bytes] = MODEL_FILES, *, step: int = 0
+    ) -> str:
+        """MLflow 3: a LoggedModel that the run made at a step; "" for one without a run."""
+        home = self.client.get_run(run_id).info.experiment_id if run_id else self.experiment_id
+        model = self.client.create_logged_model(home, source_run_id=run_id or None)
         self.client.log_model_artifacts(model.model_id, self._local(files))
         self.client.finalize_logged_model(model.model_id, "READY")
-        self.link(run_id, model.model_id)
+        if run_id:
+            self.link(run_id, model.model_id, step=step)
         return model.model_id
 
-    def link(self, run_id: str, model_id: str) -> None:
-        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+    def link(self, run_id: str, model_id: str, *, step: int = 0) -> None:
+        self.client.log_outputs(run_id, [LoggedModelOutput(model_id, step)])
 
     def history_model(
         self, run_id: str, path: str = "model", files: Mapping[str, bytes] = MODEL_FILES

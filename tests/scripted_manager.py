@@ -268,3 +268,8 @@ class ScriptedManager:
                 "bytes": 4_000_000,
             }
         )
+
+    def models(self, experiments=None, filter_string=""):
+        self._called("models")
+        chosen = self.models_frame["experiment_id"].isin(experiments or [])
+        return self.models_frame[chosen | (experiments is None)].reset_index(drop=True)

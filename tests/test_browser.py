@@ -674,13 +674,13 @@ def test_what_a_read_only_browser_is_told_to_delete_it_refuses(browse):
     manager = ScriptedManager(run_table(5))
     browser = browse(manager, read_only=True)
     run_id = browser.rows[0].run_id
-    browser.press(run_id)
+    browser._page.press(run_id)
     assert browser.wait(10)
     assert "this browser is read-only" in browser.notice.text
     with pytest.raises(InvalidInputError, match="read-only"):
-        browser._deletions.ask(run_id, "name")
+        browser._session.dialogues.ask(run_id, "name")
     with pytest.raises(InvalidInputError, match="read-only"):
-        browser._deletions.ask_to_kill(run_id, "name", 9.0)
+        browser._session.dialogues.ask_to_kill(run_id, "name", 9.0)
     with pytest.raises(InvalidInputError, match="read-only"):
         browser.delete_selected(confirmed=True)
     assert manager.calls["plan_deletion"] == manager.calls["delete_model"] == 0
@@ -824,7 +824,7 @@ def test_a_deletion_during_a_scan_is_not_undone_by_its_answer(browse):
     browser.measure_sizes()
     manager.table = manager.table.copy()  # the scan's answer is older than the deletion
     row = browser.rows[0]
-    browser._deletions.ask(row.run_id, "x")
+    browser._loop.call(lambda: browser._session.dialogues.ask(row.run_id, "x"))
     while not row.status.startswith("Delete 12 files"):
         browser._loop.wait(0.01)
     row.confirm_button.click()
@@ -958,6 +958,7 @@ def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
         "status": "FINISHED",
         "model": "stored",
         "owner": "ben",
+        "flat": False,
         "filter_string": "metrics.accuracy > 0",
         "page_size": 10,
     }
@@ -1071,10 +1072,12 @@ def test_taking_a_runs_pin_back_leaves_its_models_pins(browse):
         for one in pins.parts
     )
     table["tags.expmgr.keep"] = ["", None, None, "because", None]
-    browser = browse(ScriptedManager(table))
+    manager = ScriptedManager(table)
+    tags = SimpleNamespace(tags={"expmgr.keep": "because"})
+    manager.interactive_client.get_run = lambda _: SimpleNamespace(data=tags)
+    browser = browse(manager)
     browser.rows[3].details_button.click()
     assert browser.wait(10)
-    browser.details.keeping.show(run_id, "because")
     browser.details.keeping.button.click()
     assert browser.wait(10)
     assert str(browser.shown["protected_by"][3]) == "pinned: the model"

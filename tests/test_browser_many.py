@@ -9,8 +9,8 @@ from scripted_manager import ScriptedManager, run_table
 
 from expmgr.cleanup.report import DeletionReport
 from expmgr.results import DeletionProgress
-from expmgr.widgets import bulk
 from expmgr.widgets.browser import RunBrowser
+from expmgr.widgets.session import words
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ class Counting(ScriptedManager):
 
 
 def test_a_long_plan_tells_its_numbers_and_can_be_cancelled(browse, monkeypatch):
-    monkeypatch.setattr(bulk, "SETTLED_AFTER", 0.0)
+    monkeypatch.setattr(words, "SETTLED_AFTER", 0.0)
     manager = Counting(run_table(3000))
     gate = manager.hold("plan_deletion")
     browser = browse(manager)
@@ -133,7 +133,7 @@ class Slow(ScriptedManager):
 
 
 def test_models_done_rate_and_time_left_are_told(browse, monkeypatch):
-    monkeypatch.setattr(bulk, "SETTLED_AFTER", 0.0)
+    monkeypatch.setattr(words, "SETTLED_AFTER", 0.0)
     manager = Slow(run_table(30))
     gate = manager.hold("delete_models")
     browser = browse(manager)
@@ -148,9 +148,9 @@ def test_models_done_rate_and_time_left_are_told(browse, monkeypatch):
 
 
 def test_the_time_left_follows_the_pace():
-    assert bulk._left(25, 100, 10.0) == ", about 30 s left"
-    assert bulk._left(100, 100, 10.0) == ", about 0.0 s left"
-    assert bulk._left(0, 100, 10.0) == bulk._left(1, 100, 0.1) == bulk._left(3, 2, 9.0) == ""
+    assert words.left(25, 100, 10.0) == ", about 30 s left"
+    assert words.left(100, 100, 10.0) == ", about 0.0 s left"
+    assert words.left(0, 100, 10.0) == words.left(1, 100, 0.1) == words.left(3, 2, 9.0) == ""
 
 
 def test_what_needs_all_runs_waits_for_them(browse):
@@ -158,7 +158,7 @@ def test_what_needs_all_runs_waits_for_them(browse):
     gate = manager.hold("runs")
     browser = RunBrowser(manager, measure=False)
     try:
-        until(browser, lambda: len(browser._runs.frame) == 25)
+        until(browser, lambda: len(browser._session.lines.frame) == 25)
         assert "25 of … runs" in browser.footer.totals.value
         assert browser.footer.where.value == "Page 1 of …"
         assert "25 of … runs" in str(browser)
@@ -186,13 +186,13 @@ def test_sizes_that_come_in_do_not_sort_the_rows_anew_until_all_are_there(browse
     browser = browse(manager, page_size=10)
     browser.sort_by("bytes", ascending=False)
     orders = []
-    measured = browser._measured
+    measured = browser._session._measured
 
-    def watch(usage, sent):
-        measured(usage, sent)
+    def watch(*told):
+        measured(*told)
         orders.append([row.run_id for row in browser._table.pool if row.run_id])
 
-    browser._sizes._measured = watch
+    browser._session.measuring._measured = watch
     before = [row.run_id for row in browser.rows]
     browser.measure_sizes()
     assert browser.wait(10)

@@ -7,7 +7,10 @@ import time
 
 import pytest
 from azure.storage.blob import BlobServiceClient
+from lab import METRIC, Lab
 from mlflow import MlflowClient
+from mlflow.entities import Metric
+from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.recipes import HOSTILE_NAME, Recipe
@@ -244,3 +247,81 @@ class TestOverride:
             assert browser.wait(60)
             assert row.status.startswith("Deleted")
             assert manager.calls == [row.run_id]
+
+
+@pytest.fixture
+def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
+    del artifact_root
+    backend = Backend("sqlite", sqlite_uri, None, container)
+    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+
+
+def line_of(browser, id_):
+    return next(row for row in browser.rows if row.run_id == id_)
+
+
+@pytest.mark.timeout(120)
+def test_checkpoints_children_and_models_without_a_run_are_lines_that_go_alone(lab):
+    parent = lab.run(None)
+    children = [lab.run(0.1 * at) for at in range(1, 4)]
+    for child in children:
+        lab.client.set_tag(child, "mlflow.parentRunId", parent)
+        lab.logged_model(child)
+    several = lab.run(None)
+    checkpoints = [lab.logged_model(several, step=step) for step in range(3)]
+    for step, model_id in enumerate(checkpoints):
+        entry = Metric(METRIC, 0.5 + step / 10, step + 1, step, model_id=model_id, run_id=several)
+        lab.client.log_batch(several, metrics=[entry])
+    loose = lab.logged_model("")
+
+    def files_of(model_id):
+        return [name for name in lab.blob_names() if f"/{model_id}/" in name]
+
+    with lab.manager().browse() as browser:
+        assert browser.wait(60)
+        assert {row.run_id for row in browser.rows} == {parent, several, loose}
+        for id_ in (parent, several):
+            line_of(browser, id_).fold_button.click()
+            assert browser.wait(60)
+        assert {row.run_id for row in browser.rows} == {
+            *(parent, several, loose),
+            *children,
+            *checkpoints,
+        }
+        offered = {
+            row.run_id for row in browser.rows if row.delete_button.layout is browser._kit.shown
+        }
+        allowed = {
+            entry.id
+            for entry in lab.manager().plan_deletion([row.run_id for row in browser.rows])
+            if entry.deletable
+        }
+        assert offered - {parent} == {loose, *children, *checkpoints[:2]}, "the best stays"
+        assert offered - {parent} >= allowed
+
+        row = line_of(browser, checkpoints[0])
+        row.delete_button.click()
+        assert browser.wait(60)
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith("Deleted")
+        assert files_of(checkpoints[0]) == []
+        assert files_of(checkpoints[1])
+        assert files_of(checkpoints[2])
+
+        row = line_of(browser, parent)
+        row.delete_button.click()
+        assert browser.wait(60)
+        if row.count_box is not None:
+            row.count_box.value = "3"
+            assert browser.wait(60)
+        assert row.confirm_button.description == "Delete 3 models"
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith("Deleted 3 models")
+        assert files_of(loose)
+        browser.refresh()
+        assert browser.wait(60)
+        states = browser.shown.set_index("run_id")["model"]
+        assert set(states[children]) == {"deleted"}
+        assert (states[several], states[loose]) == ("stored", "stored")

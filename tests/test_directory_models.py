@@ -464,6 +464,10 @@ def test_of_several_that_only_files_tell_none_goes_without_its_run(lab):
     assert refused.outcome == "failed"
     assert "goes with its run only" in refused.message
     assert lab.blob_names() == before
+    manager.storage_usage()
+    told = manager.models().set_index("model_id")["alone"]
+    assert not told[f"{run_id}/a"]
+    assert not told[f"{run_id}/b"]
     assert "expmgr.model" not in lab.tags(run_id)
     assert [run.id for run in manager.plan_deletion([run_id, f"{run_id}/a"])] == [run_id]
     assert manager.delete_model(run_id)

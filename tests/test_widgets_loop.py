@@ -9,7 +9,7 @@ import weakref
 import pytest
 
 from expmgr.widgets.kit import Kit
-from expmgr.widgets.loop import Loop
+from expmgr.widgets.session.loop import Answer, Loop
 
 
 @pytest.fixture
@@ -47,10 +47,15 @@ def test_a_call_may_take_longer_than_a_second(loop):
 
 def test_work_answers_on_the_loop_s_thread(loop):
     answers = []
-    loop.work(lambda: 3, lambda result, error: answers.append((result, error, loop.inside)))
-    loop.work(
-        lambda: 1 / 0, lambda result, error: answers.append((result, type(error), loop.inside))
-    )
+
+    async def ask(job):
+        try:
+            answers.append((await loop.work(job), None, loop.inside))
+        except ZeroDivisionError as error:
+            answers.append((None, type(error), loop.inside))
+
+    loop.call(lambda: loop.start(ask(lambda: 3)))
+    loop.call(lambda: loop.start(ask(lambda: 1 / 0)))
     assert loop.wait(5)
     assert sorted(answers, key=str) == [(3, None, True), (None, ZeroDivisionError, True)]
 
@@ -65,11 +70,30 @@ def test_what_an_action_lets_through_is_told_and_the_loop_goes_on(caplog):
     loop.close()
 
 
-def test_an_abandoned_job_is_not_waited_for_and_its_answer_is_dropped(loop):
+def test_what_a_coroutine_lets_through_is_told_and_the_loop_goes_on(caplog):
+    told = []
+    loop = Loop("test-loop", on_error=told.append)
+
+    async def fail():
+        raise KeyError("x")
+
+    loop.call(lambda: loop.start(fail()))
+    assert loop.wait(5)
+    assert loop.call(lambda: 5) == 5
+    assert [type(error) for error in told] == [KeyError]
+    assert "could not finish an action" in caplog.text
+    loop.close()
+
+
+def test_a_cancelled_coroutine_is_not_waited_for_and_its_answer_is_dropped(loop):
     gate, answers = threading.Event(), []
-    job = loop.work(gate.wait, lambda *answer: answers.append(answer))
+
+    async def ask():
+        answers.append(await loop.work(gate.wait))
+
+    task = loop.call(lambda: loop.start(ask()))
     assert loop.wait(0.05) is False
-    loop.call(job.abandon)
+    loop.call(task.cancel)
     assert loop.wait(5)
     gate.set()
     assert loop.wait(5)
@@ -79,12 +103,62 @@ def test_an_abandoned_job_is_not_waited_for_and_its_answer_is_dropped(loop):
 
 def test_a_slow_job_says_so_and_a_quick_one_does_not(loop):
     gate, said = threading.Event(), []
-    loop.work(
-        gate.wait, lambda *_: None, slow=lambda: (said.append("slow"), gate.set()), slow_after=0.05
-    )
-    loop.work(lambda: None, lambda *_: None, slow=lambda: said.append("quick"), slow_after=5)
+
+    async def ask(job, slow, patience):
+        await loop.patiently(job, slow, patience=patience)
+
+    slow = lambda: (said.append("slow"), gate.set())  # noqa: E731
+    loop.call(lambda: loop.start(ask(gate.wait, slow, 0.05)))
+    loop.call(lambda: loop.start(ask(lambda: None, lambda: said.append("quick"), 5)))
     assert loop.wait(5)
     assert said == ["slow"]
+
+
+def test_waiting_for_a_person_is_no_work_and_what_follows_the_answer_is(loop):
+    gate, heard, answers = threading.Event(), [], []
+
+    async def ask():
+        answer = Answer(loop)
+        answers.append(answer)
+        heard.append(await answer.wait(None, "nothing"))
+        await loop.work(gate.wait)
+        heard.append("done")
+
+    loop.call(lambda: loop.start(ask()))
+    assert loop.wait(5)
+    assert heard == []
+    for word in ("yes", "no"):
+        loop.call(lambda word=word: answers[0].give(word))
+    assert loop.wait(0.05) is False
+    gate.set()
+    assert loop.wait(5)
+    assert heard == ["yes", "done"]
+
+
+def test_an_answer_that_does_not_come_is_the_other_one(loop):
+    heard = []
+
+    async def ask():
+        heard.append(await Answer(loop).wait(0.02, "lapsed"))
+
+    loop.call(lambda: loop.start(ask()))
+    lapsed = threading.Event()
+    loop.later(0.1, lapsed.set)
+    assert lapsed.wait(5)
+    assert loop.wait(5)
+    assert heard == ["lapsed"]
+
+
+def test_who_waits_for_a_person_can_be_cancelled(loop):
+    async def ask():
+        await Answer(loop).wait(None, "nothing")
+
+    task = loop.call(lambda: loop.start(ask()))
+    assert loop.wait(5)
+    loop.call(task.cancel)
+    assert loop.wait(5)
+    assert loop.call(task.cancelled)
+    assert loop._pending == 0
 
 
 def test_a_timer_can_be_taken_back(loop):
@@ -102,16 +176,23 @@ def test_waiting_on_the_loop_s_own_thread_is_refused(loop):
 
 def test_after_the_end_nothing_runs_and_nobody_hangs():
     loop = Loop("test-loop")
-    gate = threading.Event()
-    loop.work(gate.wait, lambda *_: None)
+    gate, ran = threading.Event(), []
+
+    async def ask():
+        try:
+            ran.append(await loop.work(gate.wait))
+        finally:
+            ran.append("let go")
+
+    loop.call(lambda: loop.start(ask()))
     loop.close()
-    ran = []
+    assert ran == ["let go"]
     loop.post(lambda: ran.append(1))
     assert loop.wait(1)
     assert loop.call(lambda: 9) == 9
-    assert loop.work(lambda: 1, lambda *_: None).settled
-    assert ran == []
     gate.set()
+    assert ran == ["let go"]
+    assert loop._loop.is_closed()
 
 
 def test_a_closed_kit_keeps_nothing_alive():

@@ -24,12 +24,20 @@ from expmgr.widgets.columns import (
     run_url,
     tracks,
 )
-from expmgr.widgets.details import tree
 from expmgr.widgets.pictures import draw_pictures, frontier
-from expmgr.widgets.shown import ShownRuns
-from expmgr.widgets.stale import candidates
+from expmgr.widgets.session.lines import Lines
+from expmgr.widgets.session.looking import tree
+from expmgr.widgets.session.query import (
+    Query,
+    but_the_best,
+    has_new_best,
+    haystack,
+    matching,
+    merge,
+    totals,
+)
+from expmgr.widgets.session.stale import candidates
 from expmgr.widgets.static import page_html, page_text
-from expmgr.widgets.view import Query, but_the_best, has_new_best, haystack, matching, merge, totals
 
 CONTEXT = Context(
     now=NOON, tracking_uri="http://me:pw@mlflow.example/base/", main_metric="accuracy"
@@ -268,13 +276,13 @@ def test_a_new_best_run_is_noticed(frame):
 
 
 def test_what_changed_after_a_query_was_sent_is_newer_than_its_answer(frame):
-    runs = ShownRuns(10)
+    runs = Lines(10)
     runs.take(frame, sent=1.0, complete=True)
     runs.change(frame["run_id"][0], {"model": "deleted", "bytes": 0})
     runs.take(frame, sent=1.0, complete=True)
-    assert runs.value(frame["run_id"][0], "model") == "deleted"
+    assert runs.content.value(frame["run_id"][0], "model") == "deleted"
     runs.take(frame, sent=float("inf"), complete=True)
-    assert runs.value(frame["run_id"][0], "model") == "stored"
+    assert runs.content.value(frame["run_id"][0], "model") == "stored"
 
 
 def test_only_old_running_runs_can_be_dead(frame):

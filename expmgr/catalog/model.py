@@ -141,6 +141,9 @@ class Model:
         What a listing showed; None where nothing was measured.
     journal
         What the journal says of its last deletion.
+    alone
+        Whether it may go by its own id. Of several directories that only their files tell, each
+        goes with their run only: a record of one would make the others forgotten.
     """
 
     id: str
@@ -157,6 +160,7 @@ class Model:
     external: bool = False
     stored: Stored | None = None
     journal: JournalState = ""
+    alone: bool = True
 
     @property
     def whole(self) -> bool:

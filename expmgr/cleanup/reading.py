@@ -222,6 +222,8 @@ class Reading:
                 return []
             else:
                 models = [run_model(run, self.finder.check(artifacts))]
+        if len(models) > 1:
+            models = [replace(one, alone=one.kind != "directory") for one in models]
         return [
             self._known(model, at, artifacts.path, model.name, changed)
             if model.kind != "logged"

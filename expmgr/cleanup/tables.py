@@ -69,6 +69,7 @@ MODEL_COLUMNS = (
     "bytes",
     "is_best",
     "protected_by",
+    "alone",
 )
 
 
@@ -230,6 +231,7 @@ def models_table(surveyed: Surveyed, filter_string: str = "") -> pd.DataFrame:
         "bytes": pd.array([None if s is None else s.bytes for s in sizes], dtype="Int64"),
         "is_best": [model.id in stars for model in models],
         "protected_by": pd.Series([Reasons(reasons[one.id]) for one in models], dtype="object"),
+        "alone": [model.alone for model in models],
     }
     values: dict[str, list[float]] = {}
     for index, model in enumerate(models):

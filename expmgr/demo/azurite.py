@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import queue
 import re
 import shutil
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expmgr.demo.child import start_child, stop_child
 from expmgr.demo.errors import DemoError
+from expmgr.demo.locked_package import install_locked
 from expmgr.demo.node import find_node
 from expmgr.demo.own_files import check_own
 
@@ -54,78 +53,12 @@ def default_npm_dir() -> Path:
 def install_azurite(npm_dir: Path, node: Node) -> Path:
     """Install the pinned Azurite into a folder, once, and return its entry script.
 
-    Versions and checksums of everything it needs come from the package lock beside this module.
-    Several processes may call this at once: the folder appears complete or not at all.
-
     Raises
     ------
     DemoError
         npm failed or the registry could not be reached.
     """
-    lock = (_LOCK_DIR / "package-lock.json").read_bytes()
-    target = npm_dir / hashlib.sha256(lock).hexdigest()[:12]
-    if (target / _ENTRY).is_file():
-        return target / _ENTRY
-    npm_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=npm_dir, prefix="installing-") as temporary:
-        work = Path(temporary) / "azurite"
-        work.mkdir()
-        for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(_LOCK_DIR / name, work / name)
-        _run_npm(node, work)
-        with contextlib.suppress(OSError):  # another process was first
-            work.rename(target)
-    if not (target / _ENTRY).is_file():
-        message = f"npm installed no Azurite into {target}: remove that folder and try again"
-        raise DemoError(message)
-    return target / _ENTRY
-
-
-def _run_npm(node: Node, folder: Path) -> None:
-    environment = {
-        "NODE_USE_SYSTEM_CA": "1",  # as pip and curl do: a company's proxy may sign with its own CA
-        **os.environ,
-        "PATH": os.pathsep.join([str(node.executable.parent), os.environ.get("PATH", "")]),
-    }
-    command = [
-        *node.npm,
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--fetch-retries=1",
-        "--fetch-retry-mintimeout=1000",
-        "--loglevel=error",
-    ]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=900,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        message = f"Azurite could not be installed: npm did not finish ({type(error).__name__})"
-        raise DemoError(message) from error
-    if done.returncode != 0:
-        message = (
-            "Azurite could not be installed from the npm registry (is the network there?): "
-            f"{_reason(done.stderr)}"
-        )
-        raise DemoError(message)
-
-
-def _reason(stderr: str) -> str:
-    """Return npm's error in one line, without the address of the registry."""
-    lines = [
-        line.split("npm error", 1)[1].strip() for line in stderr.splitlines() if "npm error" in line
-    ]
-    said = " ".join([line for line in lines if line and "complete log" not in line][:3])
-    return re.sub(r"https?://\S+", "the registry", said)[:200] or "npm gave no reason"
+    return install_locked("Azurite", _LOCK_DIR, npm_dir, node) / _ENTRY
 
 
 class AzuriteServer:

@@ -1,4 +1,4 @@
-"""The run browser: a page of runs with a delete button on each row."""
+"""The run browser: a page of runs and models with a delete button on each line."""
 
 from __future__ import annotations
 
@@ -8,23 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import InvalidInputError
-from expmgr.widgets.bulk import BulkDeletion
-from expmgr.widgets.callbacks import BrowserCallbacks
-from expmgr.widgets.columns import default_columns
-from expmgr.widgets.deletion import Deletions
-from expmgr.widgets.details import Details
-from expmgr.widgets.keyboard import keyboard
-from expmgr.widgets.kit import Kit
-from expmgr.widgets.loader import Loader
-from expmgr.widgets.loop import Loop
-from expmgr.widgets.notice import Notice
-from expmgr.widgets.page_watch import PageWatch
-from expmgr.widgets.shown import ShownRuns
-from expmgr.widgets.sizes import SizeScan
+from expmgr.widgets.page import Page
+from expmgr.widgets.pictures import draw_pictures
+from expmgr.widgets.session.session import Session
 from expmgr.widgets.static import page_html, page_text
-from expmgr.widgets.table import MOST_COLUMNS, MOST_ROWS, RunTable
-from expmgr.widgets.theme import style_sheet
-from expmgr.widgets.toolbar import Footer, Toolbar, totals_text
+from expmgr.widgets.table import MOST_COLUMNS, MOST_ROWS
+from expmgr.widgets.toolbar import totals_text
 from expmgr.widgets.view_state import checked
 
 if TYPE_CHECKING:
@@ -38,14 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["RunBrowser"]
 
 _numbers = itertools.count(1)
-_READ_ONLY = '<span role="note">This page is read-only: nothing can be deleted here.</span>'
 
 
-class RunBrowser(BrowserCallbacks):
-    """A table of runs that deletes models, for a notebook.
+class RunBrowser:
+    """A table of runs and models that deletes models, for a notebook.
 
-    Everything that waits for a server runs in a pool; a widget's callback only posts to a loop
-    of the browser's own and returns. The state belongs to that loop's thread.
+    What waits for a server runs in a pool, and what changes the table on a loop of the browser's
+    own: no widget callback waits, so the kernel stays free.
 
     Parameters
     ----------
@@ -57,12 +45,12 @@ class RunBrowser(BrowserCallbacks):
     filter_string
         MLflow's filter, evaluated by the server.
     page_size
-        Rows on a page; more than 30 is taken as 30, so that widgets stay few.
+        Lines on a page; more than 30 is taken as 30, so that widgets stay few.
     read_only
         Offers nothing that changes anything. None: as the environment's EXPMGR_READ_ONLY says,
         and where that says nothing, yes in an app (Voila) and no in a notebook.
     take_back
-        Seconds after which an unconfirmed deletion is taken back.
+        Seconds after which an unconfirmed deletion on a line is taken back.
     patience
         Seconds before the browser says that it is waiting for a server.
     stale_after
@@ -95,121 +83,47 @@ class RunBrowser(BrowserCallbacks):
     ) -> None:
         if page_size < 1:
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
-        view = checked(
+        look = checked(
             {} if view_state is None else view_state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS
         )
-        page_size = view.get("page_size", page_size)
-        filter_string = view.get("filter_string", filter_string)
         self.manager = manager
-        can_delete = hasattr(manager, "plan_deletion")
-        self.read_only = _read_only_here(read_only) or not can_delete
-        self._main_metric = str(getattr(manager, "main_metric", ""))
-        self._scope = f"xm-b{next(_numbers)}"
-        self._columns = default_columns(self._main_metric)
-        self._runs = ShownRuns(min(page_size, MOST_ROWS))
-        self._stale: dict[str, float] = {}
-        self._stale_after = stale_after
-        self._search_timer = None
-        self._picture_job = None
-        self._show_pictures = False
-        self._measure_first = measure
+        self.read_only = _read_only_here(read_only) or not hasattr(manager, "plan_deletion")
         self._closed = False
-
-        self._kit = kit = Kit()
-        self._loop = loop = Loop("expmgr-browser", on_error=self._say_error)
-        self._deletions = Deletions(
+        self._session = session = Session(
             manager,
-            loop,
-            changed=self._row_changed,
-            finished=self._deletion_ended,
-            killed=self._run_killed,
+            experiments=experiments,
+            filter_string=look.get("filter_string", filter_string),
+            page_size=min(look.get("page_size", page_size), MOST_ROWS),
+            read_only=self.read_only,
             take_back=take_back,
             patience=patience,
-            read_only=self.read_only,
+            stale_after=stale_after,
+            measure=measure,
+            draw_pictures=self._draw_pictures,
         )
-        self._style = kit.html(style_sheet(self._scope, self._columns))
-        self.toolbar = Toolbar(
-            kit,
-            self,
-            filter_string=filter_string,
-            loud=self._loud,
-            can_measure=hasattr(manager, "storage_usage"),
-            main_metric=self._main_metric,
-        )
-        self.notice = Notice(kit, "loading the runs")
-        self._size_notice = Notice(kit, "measuring the sizes")
-        self.bulk = None
-        if self.read_only:
-            many = kit.html(_READ_ONLY, "xm-read-only")
-        else:
-            self.bulk = BulkDeletion(
-                manager,
-                loop,
-                kit,
-                name_of=self._runs.name,
-                ticked=self._ticked,
-                ended=self._bulk_ended,
-                changed=self._draw,
-                choose=self.select_soon,
-                keep=int(getattr(manager, "n_top_runs", 10)),
-                patience=patience,
-            )
-            many = self.bulk.box
-        self.details = Details(
-            manager,
-            loop,
-            kit,
-            patience=patience,
-            can_delete=can_delete,
-            deletion_of=self._deletion_of,
-            kept=None if self.read_only else self._kept,
-        )
-        self._pictures = kit.html("", "xm-picture-page")
-        self._pictures.layout = kit.gone
-        self._table = RunTable(
-            kit,
-            self,
-            read_only=self.read_only,
-            on_sort=self._header_clicked,
-            on_tick_all=self._page_ticked,
-        )
-        self.toolbar.chooser.show([column.key for column in self._columns])
-        self._table.make_rows(self._runs.page_size)
-        self._table.show_columns(self._columns, self._runs.query.sort_by, ascending=False)
-        self.footer = Footer(kit, self, page_size=self._runs.page_size, loud=self._loud)
-        self._sizes = SizeScan(manager, loop, self._size_notice, self._measured, patience=patience)
-        self._loader = Loader(
-            manager,
-            loop,
-            self.notice,
-            experiments=experiments,
-            filter_string=filter_string,
-            first=self._runs.page_size,
-            arrived=self._arrived,
-            filter_refused=self._filter_refused,
-            patience=patience,
-        )
-        parts = (
-            self._style,
-            self.toolbar.box,
-            many,
-            kit.box((self.notice.box, self._size_notice.box), "xm-notices"),
-            self._pictures,
-            self._table.box,
-            self.footer.box,
-            *keyboard(kit),
-        )
-        look = () if self.bulk is not None else ("xm-looking",)
-        self.widget = kit.box(parts, "xm-root", self._scope, *look)
-        PageWatch(kit, self.widget, lambda: loop.post(kit.say_again))
-        if view:
-            loop.call(lambda: self._look_as(view))
-        loop.post(self._loader.start)
+        self._loop = session.loop
+        self._page = page = Page(session, f"xm-b{next(_numbers)}")
+        session.view = page
+        self._kit, self._table, self._pictures = page.kit, page.table, page.pictures
+        self._size_notice = page.size_notice
+        self.toolbar, self.footer, self.notice = page.toolbar, page.footer, page.notice
+        self.bulk, self.details = page.many, page.details
+        self.widget = page.widget
+        if look:
+            self._loop.call(lambda: page.look_as(look))
+        self._loop.post(session.loading.start)
+
+    def _draw_pictures(self, table: pd.DataFrame) -> str:
+        return draw_pictures(table, self._session.main_metric, is_loss=self._session.is_loss)
 
     @property
     def shown(self) -> pd.DataFrame:
-        """The runs as filtered and sorted, on all pages, with every column of `runs`; a copy."""
-        return self._loop.call(self._runs.table)
+        """What is filtered and sorted, on all pages, with every column of `runs`; a copy.
+
+        Runs, and models without a run: of those ``run_id`` holds the model's own id, which is what
+        `plan_deletion` takes.
+        """
+        return self._loop.call(self._session.lines.table)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -221,16 +135,17 @@ class RunBrowser(BrowserCallbacks):
         """How the table is looked at, as a plain value (texts, numbers, a list) to keep as JSON.
 
         ``columns`` (keys of the table, in order), ``sort_by`` and ``ascending``, the filters
-        ``search``, ``experiment``, ``status``, ``model`` and ``owner`` ("" for none),
-        ``filter_string`` (MLflow's) and ``page_size``. Setting it, or some of its parts, changes
-        the view at once; InvalidInputError where a part is not one, and nothing changes.
+        ``search``, ``experiment``, ``status``, ``model`` and ``owner`` ("" for none), ``flat``
+        (children in one list with their parents), ``filter_string`` (MLflow's) and ``page_size``.
+        Setting it, or some of its parts, changes the view at once; InvalidInputError where a part
+        is not one, and nothing changes.
         """
-        return self._loop.call(self._view)
+        return self._loop.call(self._session.look)
 
     @view_state.setter
     def view_state(self, state: Mapping[str, Any]) -> None:
-        view = checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
-        self._loop.call(lambda: self._look_as(view))
+        look = checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
+        self._loop.call(lambda: self._page.look_as(look))
 
     @property
     def rows(self) -> list[Row]:
@@ -239,8 +154,8 @@ class RunBrowser(BrowserCallbacks):
 
     @property
     def selected(self) -> list[str]:
-        """The run ids that are ticked, in the table's order."""
-        return self._loop.call(self._selected_in_order)
+        """The ids of the runs and models that are ticked, in the table's order."""
+        return self._loop.call(self._session.lines.chosen)
 
     @property
     def widget_models(self) -> int:
@@ -249,11 +164,11 @@ class RunBrowser(BrowserCallbacks):
 
     def next_page(self) -> None:
         """Show the next page."""
-        self._loop.call(lambda: self._turn("next"))
+        self._loop.call(lambda: self._session.turn("next"))
 
     def previous_page(self) -> None:
         """Show the previous page."""
-        self._loop.call(lambda: self._turn("previous"))
+        self._loop.call(lambda: self._session.turn("previous"))
 
     def sort_by(self, column: str, ascending: bool = True) -> None:
         """Sort by a column of the table; what is missing comes last either way.
@@ -265,28 +180,23 @@ class RunBrowser(BrowserCallbacks):
         """
 
         def sort() -> None:
-            frame = self._runs.frame
+            frame = self._session.lines.frame
             if column != "duration" and len(frame) and column not in frame:
                 raise KeyError(f"the table has no column {column!r}")
-            self._ask(sort_by=column, ascending=ascending)
+            self._session.ask(sort_by=column, ascending=ascending)
 
         self._loop.call(sort)
 
     def search(self, text: str) -> None:
-        """Show the runs in which every word of the text appears."""
+        """Show the lines in which every word of the text appears."""
+        self._loop.call(lambda: self._page.look_as({"search": text}))
 
-        def look() -> None:
-            self.toolbar.search.value = text
-            self._ask(search=text)
-
-        self._loop.call(look)
-
-    def select(self, run_ids: Sequence[str]) -> None:
-        """Tick exactly these runs; those that offer no delete are left out."""
-        self._loop.call(lambda: self._select(list(run_ids)))
+    def select(self, ids: Sequence[str]) -> None:
+        """Tick exactly these runs and models; those that offer no delete are left out."""
+        self._loop.call(lambda: self._session.pick(list(ids)))
 
     def delete_selected(self, *, confirmed: bool = False) -> None:
-        """Ask for one confirmation to delete the ticked runs' models, in the background.
+        """Ask for one confirmation to delete what is ticked, in the background.
 
         Parameters
         ----------
@@ -298,18 +208,15 @@ class RunBrowser(BrowserCallbacks):
         InvalidInputError
             The browser is read-only.
         """
-        bulk = self.bulk
-        if bulk is None:
-            raise InvalidInputError("this browser is read-only: it deletes nothing.")
-        self._loop.call(lambda: bulk.ask(self._ticked(), confirmed=confirmed))
+        self._loop.call(lambda: self._session.delete_picked(confirmed=confirmed))
 
     def refresh(self) -> None:
         """Fetch what changed, in the background; rows forget what they said of ended deletions."""
-        self._loop.call(self._refresh)
+        self._loop.call(self._session.refresh)
 
     def measure_sizes(self) -> None:
         """Ask the storage account for all sizes, in the background."""
-        self._loop.call(self._measure)
+        self._loop.call(self._session.measure)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no background work is left. Returns False when the time ran out."""
@@ -320,11 +227,7 @@ class RunBrowser(BrowserCallbacks):
         if self._closed:
             return
         self._closed = True
-        self._deletions.cancel_all()
-        if self.bulk is not None:
-            self.bulk.stop()
-        self._sizes.stop()
-        self._loop.close()
+        self._session.close()
         self._kit.close()
 
     def __enter__(self) -> Self:
@@ -334,7 +237,7 @@ class RunBrowser(BrowserCallbacks):
         self.close()
 
     def __repr__(self) -> str:
-        return self._loop.call(lambda: self._page_as(page_text))
+        return self._loop.call(lambda: self._as(page_text))
 
     __str__ = __repr__
 
@@ -346,8 +249,8 @@ class RunBrowser(BrowserCallbacks):
             if self._loop.wait(0.05):
                 break
         bundle: dict[str, Any] = {
-            "text/plain": self._loop.call(lambda: self._page_as(page_text)),
-            "text/html": self._loop.call(lambda: self._page_as(page_html)),
+            "text/plain": self._loop.call(lambda: self._as(page_text)),
+            "text/html": self._loop.call(lambda: self._as(page_html)),
         }
         if not self._closed:
             bundle["application/vnd.jupyter.widget-view+json"] = {
@@ -359,22 +262,20 @@ class RunBrowser(BrowserCallbacks):
 
     @property
     def _loaded_something(self) -> bool:
-        return bool(len(self._runs.frame)) or self._loader.complete or bool(self._loader.failure)
+        loading = self._session.loading
+        return bool(len(self._session.lines.frame)) or loading.complete or bool(loading.failure)
 
-    def _page_as(self, write: Any) -> str:
-        context = self._context()
-        loaded = self._loader.complete or len(self._runs.frame)
-        footer = (
-            totals_text(self._runs.totals(), complete=self._runs.complete)
-            if loaded
-            else "Runs are not loaded yet"
-        )
+    def _as(self, write: Any) -> str:
+        session, lines = self._session, self._session.lines
+        loaded = session.loading.complete or len(lines.frame)
         text: str = write(
-            self._columns,
-            self._runs.records,
-            context,
-            footer=footer,
-            problem=self._loader.failure,
+            session.columns,
+            lines.records,
+            session.context,
+            footer=totals_text(lines.totals(), complete=lines.complete)
+            if loaded
+            else "Runs are not loaded yet",
+            problem=session.loading.failure,
         )
         return text
 

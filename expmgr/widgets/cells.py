@@ -119,6 +119,7 @@ def cell_html(cell: Cell) -> str:
     if cell.star:
         inner = f'<span class="xm-best" title="{escape(cell.star)}">★</span>{inner}'
     if cell.remark:
+        classes.append("xm-named")
         inner += f' <span class="xm-dim"><bdi>{escape(cell.remark)}</bdi></span>'
     if cell.aside:
         inner += f'<span class="xm-hidden">, <bdi>{escape(cell.aside)}</bdi></span>'
@@ -154,6 +155,8 @@ def _remarks(record: Mapping[str, Any]) -> list[str]:
     family, within = _family(record), _text(record, "within")
     if family is not None:
         said.append(format_count(family.runs, "run"))
+    elif record.get("line") == "run" and record.get("unfolds"):
+        said.append(format_count(int(record["unfolds"]), "model"))
     if record.get("line") == "model":
         if not is_missing(record.get("step")):
             said.append(f"step {int(record['step'])}")

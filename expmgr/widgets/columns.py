@@ -167,7 +167,12 @@ def protection(record: Mapping[str, Any]) -> str:
 
 
 def is_deletable(record: Mapping[str, Any]) -> bool:
-    """Tell whether the row offers a delete."""
+    """Tell whether the line offers a delete: a study does where any of its models can go."""
+    family = record.get("family")
+    if family is not None:
+        return bool(family.deletable)
+    if record.get("alone") is False:
+        return False
     return record.get("model") in DELETABLE and not protection(record)
 
 

@@ -1,128 +1,35 @@
-"""What opening a row shows: everything about one run, and the call that a script would make."""
+"""What opening a line shows: everything about it, and the call that a script would make."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from expmgr.catalog.model import KEEP_TAG, is_pin
-from expmgr.errors import ExpmgrError
 from expmgr.formatting import format_bytes, format_count, format_metric
 from expmgr.secrecy import redact
 from expmgr.text import HOVER_LIMIT, escape
 from expmgr.tracking.journal import read_records
 from expmgr.widgets.columns import is_missing
-from expmgr.widgets.deletion import describe_failure
-from expmgr.widgets.keeping import Keeping
-from expmgr.widgets.notice import waiting_for
+from expmgr.widgets.keeping_line import KeepingLine
+from expmgr.widgets.many_line import plan_html
+from expmgr.widgets.session.looking import tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from expmgr.widgets.deletion import Deletion
+    import ipywidgets as widgets
+
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.loop import Job, Loop
+    from expmgr.widgets.session.deletion import Deletion
+    from expmgr.widgets.session.keeping import Keeping
+    from expmgr.widgets.session.looking import Facts, Looking
 
-__all__ = ["Details", "Facts", "details_html", "look_up", "tree"]
+__all__ = ["Details", "details_html"]
 
-MOST_FILES = 2_000
 MOST_LINES = 200
 MOST_ENTRIES = 300
 MOST_LOGGED = 50
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What only the servers know of a run.
-
-    Attributes
-    ----------
-    files
-        Name below its location, and bytes.
-    roots
-        The locations' paths.
-    versions
-        Registered versions, in words.
-    plan
-        What a deletion would do, in one line.
-    tags
-        The run's tags as they are now; a table may be older.
-    problems
-        What could not be asked.
-    """
-
-    files: tuple[tuple[str, int | None], ...] = ()
-    roots: tuple[str, ...] = ()
-    versions: tuple[str, ...] = ()
-    plan: str = ""
-    tags: Mapping[str, str] | None = None
-    problems: tuple[str, ...] = field(default=())
-
-
-def look_up(manager: Any, run_id: str) -> Facts:
-    """Ask the servers about one run. Takes as long as they take; never raises theirs."""
-    problems: list[str] = []
-    files: list[tuple[str, int | None]] = []
-    roots: list[str] = []
-    summary = ""
-    try:
-        (entry,) = manager.plan_deletion([run_id]).runs
-        summary = str(getattr(entry, "summary", ""))
-        for planned in entry.locations:
-            roots.append(planned.location.path)
-            files.extend(_files_of(manager, planned, several=len(entry.locations) > 1))
-    except (ExpmgrError, OSError, ValueError, AttributeError) as error:
-        problems.append(describe_failure(error))
-    versions: list[str] = []
-    tags: Mapping[str, str] | None = None
-    try:
-        client = manager.interactive_client
-        tags = dict(client.get_run(run_id).data.tags)
-        found = client.search_model_versions(f"run_id = '{run_id}'")
-        versions = [f"{version.name} version {version.version}" for version in found]
-    except Exception as error:  # noqa: BLE001 - MLflow raises of every kind; it is shown
-        problems.append(describe_failure(error))
-    return Facts(tuple(files), tuple(roots), tuple(versions), summary, tags, tuple(problems))
-
-
-def _files_of(manager: Any, planned: Any, *, several: bool) -> list[tuple[str, int | None]]:
-    prefix = planned.location.prefix
-    above = f"{planned.location.owner_id}/" if several else ""
-    store = getattr(manager, "blob_store", None)
-    if store is None:
-        return [(above + name.removeprefix(prefix), None) for name in planned.etags]
-    return [
-        (above + blob.name.removeprefix(prefix), blob.bytes)
-        for blob in itertools.islice(store.list(prefix), MOST_FILES)
-        if not blob.is_directory
-    ]
-
-
-def tree(files: Sequence[tuple[str, int | None]]) -> list[tuple[int, str, int | None]]:
-    """Return the lines of a file tree: depth, name (folders end in a slash) and bytes.
-
-    Examples
-    --------
-    >>> tree([("data/model.pkl", 30), ("MLmodel", 2), ("data/a.txt", 5)])
-    [(0, 'MLmodel', 2), (0, 'data/', 35), (1, 'a.txt', 5), (1, 'model.pkl', 30)]
-    """
-    sums: dict[tuple[str, ...], int | None] = {}
-    for name, size in files:
-        parts = tuple(name.split("/"))
-        for depth in range(1, len(parts)):
-            folder = parts[:depth]
-            before = sums.get(folder, 0)
-            sums[folder] = None if before is None or size is None else before + size
-    lines: list[tuple[tuple[str, ...], bool, int | None]] = [
-        *((folder, True, size) for folder, size in sums.items()),
-        *((tuple(name.split("/")), False, size) for name, size in files),
-    ]
-    lines.sort(key=lambda line: line[0])
-    return [
-        (len(parts) - 1, parts[-1] + ("/" if folder else ""), size) for parts, folder, size in lines
-    ]
 
 
 def details_html(
@@ -133,6 +40,7 @@ def details_html(
     waiting: str = "",
     said: str = "",
     log: Sequence[str] = (),
+    plan: str = "",
 ) -> str:
     """Return the panel as escaped HTML.
 
@@ -148,8 +56,10 @@ def details_html(
         What to say while they are asked.
     said, log
         What the row says of a deletion, whole, and attempt by attempt.
+    plan
+        What many would come to, as escaped HTML.
     """
-    run_id = str(record["run_id"])
+    id_ = str(record["id"])
     groups = {
         group: {
             str(key).removeprefix(f"{group}."): value
@@ -161,27 +71,27 @@ def details_html(
     all_tags = groups["tags"] if facts is None or facts.tags is None else facts.tags
     tags = {key: value for key, value in all_tags.items() if not key.startswith("expmgr.deletion.")}
     metrics = {key: format_metric(float(value)) for key, value in groups["metrics"].items()}
-    identity = f'<p class="xm-copy">{escape(run_id)}</p>'
+    identity = f'<p class="xm-copy">{escape(id_)}</p>'
     sections = [
-        _section("Run id", identity),
+        _section("Model id" if record.get("line") == "model" else "Run id", identity),
         _section("Metrics", _pairs(metrics, "no metrics")),
         _section("Params", _pairs(groups["params"], "no params")),
         _section("Tags", _pairs(tags, "no tags")),
         _section("Model files", _files_html(facts, waiting)),
         _section("Registered versions", _versions_html(facts, waiting)),
-        _section("Past deletions", _journal_html(run_id, all_tags)),
+        _section("Past deletions", _journal_html(id_, all_tags)),
     ]
     script = f'<pre class="xm-copy" tabindex="0">{escape(call, 400)}</pre>'
     return (
-        f'{_said(said, log)}<div class="xm-sections">{"".join(sections)}</div>'
+        f'{_said(said, log, plan)}<div class="xm-sections">{"".join(sections)}</div>'
         f'<div class="xm-script">{_section("The same from a script", script)}</div>'
     )
 
 
-def _said(said: str, log: Sequence[str]) -> str:
+def _said(said: str, log: Sequence[str], plan: str) -> str:
     lines = "\n".join(escape(line, 1000) for line in log[-MOST_LOGGED:])
     folded = f'<pre class="xm-log" tabindex="0">{lines}</pre>' if lines else ""
-    return _section("This deletion", f"<p>{escape(said, 600)}</p>{folded}") if said else ""
+    return _section("This deletion", f"<p>{escape(said, 600)}</p>{plan}{folded}") if said else ""
 
 
 def _section(title: str, body: str) -> str:
@@ -260,110 +170,72 @@ def _journal_html(run_id: str, tags: Mapping[str, Any]) -> str:
 class Details:
     """The one details panel of a browser; it moves to the row that is opened.
 
+    Parameters
+    ----------
+    press_keep
+        Told the line, and the reason that was typed.
+    pick_others
+        Told the run of whose models all but the best are to be ticked.
+
     Attributes
     ----------
     run_id
-        The run it shows, "" while it is closed.
+        The line it shows, "" while it is closed.
     keeping
         Keep and Unkeep; None where nothing may be changed.
     """
 
     def __init__(
         self,
-        manager: Any,
-        loop: Loop,
         kit: Kit,
         *,
-        patience: float,
-        can_delete: bool,
-        deletion_of: Callable[[str], Deletion | None],
-        kept: Callable[[str, str], None] | None = None,
+        press_keep: Callable[[str, str], None] | None,
+        pick_others: Callable[[str], None] | None,
     ) -> None:
-        self._manager = manager
-        self._loop = loop
-        self._patience = patience
-        self._can_delete = can_delete
-        self._deletion_of = deletion_of
-        self._job: Job | None = None
-        self._record: Mapping[str, Any] = {}
-        self._facts: Facts | None = None
-        self._waiting = ""
+        self._kit = kit
         self.run_id = ""
         self.html = kit.html("", "xm-facts")
-        self.keeping: Keeping | None = None
-        if kept is not None and hasattr(manager, "pin"):
-            self.keeping = Keeping(manager, loop, kit, changed=kept)
-        line = () if self.keeping is None else (self.keeping.box,)
-        self.box = kit.box((*line, self.html), "xm-details")
-
-    def open(self, record: Mapping[str, Any], then: Callable[[], None]) -> None:
-        """Show what the table knows at once, and ask the servers for the rest."""
-        self.close()
-        self.run_id = run_id = str(record["run_id"])
-        self._record = record
-        if not self._can_delete:
-            self._show(Facts())
-            then()
-            return
-
-        def done(facts: Facts | None, error: Exception | None) -> None:
-            self._job = None
-            self._show(
-                facts or Facts(problems=(describe_failure(error or RuntimeError("no answer")),))
+        self.keeping: KeepingLine | None = None
+        if press_keep is not None:
+            self.keeping = KeepingLine(kit, press_keep)
+        self.others_button: widgets.Button | None = None
+        if pick_others is not None:
+            self.others_button = kit.button(
+                "Tick all but its best model",
+                lambda: pick_others(self.run_id) if self.run_id else None,
+                tooltip="Tick the models of this run that are worse than its best",
+                shown=False,
             )
+        told = (None if self.keeping is None else self.keeping.box, self.others_button)
+        line = kit.box([one for one in told if one is not None], "xm-actions")
+        self.box = kit.box((line, self.html) if line.children else (self.html,), "xm-details")
 
-        self._show(None, "Asking the tracking server and the storage account …")
-        then()
-        self._job = self._loop.work(
-            lambda: look_up(self._manager, run_id),
-            done,
-            slow=lambda: self._show(None, waiting_for(self._manager)),
-            slow_after=self._patience,
-        )
+    def show(
+        self, looking: Looking, keeping: Keeping, deletion: Deletion | None, *, others: int = 0
+    ) -> None:
+        """Write the panel, with what is known by now of the line's deletion.
 
-    def _show(self, facts: Facts | None, waiting: str = "") -> None:
-        self._facts, self._waiting = facts, waiting
-        self.draw()
-
-    def draw(self) -> None:
-        """Write the panel, with what is known by now of the run's deletion."""
-        if not self.run_id:
+        Parameters
+        ----------
+        others
+            How many models of the run can go while its best stays.
+        """
+        self.run_id = looking.id
+        if not looking.id:
+            self.html.value = ""
             return
         if self.keeping is not None:
-            self.keeping.show(self.run_id, self._kept())
-        deletion = self._deletion_of(self.run_id)
-        ended = deletion is not None and not deletion.busy
+            self.keeping.show(looking, keeping)
+        if self.others_button is not None:
+            self.others_button.layout = self._kit.shown if others else self._kit.gone
+        told = deletion is not None and not deletion.busy
+        several = deletion is not None and deletion.kind == "many" and deletion.plan is not None
         self.html.value = details_html(
-            self._record,
-            self._facts,
-            call=f'manager.delete_model("{self.run_id}")',
-            waiting=self._waiting,
-            said=deletion.message if deletion is not None and ended else "",
-            log=deletion.log if deletion is not None and ended else (),
+            looking.record,
+            looking.facts,
+            call=f'manager.delete_model("{looking.id}")',
+            waiting=looking.waiting,
+            said=deletion.message if deletion is not None and told else "",
+            log=deletion.log if deletion is not None and told else (),
+            plan=plan_html(deletion.plan) if deletion is not None and told and several else "",
         )
-
-    def _kept(self) -> str:
-        """Return why the run is kept, "" where it is not; the server's tags are the newest."""
-        tags = self._facts.tags if self._facts is not None else None
-        value = tags.get(KEEP_TAG) if tags is not None else self._record.get(f"tags.{KEEP_TAG}")
-        if (is_missing(value) and value != "") or not is_pin(str(value)):
-            return ""
-        return str(value).strip() or "no reason given"
-
-    def note_kept(self, run_id: str, reason: str) -> None:
-        """Take note of a pin that was set or taken back since the servers were asked."""
-        if run_id != self.run_id:
-            return
-        self._record = {**self._record, f"tags.{KEEP_TAG}": reason or None}
-        if self._facts is not None and self._facts.tags is not None:
-            tags = {key: value for key, value in self._facts.tags.items() if key != KEEP_TAG}
-            self._facts = replace(self._facts, tags={**tags, KEEP_TAG: reason} if reason else tags)
-        self.draw()
-
-    def close(self) -> None:
-        """Show nothing, and forget an answer that is still to come."""
-        if self._job is not None:
-            self._job.abandon()
-            self._job = None
-        self.run_id = ""
-        self.html.value = ""

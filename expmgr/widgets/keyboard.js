@@ -19,6 +19,7 @@ const KEYS = [
   ["← →", "move along a row or the header"],
   ["Page Up, Page Down", "turn the page"],
   ["Enter", "open or close the details"],
+  ["+ −", "unfold or fold a study, or a run with several models"],
   ["Space", "tick; with Shift all from the last one ticked", "changes"],
   ["Delete", "ask to delete the model; then Tab to Confirm", "changes"],
   ["Escape", "take back what was asked, or close the details"],
@@ -56,8 +57,7 @@ class Keyboard extends HTMLElement {
   connectedCallback() {
     const root = this.closest(".xm-root");
     this.tries = root ? 0 : this.tries + 1;
-    const again = () => this.isConnected && this.connectedCallback();
-    if (!root && this.tries < 100) setTimeout(again, 50);
+    if (!root && this.tries < 99) setTimeout(() => this.isConnected && this.connectedCallback(), 50);
     if (!root || this.root) return;
     Object.assign(this, {root, row: null, header: null, anchor: null, panel: null});
     this.forget();
@@ -142,8 +142,8 @@ class Keyboard extends HTMLElement {
     put(row, "role", "listitem");
     put(row, "aria-label", [name, ...told].filter(Boolean).join("; "));
     for (const control of row.querySelectorAll(CONTROLS)) {
-      const opens = control.matches(".xm-open");
-      if (opens) put(control, "aria-expanded", String(words(control) === "▾"));
+      const opens = control.matches(".xm-open"), open = /^[▾−]$/.test(words(control));
+      if (opens || control.matches(".xm-fold")) put(control, "aria-expanded", String(open));
       if (opens) put(control, "aria-label", `Details of ${name}`);
       else if (control.matches(".xm-tick input")) put(control, "aria-label", `Select ${name}`);
       else this.nameControl(control);
@@ -167,9 +167,7 @@ class Keyboard extends HTMLElement {
     for (const row of [before, this.row]) if (row) this.stop(row);
   }
 
-  forget() {
-    Object.assign(this, {last: {element: null, line: null}, quietUntil: 0});
-  }
+  forget() { Object.assign(this, {last: {element: null, line: null}, quietUntil: 0}); }
 
   focused(element) {
     const line = element.closest(".xm-row, .xm-bulk");
@@ -233,6 +231,8 @@ class Keyboard extends HTMLElement {
     if (!row) return false;
     const [onRow, onTick] = [target === row, target.matches("input")];
     if (key === "Delete") return repeat || this.ask(row);
+    const fold = row.querySelector(":scope > .xm-fold"), sign = key.replace("-", "−");
+    if ("+−".includes(sign)) return repeat || words(fold) !== sign || click(fold);
     if (key === "Enter" && (onRow || onTick)) return click(row.querySelector(":scope > .xm-open"));
     if (key !== " " || !onRow && !onTick) return false;
     if (onRow || shiftKey) return this.tick(row, shiftKey);

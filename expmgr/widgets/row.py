@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.formatting import format_count
 from expmgr.text import escape, plain
 from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot, armed_button
 from expmgr.widgets.columns import is_deletable, is_missing
@@ -18,16 +19,18 @@ if TYPE_CHECKING:
 
     import ipywidgets as widgets
 
-    from expmgr.widgets.deletion import Deletion, Offer
     from expmgr.widgets.kit import Kit
+    from expmgr.widgets.session.deletion import Deletion, Offer
 
     class RowActions(Protocol):
         """What a row's buttons do. Every call must return at once."""
 
-        def press(self, run_id: str) -> None: ...
-        def confirm(self, run_id: str, offer: Offer) -> None: ...
-        def tick(self, run_id: str, on: bool) -> None: ...
-        def open(self, run_id: str) -> None: ...
+        def press(self, id_: str) -> None: ...
+        def confirm(self, id_: str, offer: Offer) -> None: ...
+        def type_number(self, id_: str, text: str) -> None: ...
+        def tick(self, id_: str, on: bool) -> None: ...
+        def open(self, id_: str) -> None: ...
+        def unfold(self, id_: str) -> None: ...
         def redraw(self) -> None: ...
 
 
@@ -57,7 +60,7 @@ def popover(title: str, body: str, *, opened: bool = False) -> str:
 
 def said_html(deletion: Deletion) -> str:
     """Return what a row says of a deletion, one line that takes the place of its cells."""
-    busy = bar(deletion.share) if deletion.busy and deletion.kind != "many" else ""
+    busy = bar(deletion.share) if deletion.busy and deletion.kind != "with others" else ""
     sign, tone = _TONES.get(deletion.outcome, ("✓", "xm-good"))
     if deletion.phase != "ended":
         sign, tone = ("?", "xm-ask") if deletion.phase == "armed" else ("", "xm-busy")
@@ -77,7 +80,7 @@ def _face(
     record: Mapping[str, Any], deletion: Deletion | None, *, stale: bool, checking: bool
 ) -> tuple[str, str]:
     """Return what a click on the row's button means and what it says; ("", "") hides it."""
-    if deletion is not None and deletion.kind == "many":
+    if deletion is not None and deletion.kind == "with others":
         return "waiting", "Deleting"
     if deletion is not None:
         return FACES[deletion.phase]
@@ -109,12 +112,12 @@ _ABOUT = {
 
 
 class Row:
-    """A reusable line: tick box, details button, cells and a button; in turn, Confirm.
+    """A reusable line: tick box, fold and details buttons, cells and a button; in turn, Confirm.
 
     Attributes
     ----------
     run_id
-        The run shown, or "" while the row is unused.
+        The run shown, or the model by its own id, or "" while the row is unused.
     status
         What the row says about a deletion, as plain text; "" when there is nothing to say.
     log
@@ -122,8 +125,12 @@ class Row:
     tick, delete_button
         None in a read-only browser: what does not exist cannot be clicked over a websocket either.
         In the place of Delete the same button says Cancel, Stop and Close.
+    fold_button
+        Unfolds a study or a run with several models, and folds it again.
     confirm_button
         The second click: a new button for each offer, None while nothing is offered.
+    count_box
+        Where so many go that their number is to be typed: the box for it; else None.
     """
 
     def __init__(self, kit: Kit, actions: RowActions, *, read_only: bool) -> None:
@@ -138,10 +145,14 @@ class Row:
         self.tick: widgets.Checkbox | None = None
         self.delete_button: widgets.Button | None = None
         self.confirm_button: widgets.Button | None = None
+        self.count_box: widgets.Text | None = None
         # What stays the same from run to run costs no message when the page is turned.
         self.details_button = kit.button("▸", self._open, "xm-open", tooltip="Details")
+        self.fold_button = kit.button("+", self._unfold, "xm-fold")
+        self.fold_button.layout = kit.gone
         self.cells = kit.html("", "xm-cells")
-        self._base: tuple[widgets.Widget, ...] = (self.details_button, self.cells)
+        inside = (self.fold_button, self.details_button, self.cells)
+        self._base: tuple[widgets.Widget, ...] = inside
         if not read_only:
             self.tick = kit.checkbox(self._ticked, tooltip="Select for deletion")
             self._slot = Slot(kit, "Delete", self._press, "xm-slot")
@@ -153,6 +164,10 @@ class Row:
     def _open(self) -> None:
         if self.run_id and self._fresh.takes():
             self._actions.open(self.run_id)
+
+    def _unfold(self) -> None:
+        if self.run_id and self._fresh.takes():
+            self._actions.unfold(self.run_id)
 
     def _press(self) -> None:
         if self.run_id and self._fresh.takes():
@@ -177,13 +192,14 @@ class Row:
         stale: bool = False,
         checking: bool = False,
         moved: bool = False,
+        foldable: bool = False,
     ) -> None:
-        """Show a run, or nothing.
+        """Show a line, or nothing.
 
         Parameters
         ----------
         record
-            The run, or None to hide the row.
+            The line, or None to hide the row.
         cells
             Its cells as escaped HTML.
         deletion
@@ -198,13 +214,15 @@ class Row:
             Whether it is still unknown what protects the run, so that nothing is offered.
         moved
             Whether the row stands elsewhere than before, so that a click may be meant for another.
+        foldable
+            Whether any line of the table unfolds, so that there is room for the button.
         """
         if record is None:
             self.run_id, self.status, self.log = "", "", ()
             self._show_offer(None, None)
             self.box.layout = self._kit.gone
             return
-        run_id = str(record["run_id"])
+        run_id = str(record["id"])
         if run_id != self.run_id or moved:
             self._fresh.start()
         self.run_id = run_id
@@ -212,6 +230,7 @@ class Row:
         self.log = deletion.log if deletion is not None else ()
         self.cells.value = cells + _shield(self._fresh.age)
         self.details_button.description = "▾" if opened is not None else "▸"
+        self._show_fold(record, foldable=foldable)
         if self.tick is not None:
             self._binding = True
             try:
@@ -227,20 +246,44 @@ class Row:
         self._show_offer(deletion, opened)
         self.box.layout = self._kit.shown
 
+    def _show_fold(self, record: Mapping[str, Any], *, foldable: bool) -> None:
+        button, below = self.fold_button, record.get("unfolds", 0)
+        with button.hold_sync():
+            if below:
+                unfolded = bool(record.get("unfolded"))
+                button.description = "−" if unfolded else "+"  # noqa: RUF001 - the minus sign
+                doing = "Fold" if unfolded else "Unfold"
+                button.tooltip = f"{doing} {_name(record)}: {format_count(below, 'line')}"
+            button.layout = (
+                self._kit.shown if below else self._kit.ghost if foldable else self._kit.gone
+            )
+
     def _show_offer(self, deletion: Deletion | None, opened: widgets.Widget | None) -> None:
         """Make a Confirm for a new offer, end the one of an old, and show the details or not."""
         offer = deletion.offer if deletion is not None else None
-        dead = self.confirm_button if offer is not self._offer else None
+        typed = deletion.typed if deletion is not None else 0
+        dead: list[widgets.Widget | None] = []
         if offer is not self._offer:
+            dead.append(self.confirm_button)
             self._offer, self.confirm_button = offer, None
             if offer is not None and deletion is not None:
                 self.confirm_button = self._make_confirm(deletion.name, offer)
-        extra = (self.confirm_button, opened)
+        if bool(typed) != (self.count_box is not None):
+            dead.append(self.count_box)
+            self.count_box = self._make_count_box(typed) if typed else None
+        extra = (self.count_box, self.confirm_button, opened)
         children = (*self._base, *(widget for widget in extra if widget is not None))
         if self.box.children != children:
             self.box.children = children
-        if dead is not None:
-            self._kit.end(dead)
+        for widget in dead:
+            if widget is not None:
+                self._kit.end(widget)
+
+    def _make_count_box(self, number: int) -> widgets.Text:
+        id_ = self.run_id
+        return self._kit.text(
+            f"Type {number}", lambda text: self._actions.type_number(id_, text), "xm-count"
+        )
 
     def _make_confirm(self, name: str, offer: Offer) -> widgets.Button:
         run_id = self.run_id
@@ -259,7 +302,7 @@ class Row:
 
 def _name(record: Mapping[str, Any]) -> str:
     name = record.get("run_name")
-    return plain(record["run_id"] if is_missing(name) else name, 60)
+    return plain(record["id"] if is_missing(name) else name, 60)
 
 
 def _shield(age: float) -> str:

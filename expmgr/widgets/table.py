@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import ipywidgets as widgets
 
     from expmgr.widgets.columns import Column, Context
-    from expmgr.widgets.deletion import Deletion
     from expmgr.widgets.kit import Kit
     from expmgr.widgets.row import RowActions
+    from expmgr.widgets.session.deletion import Deletion
 
 __all__ = ["MOST_COLUMNS", "MOST_ROWS", "RunTable", "Surroundings"]
 
@@ -40,19 +40,22 @@ class Surroundings:
         What its cells need to know.
     deletion_of
         Returns a run's deletion, where one was begun.
-    selected
-        Run ids that are ticked.
+    is_ticked
+        Tells whether a line's box is ticked.
     opened
         The run whose details are open, and their panel.
     checking
-        Whether it is still unknown what protects the runs.
+        Whether it is still unknown what protects the lines.
+    foldable
+        Whether any line of the table unfolds into others.
     """
 
     context: Context
     deletion_of: Callable[[str], Deletion | None]
-    selected: set[str]
+    is_ticked: Callable[[dict[str, Any]], bool]
     opened: tuple[str, widgets.Widget] | None
     checking: bool
+    foldable: bool = False
 
 
 class RunTable:
@@ -149,7 +152,7 @@ class RunTable:
     ) -> None:
         """Bind the page's runs to the pool's rows."""
         self.make_rows(page_size)
-        ids = [str(record["run_id"]) for record in records]
+        ids = [str(record["id"]) for record in records]
         if ids != [row.run_id for row in self.pool if row.run_id]:
             self._fresh.start()
         moved = False
@@ -171,10 +174,10 @@ class RunTable:
         self._empty.value = empty if not records else ""
         self._empty.layout = self._kit.gone if records else self._kit.shown
         if self.tick_all is not None:
-            able = {str(record["run_id"]) for record in records if is_deletable(record)}
+            able = [record for record in records if is_deletable(record)]
             self._binding = True
             try:
-                self.tick_all.value = bool(able) and able <= around.selected
+                self.tick_all.value = bool(able) and all(map(around.is_ticked, able))
             finally:
                 self._binding = False
 
@@ -182,7 +185,7 @@ class RunTable:
         self, row: Row, record: dict[str, Any], around: Surroundings, *, moved: bool = False
     ) -> None:
         """Bind one run to one row; ``moved`` where the row went elsewhere by itself."""
-        run_id = str(record["run_id"])
+        run_id = str(record["id"])
         deletion = around.deletion_of(run_id)
         columns = self.columns if deletion is None else self.columns[:1]
         cells = "".join(cell_html(cell_of(column, record, around.context)) for column in columns)
@@ -193,9 +196,10 @@ class RunTable:
             record,
             f'<div class="xm-grid{said}">{cells}</div>',
             deletion=deletion,
-            selected=run_id in around.selected,
+            selected=around.is_ticked(record),
             opened=around.opened[1] if around.opened and around.opened[0] == run_id else None,
             stale=run_id in (around.context.stale or {}),
             checking=around.checking,
             moved=moved,
+            foldable=around.foldable,
         )

@@ -55,13 +55,16 @@ border-radius:3px;padding:0 6px;line-height:22px}
 border-radius:3px;container:xm/inline-size}
 /* Every line is a grid of one height: nothing that comes or goes in it moves another line. */
 .xm-root .xm-head,.xm-root .xm-row{display:grid;position:relative;align-items:center;
-grid-template:var(--xm-high) auto/var(--xm-tick) var(--xm-open) minmax(0,1fr) var(--xm-slot);
+grid-template:var(--xm-high) auto/
+var(--xm-tick) calc(var(--xm-fold) + var(--xm-open)) minmax(0,1fr) var(--xm-slot);
 padding:0 6px;column-gap:6px;box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root.xm-looking .xm-head,.xm-root.xm-looking .xm-row{
-grid-template:var(--xm-high) auto/0 var(--xm-open) minmax(0,1fr) var(--xm-told,0)}
+grid-template:var(--xm-high) auto/
+0 calc(var(--xm-fold) + var(--xm-open)) minmax(0,1fr) var(--xm-told,0)}
 .xm-root .xm-head{background:var(--xm-bg2)}
 .xm-root .xm-row>.xm-tick,.xm-root .xm-head>.xm-tick{grid-area:1/1}
-.xm-root .xm-row>.xm-open{grid-area:1/2}
+.xm-root .xm-row>.xm-open{grid-area:1/2;justify-self:end}
+.xm-root .xm-row>.xm-fold{grid-area:1/2;justify-self:start}
 .xm-root .xm-row>.xm-cells,.xm-root .xm-head>.xm-head-cells{grid-area:1/3}
 /* The buttons stay in sight when the cells scroll under them, on a ground of their own. */
 .xm-root .xm-row>.xm-slot,.xm-root .xm-row>.xm-confirm{grid-area:1/1/2/-1;justify-self:end;
@@ -111,6 +114,7 @@ overflow:hidden}
 .xm-root .xm-tick label{padding:0;width:100%;height:100%;display:flex;align-items:center}
 .xm-root .xm-tick input{margin:0 0 0 2px}
 .xm-root .xm-open{width:var(--xm-open);padding:0;border:none;background:none;text-align:center}
+.xm-root .xm-fold{width:16px;height:16px;line-height:13px;padding:0;text-align:center}
 .xm-root .xm-slot{width:var(--xm-slot);padding:0;text-align:center}
 .xm-root .xm-delete:hover:enabled,.xm-root .xm-confirm{border-color:var(--xm-bad)}
 .xm-root .xm-delete:hover:enabled{color:var(--xm-bad)}
@@ -129,11 +133,16 @@ animation:xm-arm var(--xm-armed) step-end both}
 @keyframes xm-quiet-c{from{pointer-events:none}to{pointer-events:auto}}
 @keyframes xm-quiet-x{from{pointer-events:none}to{pointer-events:auto}}
 /* What a row says stands in sight and in its line, however far the cells are scrolled. */
-.xm-root .xm-said{position:sticky;left:calc(var(--xm-tick) + var(--xm-open) + 18px);
-width:calc(100cqw - var(--xm-tick) - var(--xm-open) - var(--xm-slot) - 30px)}
+.xm-root .xm-said{position:sticky;
+left:calc(var(--xm-tick) + var(--xm-fold) + var(--xm-open) + 18px);
+width:calc(100cqw - var(--xm-tick) - var(--xm-fold) - var(--xm-open) - var(--xm-slot) - 30px)}
 .xm-root .xm-said>.xm-say{grid-column:2/-1}
 .xm-root .xm-say{display:flex;gap:2px 8px;align-items:center;min-width:0}
 .xm-root .xm-row .xm-offering{padding-right:calc(var(--xm-confirm) + 6px)}
+.xm-root .xm-row:has(>.xm-count) .xm-say{padding-right:calc(var(--xm-confirm) + 104px)}
+.xm-root .xm-row>.xm-count{grid-area:1/1/2/-1;justify-self:end;position:sticky;z-index:2;
+width:92px;flex:none;right:calc(var(--xm-slot) + var(--xm-confirm) + 18px);
+margin-right:calc(var(--xm-slot) + var(--xm-confirm) + 12px)}
 .xm-root .xm-say>.xm-sign{flex:none;margin:0 -6px 0 0}
 .xm-root .xm-words{flex:0 1 auto;min-width:0;max-height:2.3em;overflow:hidden;line-height:1.15;
 overflow-wrap:anywhere;display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2}
@@ -167,6 +176,11 @@ column-gap:12px;align-items:center}
 .xm-root .xm-foot .xm-totals{flex:1 1 260px}
 .xm-root .xm-pager{display:flex;flex-flow:row wrap;gap:6px;align-items:center}
 .xm-root .xm-dim{color:var(--xm-dim)}
+/* What tells lines of one name apart is not what is cut first. */
+.xm-root .xm-cell.xm-named{display:flex;gap:5px}
+.xm-root .xm-named>:first-child{flex:0 1 auto;min-width:2em;overflow:hidden;
+text-overflow:ellipsis}
+.xm-root .xm-named>.xm-dim{flex:0 0 auto;max-width:65%;overflow:hidden;text-overflow:ellipsis}
 .xm-root .xm-cell.xm-depth-1{padding-left:18px}.xm-root .xm-cell.xm-depth-2{padding-left:32px}
 .xm-root .xm-cell.xm-depth-3{padding-left:46px}
 /* At the line's left end, for where a long name would end it could make the table scroll. */
@@ -200,7 +214,8 @@ border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0
 .xm-root .xm-list{margin:2px 0 2px 18px;padding:0;max-height:200px;overflow:auto}
 .xm-root .xm-copy{user-select:all}
 .xm-root .xm-details{padding:0 4px 8px 46px;box-sizing:border-box}
-.xm-root .xm-keeping{display:flex;gap:6px;align-items:center;padding:6px 2px 0}
+.xm-root .xm-actions{display:flex;gap:6px;align-items:center;padding:6px 2px 0}
+.xm-root .xm-keeping{display:flex;gap:6px;align-items:center;flex:1 1 0}
 .xm-root .xm-keeping .xm-why{flex:0 1 300px}
 .xm-root .xm-keeping .xm-html{flex:1 1 0;overflow:hidden}
 .xm-root .xm-sections{columns:3 260px;column-gap:24px}
@@ -223,7 +238,7 @@ overflow-wrap:anywhere}
 .xm-root .xm-pictures figure{margin:0;flex:1 1 340px;max-width:560px;min-width:0}
 .xm-root .xm-pictures figcaption{font-weight:600;margin-bottom:2px}
 .xm-root .xm-pictures svg{width:100%;height:auto;display:block}
-.xm-root{--xm-high:30px;--xm-tick:18px;--xm-open:22px;--xm-slot:76px;--xm-confirm:148px;
+.xm-root{--xm-high:30px;--xm-tick:18px;--xm-fold:0px;--xm-open:22px;--xm-slot:76px;--xm-confirm:148px;
 container:xm-root/inline-size}
 @container xm-root (max-width:600px){
 .xm-root .xm-box{--xm-confirm:132px}
@@ -235,7 +250,8 @@ container:xm-root/inline-size}
 .xm-root .xm-frame .xm-said{grid-template-columns:90px minmax(0,1fr)!important}}
 @media (pointer:coarse){.xm-root{--xm-high:48px;--xm-tick:44px;--xm-open:44px;--xm-touch:44px}
 .xm-root .xm-button,.xm-root .xm-text,.xm-root .xm-choice,.xm-root .xm-text input,
-.xm-root .xm-choice select{height:44px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
+.xm-root .xm-choice select{height:44px}
+.xm-root .xm-fold{width:44px;line-height:42px}.xm-root .xm-head-cells .xm-button{min-height:44px}}
 .xm-root .xm-row:focus-visible{outline-offset:-2px!important}
 .xm-root{position:relative}
 /* The module that hears the keys sets this attribute, so nothing is promised without it. */
@@ -251,7 +267,11 @@ border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0
 """
 
 
-def style_sheet(scope: str, columns: Sequence[Column]) -> str:
+_FOLD = 20
+"""Pixels that the button takes which unfolds a line."""
+
+
+def style_sheet(scope: str, columns: Sequence[Column], *, folds: bool = False) -> str:
     """Return the style element of one browser.
 
     Parameters
@@ -260,10 +280,13 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
         The browser's own class, so that two browsers with different columns get along.
     columns
         What is shown: one rule gives header and rows the same tracks.
+    folds
+        Whether lines have a button that unfolds them.
     """
     root = f".xm-root.{scope}"
     rules = [_level(root, columns, columns, narrow=False)]
-    limit = _least(columns, narrow=False)
+    room = _FOLD if folds else 0
+    limit = _least(columns, narrow=False) + room
     shown = list(columns)
     for leaving in (None, *sorted((one for one in columns if one.yields), key=_yields)):
         if leaving is not None:
@@ -272,7 +295,11 @@ def style_sheet(scope: str, columns: Sequence[Column]) -> str:
             f"@container xm (max-width:{limit - 1}px){{"
             f"{_level(root, columns, shown, narrow=True)}}}"
         )
-        limit = _least(shown, narrow=True)
+        limit = _least(shown, narrow=True) + room
+    if folds:
+        rules.append(
+            f"{root}{{--xm-fold:{_FOLD}px}}@media (pointer:coarse){{{root}{{--xm-fold:44px}}}}"
+        )
     # narrower than that, the cells scroll under the buttons
     return (
         f"<style>{_RULES}{root}{{--xm-armed:{ARMED_AFTER}s}}{''.join(rules)}"

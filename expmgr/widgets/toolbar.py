@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.view import Query, Totals
+    from expmgr.widgets.session.query import Query, Totals
 
     class ToolbarActions(Protocol):
         """What the toolbar asks for. Every call must return at once."""
@@ -96,10 +96,16 @@ class Toolbar:
         self.owner = kit.choice(
             [("Anybody", "")], lambda value: ask(owner=value), tooltip="Who made the run"
         )
+        self.studies = kit.choice(
+            [("Studies folded", False), ("All runs in one list", True)],
+            lambda value: ask(flat=value),
+            tooltip="Whether children stand under their parent",
+        )
+        self.studies.layout = kit.gone
         self.more_button = kit.button(
             "Less" if filter_string else "More …",
             self._toggle_more,
-            tooltip="Owner, columns, MLflow filter, sizes, pictures",
+            tooltip="Owner, studies, columns, MLflow filter, sizes, pictures",
         )
         self.columns_button = kit.button(
             "Columns", self._toggle_columns, tooltip="Choose what the table shows"
@@ -138,6 +144,7 @@ class Toolbar:
         self._line = kit.box(parts, "xm-bar-line")
         more = (
             self.owner,
+            self.studies,
             self.columns_button,
             self.filter_button,
             *((self.measure_button,) if can_measure else ()),
@@ -198,6 +205,7 @@ class Toolbar:
             control, wanted = getattr(self, name), getattr(query, name)
             if control.value != wanted and any(value == wanted for _, value in control.options):
                 control.value = wanted
+        self.studies.value = query.flat
         told = {name: str(getattr(query, name)) for name in _FILTERS}
         told["filter_string"] = filter_string
         active = [name for name, value in told.items() if value]
@@ -210,6 +218,10 @@ class Toolbar:
                 chip.tooltip = f"Clear {plain(words, 200)}"
         self.clear_button.layout = self._kit.shown if len(active) > 1 else self._kit.gone
         self._chips.layout = self._kit.shown if active else self._kit.gone
+
+    def offer_studies(self, *, nested: bool) -> None:
+        """Offer to fold studies, where there are any."""
+        self.studies.layout = self._kit.shown if nested else self._kit.gone
 
     def offer_owners(self, owners: Sequence[str], me: str) -> None:
         """Set the people whose runs can be chosen, oneself first."""
@@ -319,7 +331,9 @@ class Footer:
 def totals_text(totals: Totals, note: str = "", *, complete: bool = True) -> str:
     """Return the footer as one line of plain text."""
     parts = [format_count(totals.runs, "run") if complete else f"{totals.runs:,} of … runs"]
-    if totals.shown != totals.runs:
+    if totals.models:
+        parts[0] += f" and {format_count(totals.models, 'model')} without a run"
+    if totals.shown != totals.runs + totals.models:
         parts.append(f"{totals.shown:,} shown")
     if totals.measured:
         size = format_bytes(totals.bytes)

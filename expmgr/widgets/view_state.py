@@ -20,7 +20,7 @@ def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> d
     InvalidInputError
         A part has another name, type or range; nothing of the view is to be taken then.
     """
-    names = (*_TEXTS, "ascending", "columns", "page_size")
+    names = (*_TEXTS, "ascending", "flat", "columns", "page_size")
     if not isinstance(state, Mapping):
         raise InvalidInputError(f"a view is a dictionary, not {state!r}.")
     unknown = sorted(map(str, set(state) - set(names)))
@@ -33,8 +33,9 @@ def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> d
             raise InvalidInputError(f"{name!r} of a view must be a text, not {found[name]!r}.")
     if "filter_string" in found:
         found["filter_string"] = found["filter_string"].strip()
-    if not isinstance(found.get("ascending", False), bool):
-        raise InvalidInputError(f"'ascending' must be True or False, not {found['ascending']!r}.")
+    for name in ("ascending", "flat"):
+        if not isinstance(found.get(name, False), bool):
+            raise InvalidInputError(f"{name!r} must be True or False, not {found[name]!r}.")
     rows = found.get("page_size", 1)
     if isinstance(rows, bool) or not isinstance(rows, int) or not 1 <= rows <= most_rows:
         raise InvalidInputError(f"'page_size' must be from 1 to {most_rows}, not {rows!r}.")

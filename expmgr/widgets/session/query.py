@@ -1,25 +1,28 @@
-"""Which runs the table shows and in what order. Pure: DataFrames in, positions out."""
+"""Which lines the table shows and in what order. Pure: DataFrames in, positions out."""
 
 from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from expmgr.widgets.columns import DELETABLE
+from expmgr.catalog.states import DELETABLE_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
+    from expmgr.widgets.session.families import Families
+
     Positions = NDArray[np.intp]
 
 __all__ = [
     "OWNER",
+    "SUMMED",
     "Query",
     "Totals",
     "but_the_best",
@@ -33,6 +36,8 @@ __all__ = [
     "whoami",
 ]
 
+SUMMED = ("bytes", "files")
+"""Columns of which a study holds the sum."""
 OWNER = "tags.mlflow.user"
 """Column with the user name that MLflow writes down for a run."""
 _SEARCHED = ("run_name", "run_id", "experiment_name", "status", "model", "protected_by")
@@ -52,6 +57,8 @@ class Query:
         A column of the table or ``duration``.
     ascending
         The order; what is missing comes last either way.
+    flat
+        Whether runs stand in one list, children beside their parents.
     """
 
     search: str = ""
@@ -61,6 +68,7 @@ class Query:
     owner: str = ""
     sort_by: str = "start_time"
     ascending: bool = False
+    flat: bool = False
 
     def filters(self) -> dict[str, str]:
         """Return what leaves runs out, by name."""
@@ -70,7 +78,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Totals:
-    """The footer's numbers. Bytes count measured runs only; ``measured`` says how many."""
+    """The footer's numbers. Bytes count measured lines only; ``measured`` says how many.
+
+    ``models`` counts those without a run, which ``runs`` leaves out.
+    """
 
     runs: int
     shown: int
@@ -80,6 +91,7 @@ class Totals:
     selected_bytes: int
     selected_measured: int
     all_bytes: int
+    models: int = 0
 
 
 def _is_missing(values: pd.Series) -> NDArray[np.bool_]:
@@ -162,14 +174,19 @@ def deletable_mask(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """Return which runs offer a delete."""
     if "model" not in frame:
         return np.zeros(len(frame), dtype=bool)
-    mask = frame["model"].isin(list(DELETABLE)).to_numpy(dtype=bool)
+    mask = frame["model"].isin(DELETABLE_STATES).to_numpy(dtype=bool)
     if "protected_by" in frame:
         mask = mask & ~frame["protected_by"].fillna("").astype(bool).to_numpy(dtype=bool)
+    if "alone" in frame:  # a model that goes with its run only
+        mask = mask & frame["alone"].fillna(True).astype(bool).to_numpy(dtype=bool)
     return mask
 
 
 def matching(
-    frame: pd.DataFrame, query: Query, texts: Callable[[], list[str]] | None = None
+    frame: pd.DataFrame,
+    query: Query,
+    texts: Callable[[], list[str]] | None = None,
+    families: Families | None = None,
 ) -> Positions:
     """Return the positions of the runs that match, in order.
 
@@ -182,6 +199,9 @@ def matching(
     texts
         Returns :func:`haystack` of the frame; asked only when there is something to search, so
         that a caller may keep it.
+    families
+        Which run lies below which: a study sorts by what it holds, its size by the sum, another
+        number by the best below it where it has none. None sorts each by its own.
     """
     mask = np.ones(len(frame), dtype=bool)
     for column, wanted in (
@@ -207,6 +227,11 @@ def matching(
     needed = ["start_time", "end_time"] if query.sort_by == "duration" else [query.sort_by]
     part = frame[[name for name in needed if name in frame]].iloc[positions]
     keys = sort_key(part.reset_index(drop=True), query.sort_by)
+    number = pd.api.types.is_numeric_dtype(keys.dtype) and not pd.api.types.is_bool_dtype(keys)
+    if families is not None and families.nested and number:
+        how = "sum" if query.sort_by in SUMMED else "min" if query.ascending else "max"
+        values = keys.to_numpy(dtype=float, na_value=np.nan)
+        keys = pd.Series(families.raised(values, positions, how))
     try:
         order = keys.sort_values(ascending=query.ascending, na_position="last", kind="stable").index
     except TypeError:  # texts and numbers mixed
@@ -253,7 +278,7 @@ def but_the_best(
     shown = frame.iloc[positions]
     if column not in shown or "model" not in shown:
         return []
-    scored = shown[shown[column].notna() & shown["model"].isin(list(DELETABLE))]
+    scored = shown[shown[column].notna() & shown["model"].isin(DELETABLE_STATES)]
     ranked = scored.sort_values(column, ascending=is_loss, kind="stable")
     rank = ranked.groupby("experiment_id", sort=False).cumcount().to_numpy()
     worse = ranked.loc[(rank >= keep) & deletable_mask(ranked), "run_id"]
@@ -268,13 +293,13 @@ def has_new_best(old: pd.DataFrame, new: pd.DataFrame) -> bool:
     return not best.issuperset(new.loc[new["is_best"].astype(bool), "run_id"])
 
 
-def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def merge(old: pd.DataFrame, new: pd.DataFrame, key: str = "run_id") -> pd.DataFrame:
     """Return the old table with the rows of the new one replaced or added in front."""
     if old.empty:
         return new.reset_index(drop=True)
     if new.empty:
         return old
-    kept = old[~old["run_id"].isin(new["run_id"])]
+    kept = old[~old[key].isin(new[key])]
     return pd.concat([new, kept], ignore_index=True) if len(kept) else new.reset_index(drop=True)
 
 
@@ -284,8 +309,3 @@ def whoami() -> str:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # no such user in this container
         return ""
-
-
-def record_at(frame: pd.DataFrame, position: int) -> dict[str, Any]:
-    """Return one run as a plain dict."""
-    return {str(key): frame[key].iloc[position] for key in frame.columns}

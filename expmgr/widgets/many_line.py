@@ -1,0 +1,229 @@
+"""The line above the table that selects many, asks once, and tells how their deletion goes.
+
+It is always there, as high as ever, so that an offer or a result moves no row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from expmgr.formatting import format_bytes, format_count
+from expmgr.secrecy import redact
+from expmgr.text import escape
+from expmgr.widgets.arming import Slot, armed_button
+from expmgr.widgets.row import FACES, bar, popover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    import ipywidgets as widgets
+
+    from expmgr.widgets.kit import Kit
+    from expmgr.widgets.session.deletion import Deletion, Offer
+    from expmgr.widgets.session.words import Asked
+
+    class ManyActions(Protocol):
+        """What the line asks for. Every call must return at once."""
+
+        def press_many(self) -> None: ...
+        def confirm_many(self, offer: Offer) -> None: ...
+        def type_many(self, text: str) -> None: ...
+        def pick_many(self, which: str) -> None: ...
+
+
+__all__ = ["ManyLine", "plan_html"]
+
+MOST_LISTED = 100
+FEW = 10
+"""So many models are listed by name without being asked."""
+
+
+class ManyLine:
+    """What is ticked, and what becomes of it.
+
+    Parameters
+    ----------
+    keep
+        How many of the best "all but the best" offers, besides the usual numbers.
+    loud
+        Tells whether a change of a widget comes from a person.
+
+    Attributes
+    ----------
+    phase
+        As of `expmgr.widgets.session.deletion.Deletion`.
+    status
+        What the line says, as plain text.
+    summary
+        After it ended, one line a model, to be copied.
+    delete_button
+        Delete selected, and in its place Cancel, Stop and Close.
+    confirm_button, count_box
+        Made anew for each offer: the second click, and where many go, the box for their number.
+    """
+
+    def __init__(
+        self, kit: Kit, actions: ManyActions, *, keep: int, loud: Callable[[], bool]
+    ) -> None:
+        self._kit = kit
+        self._actions = actions
+        self.phase = "idle"
+        self.status = self.summary = ""
+        best = [
+            (f"All but the best {count} of each experiment", f"best {count}")
+            for count in sorted({1, 3, 5, keep})
+        ]
+        each = ("All but the best model of each run", "best of each run")
+
+        def chosen(which: str) -> None:
+            if which and loud():
+                actions.pick_many(which)
+                self.select.value = ""
+
+        self.select = kit.choice(
+            [("Select …", ""), ("All that match", "all"), *best, each, ("None", "none")],
+            chosen,
+            "xm-select",
+            tooltip="Tick many at once; protected ones stay out",
+        )
+        self._slot = Slot(kit, "", actions.press_many, "xm-delete-many")
+        self.delete_button = self._slot.button
+        self._line = kit.html("", "xm-line")
+        self._base = (self.delete_button, self.select, self._line)
+        self._offer: Offer | None = None
+        self.confirm_button: widgets.Button | None = None
+        self.count_box: widgets.Text | None = None
+        self.box = kit.box(self._base, "xm-bulk")
+
+    def cancel(self) -> None:
+        """Take back what is asked, stop what is under way, or close what has ended."""
+        if self.phase != "idle":
+            self._actions.press_many()
+
+    def show(self, deletion: Deletion | None, asked: Asked) -> None:
+        """Say what becomes of what was ticked, or while there is nothing of that, what is."""
+        self.phase = "idle" if deletion is None else deletion.phase
+        self.summary = "" if deletion is None else deletion.summary
+        if deletion is None:
+            self._say_ticked(asked)
+        else:
+            self._say_deletion(deletion)
+        self.select.layout = self._kit.shown if deletion is None else self._kit.gone
+        self._show_offer(deletion)
+
+    def _say_ticked(self, asked: Asked) -> None:
+        count = len(asked.ids)
+        words = "Selecting many waits until all runs are there." if asked.checking else ""
+        if count:
+            words = f"{count:,} selected"
+            words += f", {format_bytes(asked.bytes)}" if asked.bytes else ""
+            words += f"; {asked.elsewhere:,} not on this page" if asked.elsewhere else ""
+        self._say(words)
+        self.select.disabled = asked.checking
+        label = f"Delete {count:,} selected" if count else "Delete selected"
+        self._slot.show("delete", label, dead=count == 0 or asked.checking)
+
+    def _say_deletion(self, deletion: Deletion) -> None:
+        more = title = ""
+        opened = False
+        ended = deletion.phase == "ended"
+        if ended and deletion.summary:
+            title = "Summary to copy"
+            lines = "\n".join(escape(line, 400) for line in deletion.summary.splitlines())
+            more = f'<pre class="xm-copy" tabindex="0">{lines}</pre>'
+        elif deletion.plan is not None and deletion.phase in ("armed", "ended"):
+            title, more = "What goes", plan_html(deletion.plan)
+            opened = deletion.phase == "armed" and len(deletion.plan.runs) <= FEW
+        sign, tone = ("?", "xm-ask") if deletion.phase == "armed" else ("", "xm-ask")
+        if ended:
+            sign, tone = ("✕", "xm-bad") if deletion.failed else ("✓", "xm-good")
+        moving = bar(deletion.share) if deletion.busy else ""
+        folded = popover(title, more, opened=opened) if more else ""
+        self._say(deletion.message, sign=sign, tone=tone, moving=moving, folded=folded)
+        kind, label = FACES[deletion.phase]
+        about = "the summary" if kind == "close" else "the deletion of many"
+        self._slot.show(kind, label, about=about, dead=kind == "waiting")
+
+    def _say(
+        self, text: str, *, sign: str = "", tone: str = "xm-ask", moving: str = "", folded: str = ""
+    ) -> None:
+        self.status = text
+        mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
+        words = escape(text, 600)
+        self._line.value = (
+            f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
+            f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
+        )
+
+    def _show_offer(self, deletion: Deletion | None) -> None:
+        """Make what an offer needs, and end what an old one needed."""
+        offer = deletion.offer if deletion is not None and deletion.phase == "armed" else None
+        typed = deletion.typed if deletion is not None else 0
+        dead: list[widgets.Widget | None] = []
+        if offer is not self._offer:
+            dead.append(self.confirm_button)
+            self._offer, self.confirm_button = offer, None
+            if offer is not None:
+                self.confirm_button = self._make_confirm(offer)
+        if bool(typed) != (self.count_box is not None):
+            dead.append(self.count_box)
+            self.count_box = None
+            if typed:
+                self.count_box = self._kit.text(
+                    f"Type {typed}", self._actions.type_many, "xm-count"
+                )
+        made = (self.count_box, self.confirm_button)
+        children = (*self._base, *(widget for widget in made if widget is not None))
+        if self.box.children != children:
+            self.box.children = children
+        for widget in dead:
+            if widget is not None:
+                self._kit.end(widget)
+
+    def _make_confirm(self, offer: Offer) -> widgets.Button:
+        return armed_button(self._kit, offer.text, lambda: self._actions.confirm_many(offer))
+
+
+def plan_html(plan: Any) -> str:
+    """Return what a plan holds and what it leaves out, folded, as escaped HTML."""
+    going = plan.deletable
+    raw = [run for run in going if run.raw_artifacts]
+    stays = [run for run in plan.runs if not run.deletable]
+    parts = []
+    if raw:
+        parts.append(
+            f'<div><span class="xm-sign">!</span>{format_count(len(raw), "run")} recorded no '
+            "model: everything they logged as artifacts goes.</div>"
+        )
+    if going:
+        title = f"{format_count(len(going), 'model')} to delete"
+        parts.append(_folded(title, going, opened=len(going) <= FEW))
+    if stays:
+        names = f"{format_count(len(stays), 'run')} left out, because protected or not deletable"
+        parts.append(_folded(names, stays, opened=True))
+    return "".join(parts)
+
+
+def _folded(title: str, runs: Sequence[Any], *, opened: bool = False) -> str:
+    lines = [
+        f"<li><b><bdi>{escape(run.run_name or run.id, 80)}</bdi></b>: {escape(_why(run), 300)}</li>"
+        for run in runs[:MOST_LISTED]
+    ]
+    if len(runs) > MOST_LISTED:
+        lines.append(f"<li>and {len(runs) - MOST_LISTED:,} more</li>")
+    state = " open" if opened else ""
+    return (
+        f'<details class="xm-log"{state}><summary>{escape(title, 200)}</summary>'
+        f'<ul class="xm-list">{"".join(lines)}</ul></details>'
+    )
+
+
+def _why(run: Any) -> str:
+    if run.deletable:
+        return f"{format_count(run.files, 'file')}, {format_bytes(run.bytes)}"
+    if run.problem:
+        return redact(str(run.problem))
+    if run.reasons:
+        return "protected: " + "; ".join(run.reasons)
+    return "nothing is stored" if not run.files else f"its model is {run.model}"

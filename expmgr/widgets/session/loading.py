@@ -1,0 +1,208 @@
+"""Brings the runs and models: the newest page first, the rest behind it, later what changed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from expmgr.errors import FilterError
+from expmgr.widgets.session.deletion import describe_failure
+from expmgr.widgets.session.message import SILENT, Message, waiting_for
+from expmgr.widgets.session.query import has_new_best, merge
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from expmgr.widgets.session.loop import Loop
+
+__all__ = ["Loading"]
+
+FULL_SYNC_AFTER = 600.0
+"""Seconds after which a refresh reads everything again (edits of old runs show only then)."""
+CLOCK_MARGIN_MS = 120_000
+"""How far the server's clock may be off before a refresh misses a run."""
+
+
+class Loading:
+    """Loads the tables through ``manager.runs_and_models`` in the pool.
+
+    Parameters
+    ----------
+    known
+        Returns runs and models as they are by now, which a refresh adds to: what became of them
+        since they were read is newer.
+    arrived
+        Told that `runs` and `models` are new, whether they are complete, and when their query was
+        sent (monotonic seconds).
+    changed
+        Told that `message` or `refused` changed.
+
+    Attributes
+    ----------
+    runs, models
+        What was read last, as the manager gave it.
+    complete
+        Whether everything has been read since the last start.
+    failure
+        Why nothing came, or "".
+    refused
+        What the server said about the filter string, or "".
+    message
+        What is to be said of it.
+    """
+
+    def __init__(
+        self,
+        manager: Any,
+        loop: Loop,
+        *,
+        experiments: Any,
+        filter_string: str,
+        first: int,
+        known: Callable[[], tuple[pd.DataFrame, pd.DataFrame]],
+        arrived: Callable[[bool, float], None],
+        changed: Callable[[], None],
+        patience: float = 4.0,
+    ) -> None:
+        self._manager = manager
+        self._loop = loop
+        self.experiments = experiments
+        self.filter_string = filter_string
+        self._first = first
+        self._known = known
+        self._arrived = arrived
+        self._changed = changed
+        self._patience = patience
+        self._task: asyncio.Task[None] | None = None
+        self._complete_at: float | None = None
+        self._asked_at_ms = 0
+        self.runs = pd.DataFrame()
+        self.models = pd.DataFrame()
+        self.complete = False
+        self.failure = self.refused = ""
+        self.message = SILENT
+
+    @property
+    def loading(self) -> bool:
+        """True while an answer is waited for."""
+        return self._task is not None and not self._task.done()
+
+    def start(self) -> None:
+        """Load from the beginning: a page, then everything."""
+        self._drop()
+        self.complete, self._complete_at, self.failure = False, None, ""
+        self._task = self._loop.start(self._load(self._from_the_beginning))
+
+    def refresh(self) -> None:
+        """Fetch what changed; everything where that cannot be told."""
+        if self.loading:
+            return
+        fresh = self._complete_at is not None and (
+            time.monotonic() - self._complete_at < FULL_SYNC_AFTER
+        )
+        self._task = self._loop.start(self._load(self._what_changed if fresh else self._everything))
+
+    def cancel(self) -> None:
+        """Stop waiting for the answer; what is shown stays."""
+        if self.loading:
+            self._drop()
+            self._say(
+                Message(
+                    "Stopped waiting for the tracking server; the table may be incomplete.",
+                    retry=True,
+                )
+            )
+
+    def say(self, message: Message) -> None:
+        """Say something else in the same place."""
+        self._say(message)
+
+    def _drop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def _load(self, read: Any) -> None:
+        try:
+            await read()
+        except FilterError as error:
+            self.failure = self.refused = describe_failure(error)
+            self._say(SILENT)
+        except Exception as error:  # noqa: BLE001 - told above the table
+            self.failure = describe_failure(error)
+            self._say(
+                Message(f"The runs could not be loaded: {self.failure}", bad=True, retry=True)
+            )
+
+    async def _from_the_beginning(self) -> None:
+        # What needs all runs (the best) or the whole registry is not in a limited answer, however
+        # few runs there are.
+        self._take(*await self._ask(self.filter_string, limit=self._first), complete=False)
+        await self._everything()
+
+    async def _everything(self) -> None:
+        self._take(*await self._ask(self.filter_string), complete=True)
+
+    async def _what_changed(self) -> None:
+        since = self._asked_at_ms - CLOCK_MARGIN_MS
+        runs, models = pd.DataFrame(), pd.DataFrame()
+        began = 0.0
+        for clause in (
+            f"attributes.end_time > {since}",
+            f"attributes.start_time > {since}",
+            "attributes.status = 'RUNNING'",
+        ):
+            both = f"{self.filter_string} and {clause}" if self.filter_string else clause
+            part, made, sent = await self._ask(both)
+            began = began or sent
+            runs, models = merge(runs, part), merge(models, made, "model_id")
+        known_runs, known_models = self._known()
+        if has_new_best(known_runs, runs):
+            await self._everything()
+            return
+        if len(runs) and len(known_models):  # a model that a changed run no longer has is gone
+            known_models = known_models[~known_models["run_id"].isin(runs["run_id"])]
+        models = merge(known_models.reset_index(drop=True), models, "model_id")
+        self._take(merge(known_runs, runs), models, began, complete=True)
+
+    async def _ask(
+        self, filter_string: str, *, limit: int | None = None
+    ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+        """Return runs, models and when they were asked for."""
+        sent = time.monotonic()
+        self._asked_at_ms = int(time.time() * 1000)
+        keywords: dict[str, Any] = {} if limit is None else {"limit": limit}
+        began = "Loading runs …" if self.runs.empty else "Loading more runs …"
+        self._say(Message(began, busy=True, cancel=True))
+
+        def slow() -> None:
+            so_far = "" if self.runs.empty else f" {len(self.runs):,} runs so far"
+            words = waiting_for(self._manager, "the tracking server") + so_far
+            self._say(Message(words, busy=True, cancel=True))
+
+        tables = await self._loop.patiently(
+            lambda: self._manager.runs_and_models(
+                experiments=self.experiments, filter_string=filter_string, **keywords
+            ),
+            slow,
+            patience=self._patience,
+        )
+        return tables.runs, tables.models, sent
+
+    def _take(
+        self, runs: pd.DataFrame, models: pd.DataFrame, sent: float, *, complete: bool
+    ) -> None:
+        self.runs, self.models = runs, models
+        self.failure = self.refused = ""
+        if complete:
+            self.complete, self._complete_at = True, time.monotonic()
+            self.message = SILENT
+        self._changed()
+        self._arrived(self.complete, sent)
+
+    def _say(self, message: Message) -> None:
+        self.message = message
+        self._changed()
