@@ -286,3 +286,27 @@ def test_a_closed_session_ends_its_dialogues(open_session):
     session.close()
     gate.set()
     assert all(task.done() for task in tasks)
+
+
+def test_many_that_end_at_once_are_drawn_once(open_session, monkeypatch):
+    manager = ScriptedManager(run_table(400))
+    session = open_session(manager)
+    do(session, lambda: session.pick_many("all"))
+    turned = []
+    turn = session.lines.turn
+    monkeypatch.setattr(session.lines, "turn", lambda page: (turned.append(page), turn(page)))
+    do(session, lambda: session.delete_picked(confirmed=True))
+    assert told(session, MANY).summary.count("\ndeleted\t") > 200
+    assert len(turned) < 5
+
+
+def test_an_error_of_our_own_is_not_told_as_the_server_s(open_session, caplog):
+    session = open_session(ScriptedManager(run_table(3)))
+
+    def broken(*_, **__):
+        raise KeyError("ours")
+
+    session.lines.take = broken
+    do(session, session.loading.start)
+    assert session.loading.message.text.startswith("Something went wrong: 'ours'")
+    assert "could not finish an action" in caplog.text

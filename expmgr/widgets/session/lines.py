@@ -99,9 +99,10 @@ class Lines:
         self.content.change(id_, values)
         self.turn(self.page)
 
-    def ended(self, result: DeletionResult) -> None:
-        """Write down what a deletion changed."""
-        self.selected -= self.content.ended(result)
+    def ended(self, *results: DeletionResult) -> None:
+        """Write down what deletions changed."""
+        for result in results:
+            self.selected -= self.content.ended(result)
         self.turn(self.page)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:

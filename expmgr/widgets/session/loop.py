@@ -47,7 +47,8 @@ class Answer(Generic[T]):
         try:
             return await self._future
         except asyncio.CancelledError:
-            self._loop.hold()
+            if self._future.cancelled():  # otherwise the answer counted it already
+                self._loop.hold()
             raise
         finally:
             if timer is not None:

@@ -522,11 +522,10 @@ class Session:
 
     def _deletion_ended(self, deletion: Deletion, results: Sequence[DeletionResult]) -> None:
         many = deletion.kind == "many"
+        self.lines.ended(*results)
         for result in results:
             if many and result.outcome == "failed" and result.run_id != deletion.id:
                 self.dialogues.settle(result, self.lines.content.name(result.run_id))
-            else:
-                self.lines.ended(result)
         self.view.draw_choices()
         if many or self.lines.foldable:  # what it belonged to changes with it
             self.view.draw_page()
