@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 from scripted_manager import ScriptedManager, run_table
 from study_tables import study_manager
 
+from expmgr.cleanup.plan import DeletionPlan
 from expmgr.errors import InvalidInputError
+from expmgr.prices import StoragePrices, TierUse
 from expmgr.results import DeletionResult
 from expmgr.widgets.session.dialogues import MANY
 from expmgr.widgets.session.session import Session
@@ -310,3 +313,26 @@ def test_an_error_of_our_own_is_not_told_as_the_server_s(open_session, caplog):
     do(session, session.loading.start)
     assert session.loading.message.text.startswith("Something went wrong: 'ours'")
     assert "could not finish an action" in caplog.text
+
+
+def test_what_is_saved_is_said_where_prices_are_known(open_session):
+    class Priced(ScriptedManager):
+        def plan_deletion(self, run_ids, **options):
+            plan = super().plan_deletion(run_ids, **options)
+            tiers = {"Cool": TierUse.of(10**12, "Cool", 21 * 86_400)}
+            runs = (
+                replace(run, locations=tuple(replace(one, tiers=tiers) for one in run.locations))
+                for run in plan.runs
+            )
+            return DeletionPlan(tuple(runs), prices=StoragePrices(hot=0.02, cool=0.01))
+
+    session = open_session(Priced(run_table(6)))
+    ids = session.lines.content.ids
+    said = "It saves 10.00 USD a month; deleting it early costs 3.00 USD once."
+    do(session, lambda: session.press(ids[0]))
+    assert told(session, ids[0]).message == f"Delete 12 files, 34.1 MB? {said}"
+    do(session, lambda: session.pick(list(ids[3:5])))
+    do(session, session.press_many)
+    assert "It saves 20.00 USD a month; deleting it early costs 6.00 USD" in (
+        told(session, MANY).message
+    )

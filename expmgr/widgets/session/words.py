@@ -107,7 +107,7 @@ def verdict_on_one(id_: str, plan: Any) -> Verdict:
         return Verdict(
             "Nothing to delete: no model files are left in storage.", outcome="not_found"
         )
-    message = f"Delete {amount}?"
+    message = f"Delete {amount}?{_saves(plan)}"
     if interrupted:
         message = f"A deletion was interrupted: delete the {amount}, that are left?"
     if entry.raw_artifacts:
@@ -125,6 +125,7 @@ def verdict_on_many(asked: Asked, plan: Any) -> Verdict:
         return Verdict("Nothing of this can be deleted.", outcome="protected")
     models = format_count(count, "model")
     words = f"Delete {models}: {format_count(plan.files, 'file')}, {format_bytes(plan.bytes)}?"
+    words += _saves(plan)
     raw = sum(1 for run in plan.deletable if run.raw_artifacts)
     if raw:
         words += f" {format_count(raw, 'run')} recorded no model: all their artifacts go."
@@ -134,6 +135,11 @@ def verdict_on_many(asked: Asked, plan: Any) -> Verdict:
     if count > MOST_UNTYPED or large:
         return Verdict(f"{words} Type {count} to confirm.", f"Delete {models}", typed=count)
     return Verdict(words, f"Delete {models}")
+
+
+def _saves(plan: Any) -> str:
+    """Return what a plan saves, and what going early costs; "" where no prices are known."""
+    return "" if plan.bill is None else f" It saves {plan.bill.words}."
 
 
 def end_of_one(result: DeletionResult) -> Verdict:
@@ -177,6 +183,8 @@ def end_of_many(report: Any, planned: int, seconds: float, *, stopped: bool) -> 
     ):
         if counts.get(outcome):
             parts.append(f"{counts[outcome]} {words}")
+    if report.saved is not None:
+        parts.append(f"saves {report.saved.words}")
     remaining = planned - len(report.results)
     if remaining > 0 and stopped:
         parts.append(f"stopped before the other {remaining}")
