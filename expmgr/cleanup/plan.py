@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
@@ -13,6 +14,7 @@ from expmgr.formatting import format_bytes, format_count
 from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, words
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Model
     from expmgr.catalog.reason import Reason
+    from expmgr.cleanup.home import Home
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
 
-__all__ = ["DeletionPlan", "PlannedLocation", "RunPlan"]
+__all__ = ["DeletionPlan", "Kept", "PlannedLocation", "RunPlan"]
+
+_KEPT_SHOWN = 20
+"""Kept models that are shown one by one; a table holds them all."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class PlannedLocation:
     def of(cls, location: Location, listing: Listing, model: Model | None = None) -> Self:
         """Return a location with what a listing of it showed."""
         return cls(location, listing.files, listing.bytes, listing.etags, listing.sizes, model)
+
+    def __reduce__(self) -> tuple[type[PlannedLocation], tuple[Any, ...]]:
+        # a read-only view of a dictionary is not pickled
+        seen = (dict(self.etags), dict(self.sizes))
+        return type(self), (self.location, self.files, self.bytes, *seen, self.model)
 
 
 @dataclass(frozen=True)
@@ -199,16 +210,52 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A model that a policy leaves where it is.
+
+    Attributes
+    ----------
+    id
+        The model's, or its run's where its models go together only.
+    why
+        In words.
+    bytes
+        None where it was not measured.
+    """
+
+    id: str
+    name: str = ""
+    why: str = ""
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "why")
+
+
+@dataclass(frozen=True)
 class DeletionPlan:
     """A dry run over some runs and models, each once.
 
     ``files`` and ``bytes`` count what would go; protected and impossible ones are listed beside it.
+
+    Attributes
+    ----------
+    kept
+        What a policy leaves, and why.
+    note
+        Why there is nothing to do, or "".
+    home
+        Tracking server, account and container that it is about: another manager refuses it.
     """
 
     runs: tuple[RunPlan, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    note: str = ""
+    home: Home | None = None
 
     def __post_init__(self) -> None:
         """Drop what is there twice: deleted by one, it would be "not found" by the other."""
+        keep_plain(self, "note")
         once = {run.id: run for run in reversed(self.runs)}
         object.__setattr__(self, "runs", tuple(reversed(once.values())))
 
@@ -259,8 +306,79 @@ class DeletionPlan:
         """Bytes that would go."""
         return sum(run.bytes for run in self.deletable)
 
+    def without(self, *ids: str) -> DeletionPlan:
+        """Return the plan with some of its runs or models left where they are.
+
+        Raises
+        ------
+        InvalidInputError
+            The plan does not hold one of them; all of those are named.
+        """
+        known = {run.id for run in self.runs}
+        unknown = [id_ for id_ in dict.fromkeys(ids) if id_ not in known]
+        if unknown:
+            named = ", ".join(repr(id_) for id_ in unknown)
+            message = (
+                f"the plan does not hold {named}: name runs and models by the ids that it shows."
+            )
+            raise InvalidInputError(message)
+        left = tuple(
+            Kept(run.id, run.run_name, "taken out of the plan", run.bytes)
+            for run in self.runs
+            if run.id in ids
+        )
+        return replace(
+            self,
+            runs=tuple(run for run in self.runs if run.id not in ids),
+            kept=(*left, *self.kept),
+        )
+
+    def to_json(self) -> str:
+        """Return the plan as JSON, without secrets: to be kept, sent on and loaded again."""
+        from expmgr.cleanup.plan_file import plan_to_json
+
+        return plan_to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> DeletionPlan:
+        """Return a plan from its JSON.
+
+        What it shows is what goes then, too: files that came or changed since are left, and its
+        protection is asked again.
+
+        Raises
+        ------
+        InvalidInputError
+            It is no plan, one of another version, or not whole.
+        """
+        from expmgr.cleanup.plan_file import plan_from_json
+
+        return plan_from_json(text)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, see `to_json`."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DeletionPlan:
+        """Return the plan that `save` wrote, see `from_json`.
+
+        Raises
+        ------
+        InvalidInputError
+            The file cannot be read, or holds no plan.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"no plan could be read from {str(path)!r}: {error}") from error
+        return cls.from_json(text)
+
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a run: ids, names, model state, files, bytes, what happens and why."""
+        """Return one row a run: ids, names, model state, files, bytes, what happens and why.
+
+        What a policy keeps follows, a row a model, with the reason in ``kept``.
+        """
         import pandas as pd
 
         columns = [
@@ -274,8 +392,9 @@ class DeletionPlan:
             "protected_by",
             "problem",
             "locations",
+            "kept",
         ]
-        rows = [
+        rows: list[tuple[Any, ...]] = [
             (
                 run.id,
                 run.run_name,
@@ -287,18 +406,43 @@ class DeletionPlan:
                 "; ".join(run.reasons),
                 run.problem,
                 [planned.location.path for planned in run.locations],
+                "",
             )
             for run in self.runs
         ]
-        return pd.DataFrame(rows, columns=columns)
+        rows += [
+            (one.id, one.name, "", "", None, one.bytes, False, "", "", [], one.why)
+            for one in self.kept
+        ]
+        return pd.DataFrame(rows, columns=columns).astype({"files": "Int64", "bytes": "Int64"})
 
-    def __repr__(self) -> str:
+    @property
+    def _head(self) -> str:
         head = (
             f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
+        return f"{head}; {self.note}" if self.note else head
+
+    @property
+    def _kept_head(self) -> str:
+        known = sum(one.bytes or 0 for one in self.kept)
+        shown = len(self.kept) - len(self._kept_shown)
+        more = f" (the first {_KEPT_SHOWN}; to_frame() has all)" if shown else ""
+        return f"stays: {format_count(len(self.kept), 'model')}, {format_bytes(known)}{more}"
+
+    @property
+    def _kept_shown(self) -> tuple[Kept, ...]:
+        return self.kept[:_KEPT_SHOWN]
+
+    def __repr__(self) -> str:
         lines = named_lines([(run.run_name, run.id, run.summary) for run in self.runs])
-        return "\n".join([head, *lines])
+        if self.kept:
+            lines += [
+                self._kept_head,
+                *named_lines([(one.name, one.id, _stays(one)) for one in self._kept_shown]),
+            ]
+        return "\n".join([self._head, *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -306,8 +450,21 @@ class DeletionPlan:
             f"<td>{escape(run.summary, MESSAGE_LIMIT)}</td></tr>"
             for run in self.runs
         )
-        head = escape(repr(self).split("\n", 1)[0])
-        return (
-            f"<p>{head}</p><table><thead><tr>{NAMED_HEADS}<th>experiment</th>"
+        page = (
+            f"<p>{escape(self._head)}</p><table><thead><tr>{NAMED_HEADS}<th>experiment</th>"
             f"<th>what would go</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+        if not self.kept:
+            return page
+        stays = "".join(
+            f"<tr>{named_cells(one.name, one.id)}<td>{escape(_stays(one), MESSAGE_LIMIT)}</td></tr>"
+            for one in self._kept_shown
+        )
+        return (
+            f"{page}<p>{escape(self._kept_head)}</p><table><thead><tr>{NAMED_HEADS}"
+            f"<th>why it stays</th></tr></thead><tbody>{stays}</tbody></table>"
+        )
+
+
+def _stays(one: Kept) -> str:
+    return f"{one.why}: {format_bytes(one.bytes)}"
