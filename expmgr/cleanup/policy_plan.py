@@ -11,6 +11,7 @@ from expmgr.cleanup.planner import check_part
 from expmgr.cleanup.selection import only_selected
 from expmgr.cleanup.tables import loading
 from expmgr.cleanup.usage import scan_roots
+from expmgr.errors import StorageError
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_experiments, select_experiments
 
@@ -58,9 +59,15 @@ def plan_policy(
     every = list(iter_experiments(client, deleted=True))
     finder = planner.finder(every)
     chosen = select_experiments(every, selection, survey.is_own)
-    scan = scan_roots(finder, every, chosen, cancel=cancel)
+    cancelled = DeletionPlan(note="the planning was cancelled", home=planner.home)
+    try:
+        scan = scan_roots(finder, every, chosen, cancel=cancel)
+    except StorageError:
+        if cancel is not None and cancel.is_set():
+            return cancelled
+        raise
     if cancel is not None and cancel.is_set():
-        return DeletionPlan(note="the planning was cancelled", home=planner.home)
+        return cancelled
     survey.remember(scan)
     with loading():
         surveyed = survey.read(client, finder, every, [one.experiment_id for one in chosen])
