@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.handover import HandOvers
@@ -404,7 +405,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             self._survey.forget([run.run_id, *run.model_ids])
             return result
 
-        return delete_all(
+        report = delete_all(
             plan,
             self._planner().check_again,
             delete_run,
@@ -412,6 +413,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             on_progress=on_progress,
             cancel=cancel,
         )
+        again = partial(self.delete_models, force=force, progress=progress, on_progress=on_progress)
+        return report.retrying(plan, again)
 
     def resume_deletions(self, experiments: str | Iterable[str] | None = None) -> DeletionReport:
         """Finish deletions whose process died, or which failed, after asking protection again.
