@@ -209,12 +209,15 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         ------
         InvalidInputError
             Malformed ids, no such part, or a model that the run did not make.
+        NotFoundError
+            There are no such runs or models; it names all of them.
         TrackingError
             MLflow could not be asked.
         """
-        return self._planner().plan(
+        plan = self._planner().plan(
             _as_ids(ids), model_ids=model_ids, part=part, on_progress=on_progress, cancel=cancel
         )
+        return plan.known()
 
     def plan_cleanup(
         self,
@@ -382,6 +385,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         InvalidInputError
             Malformed ids, or a plan that was made for another tracking server, account or
             container; nothing was deleted.
+        NotFoundError
+            There are no such runs or models, of a list of ids; it names all, and nothing was
+            deleted. What a plan names and is gone by now is a result.
         TrackingError
             MLflow could not be asked.
         """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
-from expmgr.errors import InvalidInputError
+from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, words
 
@@ -151,6 +151,11 @@ class RunPlan:
     def raw_artifacts(self) -> bool:
         """Whether MLflow recorded no model, so that all of the run's artifacts would go."""
         return any(planned.location.kind == "run_artifacts" for planned in self.locations)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is no such run or model."""
+        return self.model == "none" and bool(self.problem)
 
     @property
     def deletable(self) -> bool:
@@ -373,6 +378,26 @@ class DeletionPlan:
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"no plan could be read from {str(path)!r}: {error}") from error
         return cls.from_json(text)
+
+    def known(self) -> Self:
+        """Return the plan, where there is all that it is about.
+
+        Raises
+        ------
+        NotFoundError
+            There is not; it names everything that was asked for in vain.
+        """
+        unknown = [run for run in self.runs if run.unknown]
+        if not unknown:
+            return self
+        if len(unknown) == 1:
+            raise NotFoundError(unknown[0].problem, run_id=unknown[0].id)
+        ids = ", ".join(repr(run.id) for run in unknown)
+        message = (
+            f"the tracking server has no run or model {ids}: nothing was deleted or planned. Check "
+            "the ids and the tracking URI, or leave these out."
+        )
+        raise NotFoundError(message)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a run: ids, names, model state, files, bytes, what happens and why.
