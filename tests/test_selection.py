@@ -10,7 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_policies import NOW, combined, keeps, wheres
 
-from expmgr.catalog.facts import Facts
+from expmgr.catalog.catalog import Catalog
+from expmgr.catalog.facts import Facts, facts_of
+from expmgr.catalog.model import Maker, Model, Size, Stored
+from expmgr.catalog.protection import Evidence
+from expmgr.catalog.quality import Goal
 from expmgr.catalog.reason import Reason
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.home import Home
@@ -320,3 +324,53 @@ def test_what_a_plan_shows_beyond_the_selection_stays():
     assert found.home is home
     assert not found.note
     assert only_selected(replace(plan, runs=plan.runs[1:]), selection).note
+
+
+def test_a_model_without_a_run_is_a_group_of_its_own():
+    alone = [replace(one, run_id="", study="") for one in TWO]
+    for per in ("run", "study"):
+        assert len(why(alone, None, best(1), per=per)) == 2
+    assert len(why(alone, None, best(1), per="experiment")) == 1
+
+
+def test_facts_are_the_catalog_s():
+    def maker(id_, parent="", **options):
+        tags = {"mlflow.parentRunId": parent, "mlflow.user": f"user of {id_}"}
+        return Maker(id_, f"run {id_}", "1", "FINISHED", tags, options, {"m-1": 7})
+
+    makers = [maker("top"), maker("mid", "top"), maker("low", "mid", auc=0.5)]
+    makers += [maker("ring", "ring 2"), maker("ring 2", "ring"), maker("lost", "gone")]
+    stored = Stored(Size(2, 20), marked=True)
+    models = [
+        Model("m-1", "logged", "1", "low", "net", created=5, path="x/1", stored=stored),
+        Model("m-2", "logged", "1", "ring", path="x/2"),
+        Model("m-3", "logged", "1", "ring 2", path="x/3"),
+        Model("m-4", "logged", "1", "lost", path="x/4", tags={"mlflow.user": "its own"}),
+        Model("m-5", "logged", "1", "", "lone", path=None),
+        Model("m-6", "logged", "1", path="x/6", in_trash=True),
+        Model("m-7", "logged", "2", path="x/7"),
+        Model("m-8", "logged", "1", path="x/8", stored=Stored(Size(0, 0), marked=False)),
+    ]
+    catalog = Catalog(
+        {model.id: model for model in models},
+        {one.id: one for one in makers},
+        Evidence(at=0),
+        {"1": [Goal("auc", is_loss=True)]},
+    )
+    facts = {one.id: one for one in facts_of(catalog, {"1": "churn"})}
+    assert set(facts) == {"m-1", "m-2", "m-3", "m-4", "m-5"}
+    assert [facts[f"m-{n}"].study for n in range(1, 6)] == ["top", "ring", "ring", "gone", ""]
+    assert [facts[f"m-{n}"].user for n in (1, 4, 5)] == ["user of low", "its own", ""]
+    one = facts["m-1"]
+    assert (one.name, one.status, one.step, one.bytes, one.created) == (
+        *("run low", "FINISHED", 7, 20, 5),
+    )
+    assert (one.quality, one.metric, one.is_loss, one.whole, one.sure) == (
+        *(0.5, "auc", True, True, True),
+    )
+    assert (facts["m-5"].name, facts["m-5"].state, facts["m-5"].bytes) == (
+        "lone",
+        "elsewhere",
+        None,
+    )
+    assert not facts["m-2"].whole
