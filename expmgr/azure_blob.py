@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.handover import HandOvers
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.policy import Policy
     from expmgr.cleanup.deletion import Deleter
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.cleanup.planner import Planner
+    from expmgr.cleanup.selection import Per
     from expmgr.metrics import MetricsAccumulator
     from expmgr.prices import StoragePrices
     from expmgr.results import DeletionProgress, DeletionResult
@@ -214,11 +217,81 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         ------
         InvalidInputError
             Malformed ids, no such part, or a model that the run did not make.
+        NotFoundError
+            There are no such runs or models; it names all of them.
         TrackingError
             MLflow could not be asked.
         """
         plan = self._planner().plan(
             _as_ids(ids), model_ids=model_ids, part=part, on_progress=on_progress, cancel=cancel
+        )
+        return replace(plan.known(), prices=self.storage_prices)
+
+    def plan_cleanup(
+        self,
+        where: Policy | None = None,
+        keep: Policy | None = None,
+        *,
+        per: Per = "experiment",
+        part: str = "model",
+        experiments: str | Iterable[str] | None = None,
+        everything: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> DeletionPlan:
+        """Return what a policy would remove, and of every other model why it stays.
+
+        A dry run: nothing is changed. The experiments are measured first. Protected models stay
+        whatever a policy says, also with ``force`` later on.
+
+        Parameters
+        ----------
+        where
+            Selects among the models of the experiments (`expmgr.policies`: ``older_than``,
+            ``larger_than``, ``status``, ``mine``); None for all of them.
+        keep
+            Keeps, and always wins (``best``, ``last``); None for nothing but what is protected.
+        per
+            Of which groups ``keep`` is said: ``experiment``; ``study``, the outermost parent run
+            with all below it; ``run``, of which it keeps checkpoints. A model without a run is a
+            group of its own.
+        part
+            ``model``, or ``raw``: only raw artifacts, which are left out otherwise.
+        experiments
+            As in `runs`.
+        everything
+            Say True where a policy is meant to take every model of an experiment.
+        on_progress, cancel
+            As in `plan_deletion`.
+
+        Returns
+        -------
+        DeletionPlan
+            Its rows are models, each by its own id where it may go alone; ``kept`` says what stays.
+
+        Raises
+        ------
+        InvalidInputError
+            No policy, one in the other's place, or one that takes every model of an experiment.
+        NotFoundError
+            No such experiment.
+        TrackingError, StorageError
+            MLflow or storage could not be asked.
+        """
+        from expmgr.cleanup.policy_plan import plan_policy
+        from expmgr.cleanup.selection import check_policy, select
+
+        check_policy(where, keep, per)
+        plan = plan_policy(
+            self._planner(),
+            self._survey,
+            experiments,
+            lambda models, asking: select(
+                models, asking, where, keep, per=per, part=part, everything=everything
+            ),
+            part=part,
+            on_progress=on_progress,
+            cancel=cancel,
         )
         return replace(plan, prices=self.storage_prices)
 
@@ -261,9 +334,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            A malformed run id, a model that the run did not make, or a plan of another run.
+            A malformed run id, a model that the run did not make, or a plan of another run or made
+            for another tracking server, account or container.
         """
         from expmgr.cleanup.deletion import failure
+        from expmgr.cleanup.home import check_home
         from expmgr.cleanup.plan import DeletionPlan
         from expmgr.errors import ExpmgrError
 
@@ -275,6 +350,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 (now,) = self._planner().plan([run_id], model_ids=model_ids, cancel=cancel)
             else:
                 plans = plan if isinstance(plan, DeletionPlan) else DeletionPlan((plan,))
+                check_home(plans.home, self._planner().home)
                 given = plans.of(run_id).only(model_ids)
                 name = given.run_name
                 (now,) = self._planner().check_again([given])
@@ -312,13 +388,26 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             Called with the totals over all runs.
         cancel
             Set it to stop after the batches in flight; runs not begun are left out of the report.
+
+        Raises
+        ------
+        InvalidInputError
+            Malformed ids, or a plan that was made for another tracking server, account or
+            container; nothing was deleted.
+        NotFoundError
+            There are no such runs or models, of a list of ids; it names all, and nothing was
+            deleted. What a plan names and is gone by now is a result.
+        TrackingError
+            MLflow could not be asked.
         """
         from expmgr.cleanup.bulk import delete_all
+        from expmgr.cleanup.home import check_home
         from expmgr.cleanup.plan import DeletionPlan
 
         shown: DeletionPlan | None = None
         if isinstance(ids_or_plan, DeletionPlan):
             plan = shown = ids_or_plan
+            check_home(plan.home, self._planner().home)
         else:
             plan = self.plan_deletion(ids_or_plan, cancel=cancel)
         deleter = self._deleter()
@@ -339,6 +428,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             on_progress=on_progress,
             cancel=cancel,
         )
+        again = partial(self.delete_models, force=force, progress=progress, on_progress=on_progress)
+        report = report.retrying(plan, again)
         if self.storage_prices is None:
             return report
         gone = {result.run_id for result in report.results if result.outcome == "deleted"}

@@ -251,6 +251,20 @@ def test_a_run_id_that_is_none_is_refused(lab, wrong):
             call([wrong])
 
 
+def test_ids_of_nothing_are_named_all_at_once(lab):
+    run_id = lab.with_model(0.1)
+    lab.best()
+    before = lab.blob_names()
+    unknown = ["0" * 32, "m-" + "0" * 32, f"{run_id}/none"]
+    for call in (lab.manager().plan_deletion, lab.manager().delete_models):
+        with pytest.raises(NotFoundError) as caught:
+            call([unknown[0], run_id, *unknown[1:]])
+        assert all(repr(id_) in str(caught.value) for id_ in unknown)
+        assert f"'{run_id}'" not in str(caught.value)
+    assert lab.blob_names() == before
+    assert lab.manager().delete_model(unknown[0]).outcome == "not_found"
+
+
 # ----------------------------------------------------------------------------------- what it costs
 
 

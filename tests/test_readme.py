@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, CLEANUP, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -63,6 +63,20 @@ def test_the_script_code_does_what_its_comments_say(manager, blob_names, capsys)
     assert names["result"].outcome == "deleted"
     assert len(blob_names()) == 8 - 4 - 1
     assert "deleted 1 " in capsys.readouterr().out
+
+
+def test_the_cleanup_code_deletes_what_its_policy_says(manager, blob_names, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    small = CLEANUP.replace('"30d"', '"0s"').replace('"1GB"', '"0B"')
+    names = {"manager": manager}
+
+    exec(small, names)
+
+    kept = {one.id: one.why for one in names["plan"].kept}
+    assert sorted(set(kept.values())) == ["kept by best(3) | last(1)", "taken out of the plan"]
+    assert names["report"].counts == {"deleted": 8 - len(kept)}
+    assert len(blob_names()) == len(kept) == 4
+    assert (tmp_path / "cleanup.json").is_file()
 
 
 def test_the_training_code_keeps_one_model(manager, capsys):

@@ -29,6 +29,7 @@ from expmgr.errors import (
     NotFoundError,
     StorageError,
 )
+from expmgr.policies import best
 from expmgr.secrecy import redact, said
 from expmgr.storage.azure_errors import describe
 from expmgr.storage.blob_store import BlobStore
@@ -280,6 +281,7 @@ CALLS = {
     "resume_deletions": lambda m: m.resume_deletions(),
     "restore_model": lambda m: m.restore_model(RUN),
     "plan_deletion": lambda m: m.plan_deletion(RUN),
+    "plan_cleanup": lambda m: m.plan_cleanup(keep=best(1)),
     "delete_models": lambda m: m.delete_models([RUN], progress=False),
     "_delete_model": lambda m: m._delete_model(RUN),
     "pin": lambda m: m.pin(RUN, "words"),

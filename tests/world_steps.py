@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from world import METRIC, Value, Version, blobs
 from world_checks import check_entry, planned, reasons
 from world_oracle import Judgement
 
-from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr import ExperimentsManagerWithAzureBlobBackend, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -228,7 +229,7 @@ class Story:
 
     def _plan(self, step: Plan) -> None:
         chosen = list(dict.fromkeys(self.id_of(pick) for pick in step.picks))
-        plan = self.manager().plan_deletion(chosen)
+        plan = self.manager()._planner().plan(chosen)  # also of what is gone
         for entry in plan:
             check_entry(entry, self.expected(entry.id))
         self.plan = (plan, self.contents)
@@ -246,7 +247,7 @@ class Story:
             request: Any = plan
             self.plan = None
         else:
-            chosen = list(dict.fromkeys(self.id_of(pick) for pick in step.picks))
+            chosen = self._known(list(dict.fromkeys(self.id_of(pick) for pick in step.picks)))
             expected = {one: self.expected(one) for one in chosen}
             asked = {one: set(e.names | e.optional) for one, e in expected.items()}
             shown, seen, request = {}, before, chosen
@@ -285,6 +286,17 @@ class Story:
                 self.open.pop(one, None)
                 self._note(items[one], interrupted=False)
         assert gone <= may_go, "files went that nobody might delete"
+
+    def _known(self, chosen: list[str]) -> list[str]:
+        """Return those that the tracking server still knows; the others are refused by name."""
+        gone = [run.id for run in self.manager()._planner().plan(chosen) if run.unknown]
+        if gone:
+            before = self.reality.names()
+            with pytest.raises(NotFoundError) as caught:
+                self.manager().delete_models(chosen, progress=False)
+            assert all(id_ in str(caught.value) for id_ in gone)
+            assert self.reality.names() == before
+        return [id_ for id_ in chosen if id_ not in gone]
 
     def _check_outcome(
         self,

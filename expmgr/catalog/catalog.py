@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Maker, Model
     from expmgr.catalog.protection import Evidence
-    from expmgr.catalog.quality import Entry, Goal
+    from expmgr.catalog.quality import Candidate, Entry, Goal
 
 __all__ = ["Catalog"]
 
@@ -64,15 +64,22 @@ class Catalog:
             found[model_id] = reasons if doubt is None else distinct([*reasons, doubt])
         return found
 
-    def qualities(self) -> dict[str, float]:
-        """Return the quality of each model by its experiment's first goal, where it has one."""
-        found: dict[str, float] = {}
+    def ranked(self) -> dict[str, Candidate]:
+        """Return the models that may be best by their experiment's first goal, by id."""
+        found: dict[str, Candidate] = {}
         for experiment_id, models in self._by_experiment().items():
             for goal in self.goals.get(experiment_id, ())[:1]:
                 for candidate in candidates(models, self.makers, goal, self.proved):
-                    if candidate.quality is not None:
-                        found[candidate.id] = candidate.quality
+                    found[candidate.id] = candidate
         return found
+
+    def qualities(self) -> dict[str, float]:
+        """Return the quality of each model by its experiment's first goal, where it has one."""
+        return {
+            id_: candidate.quality
+            for id_, candidate in self.ranked().items()
+            if candidate.quality is not None
+        }
 
     def _by_experiment(self) -> dict[str, list[Model]]:
         found: dict[str, list[Model]] = defaultdict(list)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
-from expmgr.errors import InvalidInputError
+from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.prices import merged
 from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, words
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
@@ -22,11 +25,15 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Model
     from expmgr.catalog.reason import Reason
+    from expmgr.cleanup.home import Home
     from expmgr.prices import Bill, StoragePrices, TierUse
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
 
-__all__ = ["DeletionPlan", "PlannedLocation", "RunPlan"]
+__all__ = ["DeletionPlan", "Kept", "PlannedLocation", "RunPlan"]
+
+_KEPT_SHOWN = 20
+"""Kept models that are shown one by one; a table holds them all."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,12 @@ class PlannedLocation:
             model,
             listing.tiers,
         )
+
+    def __reduce__(self) -> tuple[type[PlannedLocation], tuple[Any, ...]]:
+        # a read-only view of a dictionary is not pickled
+        seen = (dict(self.etags), dict(self.sizes))
+        about = (self.location, self.files, self.bytes)
+        return type(self), (*about, *seen, self.model, dict(self.tiers))
 
 
 @dataclass(frozen=True)
@@ -160,6 +173,11 @@ class RunPlan:
         return any(planned.location.kind == "run_artifacts" for planned in self.locations)
 
     @property
+    def unknown(self) -> bool:
+        """Whether there is no such run or model."""
+        return self.model == "none" and bool(self.problem)
+
+    @property
     def deletable(self) -> bool:
         """Whether a deletion would be carried out: files are there and nothing protects them."""
         return (
@@ -217,6 +235,29 @@ class RunPlan:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A model that a policy leaves where it is.
+
+    Attributes
+    ----------
+    id
+        The model's, or its run's where its models go together only.
+    why
+        In words.
+    bytes
+        None where it was not measured.
+    """
+
+    id: str
+    name: str = ""
+    why: str = ""
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        keep_plain(self, "why")
+
+
+@dataclass(frozen=True)
 class DeletionPlan:
     """A dry run over some runs and models, each once.
 
@@ -224,15 +265,25 @@ class DeletionPlan:
 
     Attributes
     ----------
+    kept
+        What a policy leaves, and why.
+    note
+        Why there is nothing to do, or "".
+    home
+        Tracking server, account and container that it is about: another manager refuses it.
     prices
         What storage costs, where the manager knows.
     """
 
     runs: tuple[RunPlan, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    note: str = ""
+    home: Home | None = None
     prices: StoragePrices | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Drop what is there twice: deleted by one, it would be "not found" by the other."""
+        keep_plain(self, "note")
         once = {run.id: run for run in reversed(self.runs)}
         object.__setattr__(self, "runs", tuple(reversed(once.values())))
 
@@ -290,9 +341,98 @@ class DeletionPlan:
             return None
         return self.prices.bill(merged(run.tiers for run in self.deletable))
 
+    def without(self, *ids: str) -> DeletionPlan:
+        """Return the plan with some of its runs or models left where they are.
+
+        Raises
+        ------
+        InvalidInputError
+            The plan does not hold one of them; all of those are named.
+        """
+        known = {run.id for run in self.runs}
+        unknown = [id_ for id_ in dict.fromkeys(ids) if id_ not in known]
+        if unknown:
+            named = ", ".join(repr(id_) for id_ in unknown)
+            message = (
+                f"the plan does not hold {named}: name runs and models by the ids that it shows."
+            )
+            raise InvalidInputError(message)
+        left = tuple(
+            Kept(run.id, run.run_name, "taken out of the plan", run.bytes)
+            for run in self.runs
+            if run.id in ids
+        )
+        return replace(
+            self,
+            runs=tuple(run for run in self.runs if run.id not in ids),
+            kept=(*left, *self.kept),
+        )
+
+    def to_json(self) -> str:
+        """Return the plan as JSON, without secrets: to be kept, sent on and loaded again."""
+        from expmgr.cleanup.plan_file import plan_to_json
+
+        return plan_to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> DeletionPlan:
+        """Return a plan from its JSON.
+
+        What it shows is what goes then, too: files that came or changed since are left, and its
+        protection is asked again.
+
+        Raises
+        ------
+        InvalidInputError
+            It is no plan, one of another version, or not whole.
+        """
+        from expmgr.cleanup.plan_file import plan_from_json
+
+        return plan_from_json(text)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the plan to a file, see `to_json`."""
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> DeletionPlan:
+        """Return the plan that `save` wrote, see `from_json`.
+
+        Raises
+        ------
+        InvalidInputError
+            The file cannot be read, or holds no plan.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"no plan could be read from {str(path)!r}: {error}") from error
+        return cls.from_json(text)
+
+    def known(self) -> Self:
+        """Return the plan, where there is all that it is about.
+
+        Raises
+        ------
+        NotFoundError
+            There is not; it names everything that was asked for in vain.
+        """
+        unknown = [run for run in self.runs if run.unknown]
+        if not unknown:
+            return self
+        if len(unknown) == 1:
+            raise NotFoundError(unknown[0].problem, run_id=unknown[0].id)
+        ids = ", ".join(repr(run.id) for run in unknown)
+        message = (
+            f"the tracking server has no run or model {ids}: nothing was deleted or planned. Check "
+            "the ids and the tracking URI, or leave these out."
+        )
+        raise NotFoundError(message)
+
     def to_frame(self) -> pd.DataFrame:
         """Return one row a run: ids, names, model state, files, bytes, what happens and why.
 
+        What a policy keeps follows, a row a model, with the reason in ``kept``.
         With prices also ``monthly``, what it costs a month, and ``early``, the fee for deleting it
         now.
         """
@@ -309,8 +449,9 @@ class DeletionPlan:
             "protected_by",
             "problem",
             "locations",
+            "kept",
         ]
-        rows = [
+        rows: list[tuple[Any, ...]] = [
             (
                 run.id,
                 run.run_name,
@@ -322,25 +463,51 @@ class DeletionPlan:
                 "; ".join(run.reasons),
                 run.problem,
                 [planned.location.path for planned in run.locations],
+                "",
             )
             for run in self.runs
         ]
-        frame = pd.DataFrame(rows, columns=columns)
+        rows += [
+            (one.id, one.name, "", "", None, one.bytes, False, "", "", [], one.why)
+            for one in self.kept
+        ]
+        frame = pd.DataFrame(rows, columns=columns).astype({"files": "Int64", "bytes": "Int64"})
         if self.prices is not None:
             bills = [self.prices.bill(run.tiers) for run in self.runs]
-            frame["monthly"] = [bill.monthly for bill in bills]
-            frame["early"] = [bill.early for bill in bills]
+            rest = [math.nan] * len(self.kept)
+            frame["monthly"] = [*(bill.monthly for bill in bills), *rest]
+            frame["early"] = [*(bill.early for bill in bills), *rest]
         return frame
 
-    def __repr__(self) -> str:
+    @property
+    def _head(self) -> str:
         head = (
             f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
         if self.bill is not None:
             head += f"; saves {self.bill.words}"
+        return f"{head}; {self.note}" if self.note else head
+
+    @property
+    def _kept_head(self) -> str:
+        known = sum(one.bytes or 0 for one in self.kept)
+        shown = len(self.kept) - len(self._kept_shown)
+        more = f" (the first {_KEPT_SHOWN}; to_frame() has all)" if shown else ""
+        return f"stays: {format_count(len(self.kept), 'model')}, {format_bytes(known)}{more}"
+
+    @property
+    def _kept_shown(self) -> tuple[Kept, ...]:
+        return self.kept[:_KEPT_SHOWN]
+
+    def __repr__(self) -> str:
         lines = named_lines([(run.run_name, run.id, run.summary) for run in self.runs])
-        return "\n".join([head, *lines])
+        if self.kept:
+            lines += [
+                self._kept_head,
+                *named_lines([(one.name, one.id, _stays(one)) for one in self._kept_shown]),
+            ]
+        return "\n".join([self._head, *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -348,8 +515,21 @@ class DeletionPlan:
             f"<td>{escape(run.summary, MESSAGE_LIMIT)}</td></tr>"
             for run in self.runs
         )
-        head = escape(repr(self).split("\n", 1)[0])
-        return (
-            f"<p>{head}</p><table><thead><tr>{NAMED_HEADS}<th>experiment</th>"
+        page = (
+            f"<p>{escape(self._head)}</p><table><thead><tr>{NAMED_HEADS}<th>experiment</th>"
             f"<th>what would go</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+        if not self.kept:
+            return page
+        stays = "".join(
+            f"<tr>{named_cells(one.name, one.id)}<td>{escape(_stays(one), MESSAGE_LIMIT)}</td></tr>"
+            for one in self._kept_shown
+        )
+        return (
+            f"{page}<p>{escape(self._kept_head)}</p><table><thead><tr>{NAMED_HEADS}"
+            f"<th>why it stays</th></tr></thead><tbody>{stays}</tbody></table>"
+        )
+
+
+def _stays(one: Kept) -> str:
+    return f"{one.why}: {format_bytes(one.bytes)}"

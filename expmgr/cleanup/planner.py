@@ -24,6 +24,7 @@ from expmgr.cleanup.directories import (
 )
 from expmgr.cleanup.evidence import Subject, gather_evidence
 from expmgr.cleanup.gathered import Gathered
+from expmgr.cleanup.home import home_of
 from expmgr.cleanup.locate import (
     Finder,
     experiment_roots,
@@ -59,14 +60,21 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Model
     from expmgr.catalog.quality import Goal
+    from expmgr.cleanup.home import Home
     from expmgr.cleanup.locate import Located
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
-__all__ = ["PARTS", "Planner", "Resolved"]
+__all__ = ["PARTS", "Planner", "Resolved", "check_part"]
 
 PARTS = ("model", "raw")
+
+
+def check_part(part: str) -> None:
+    """Refuse what is no part of a run; InvalidInputError where it is none."""
+    if part not in PARTS:
+        raise InvalidInputError(f"part must be one of {', '.join(PARTS)}, not {part!r}.")
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,7 @@ class Planner:
         *,
         model_ids: Sequence[str] | None = None,
         part: str = "model",
+        makers: Sequence[str] = (),
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionPlan:
@@ -142,6 +151,8 @@ class Planner:
 
         Parameters
         ----------
+        makers
+            Runs that made the models, where the caller knows them: they are read at once.
         on_progress
             Called from worker threads with how many are looked at, and how many there are.
         cancel
@@ -156,14 +167,13 @@ class Planner:
         InvalidInputError
             ``model_ids`` names a model that the run did not make, or there is no such part.
         """
-        if part not in PARTS:
-            raise InvalidInputError(f"part must be one of {', '.join(PARTS)}, not {part!r}.")
+        check_part(part)
         gathered = self._gathered()
         wanted = list(dict.fromkeys(ids))
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
-        makers = [run_id for run_id, _ in directories.values() if run_id]
-        gathered.prefetch(list(dict.fromkeys([*runs, *makers])))
+        owners = [run_id for run_id, _ in directories.values() if run_id]
+        gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])))
 
         done = itertools.count(1)
 
@@ -186,7 +196,13 @@ class Planner:
             return found
 
         drafts = in_parallel(draft, wanted)
-        return DeletionPlan(self._protect([one for one in drafts if one is not None], gathered))
+        runs_ = self._protect([one for one in drafts if one is not None], gathered)
+        return DeletionPlan(runs_, home=self.home)
+
+    @property
+    def home(self) -> Home:
+        """Whose plans these are."""
+        return home_of(self.client.tracking_uri, self.blob_store.addresses.store)
 
     def resolve(self, run_id: str) -> Resolved:
         """Return where the models of a run lie, without measuring and without protection.
@@ -480,6 +496,7 @@ class Planner:
 
     def _redraft(self, plan: RunPlan, gathered: Gathered) -> _Draft:
         try:
+            _check_claims(plan)
             run = gathered.run(plan.run_id) if plan.run_id else None
             if plan.run_id and run is None:
                 return _Draft(replace(plan, problem=_no_run(plan.run_id)))
@@ -602,6 +619,30 @@ def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
                 f"process died, it can be resumed in {minutes} min."
             )
     return ""
+
+
+def _check_claims(plan: RunPlan) -> None:
+    """Check that a plan means one owner throughout: what it is asked of, takes and is recorded on.
+
+    Whose the locations are is held against the servers; this is about what the plan says itself.
+
+    Raises
+    ------
+    InvalidInputError
+        It was changed.
+    """
+    model = plan.asked if is_model_id(plan.asked) else ""
+    logged = {p.location.owner_id for p in plan.locations if p.location.kind == "logged_model"}
+    one_owner = plan.journal_id in {plan.run_id, model} - {""}
+    one_model = not model or {p.location.owner_id for p in plan.locations} <= {model}
+    names_a_model = not plan.asked or bool(model) or run_and_path(plan.asked) is not None
+    tags = not plan.locations or set(plan.model_ids) == logged
+    if not (one_owner and one_model and names_a_model and tags):
+        message = (
+            f"the plan for {owner_of(plan.id)} names another owner or model beside it: it was "
+            "changed. Nothing was deleted; plan again."
+        )
+        raise InvalidInputError(message, run_id=plan.run_id or None)
 
 
 def _check_told(location: Location, listing: Listing) -> None:

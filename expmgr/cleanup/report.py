@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
+from expmgr.cleanup.plan import DeletionPlan
+from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.text import MESSAGE_LIMIT, escape, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
+    from typing_extensions import Self
 
     from expmgr.prices import Bill
     from expmgr.results import DeletionResult
@@ -32,11 +35,63 @@ class DeletionReport:
     saved
         What the deleted models cost a month, and what deleting them early costs; None without
         prices.
+    failed
+        The plan of what failed, as it was: what `retry` deletes.
+    again
+        Deletes a plan as the one of this report was deleted. It is no part of the value: not shown,
+        not compared, not pickled.
     """
 
     results: tuple[DeletionResult, ...] = ()
     cancelled: bool = False
     saved: Bill | None = None
+    failed: DeletionPlan = field(default_factory=DeletionPlan, repr=False, compare=False)
+    again: Callable[[DeletionPlan], DeletionReport] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A manager knows secrets; and what reads the pickle may be anywhere.
+        return {**self.__dict__, "again": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def retrying(self, plan: DeletionPlan, again: Callable[[DeletionPlan], DeletionReport]) -> Self:
+        """Return the report with what `retry` needs.
+
+        Parameters
+        ----------
+        plan
+            What was to be deleted.
+        """
+        ids = {result.run_id for result in self.results if result.outcome == "failed"}
+        runs = tuple(run for run in plan.runs if run.id in ids)
+        return replace(self, failed=DeletionPlan(runs, home=plan.home), again=again)
+
+    def retry(self) -> DeletionReport:
+        """Delete again what failed, and nothing else: as it was planned, protection asked anew.
+
+        Returns
+        -------
+        DeletionReport
+            Of these runs alone; empty where nothing failed.
+
+        Raises
+        ------
+        InvalidInputError
+            The report was loaded from a pickle, or is of a resumed deletion.
+        """
+        if not any(result.outcome == "failed" for result in self.results):
+            return DeletionReport()
+        if self.again is None:
+            message = (
+                "this report has no manager to try again with: a pickle leaves it behind, and so "
+                "does resume_deletions(), which is called again itself. Pass the plan of what "
+                "failed to a manager: manager.delete_models(report.failed)."
+            )
+            raise InvalidInputError(message)
+        return self.again(self.failed)
 
     def __len__(self) -> int:
         return len(self.results)

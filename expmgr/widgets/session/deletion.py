@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from expmgr.errors import DeletionError, ProtectedModelError
+from expmgr.errors import DeletionError, NotFoundError, ProtectedModelError
 from expmgr.results import DeletionResult
 from expmgr.secrecy import said
 
@@ -108,9 +108,10 @@ def result_of_error(id_: str, error: Exception, seconds: float) -> DeletionResul
             id_, "protected", message=str(error), error=error, reasons=error.reasons
         )
     log = tuple(getattr(error, "log", ())) or chain_of(error)
+    gone = isinstance(error, NotFoundError)
     return DeletionResult(
         id_,
-        "failed",
+        "not_found" if gone else "failed",
         files=getattr(error, "files", 0),
         bytes=getattr(error, "bytes", 0),
         attempts=getattr(error, "attempts", 0),

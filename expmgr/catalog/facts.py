@@ -1,0 +1,151 @@
+"""What policies look at, of one model: plain values, read out of the catalog. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from expmgr.catalog.catalog import Catalog
+    from expmgr.catalog.model import Maker, ModelKind
+    from expmgr.catalog.reason import Reason
+
+__all__ = ["Facts", "facts_of"]
+
+_PARENT_TAG = "mlflow.parentRunId"
+"""``mlflow.utils.mlflow_tags.MLFLOW_PARENT_RUN_ID``"""
+_USER_TAG = "mlflow.user"
+"""``mlflow.utils.mlflow_tags.MLFLOW_USER``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One model, as a policy sees it.
+
+    Attributes
+    ----------
+    name
+        What people know it by: its run's name, else its own.
+    state
+        See `expmgr.catalog.states.ModelState`.
+    path
+        Where its files lie, None where that is elsewhere or not known.
+    run_id
+        Its maker, "" where it has none.
+    study
+        The outermost parent of its maker: the maker itself where that has none, "" without one.
+    status
+        Its maker's (``FINISHED``, ``FAILED`` ...), "" without one.
+    user
+        Who made it, as MLflow recorded that, or "".
+    created
+        Milliseconds since 1970, 0 where that is not known.
+    step
+        At which its run lists it; None where it lists it at none.
+    bytes
+        None where it was not measured.
+    quality
+        Its main metric (`expmgr.catalog.quality`); None where it has none that counts.
+    metric
+        The name of that metric, "" where nothing is called best in its experiment.
+    is_loss
+        Whether the smaller quality is the better one.
+    whole
+        Whether it was seen to be a complete model; others never take a place from one that is.
+    sure
+        Whether the quality is certain (see `expmgr.catalog.protection.candidates`).
+    alone
+        Whether it may go by its own id, or with its run only.
+    reasons
+        Why it must stay, whatever a policy says.
+    """
+
+    id: str
+    name: str = ""
+    kind: ModelKind = "logged"
+    state: str = "stored"
+    path: str | None = None
+    experiment_id: str = ""
+    experiment_name: str = ""
+    run_id: str = ""
+    study: str = ""
+    status: str = ""
+    user: str = ""
+    created: int = 0
+    step: int | None = None
+    bytes: int | None = None
+    quality: float | None = None
+    metric: str = ""
+    is_loss: bool = False
+    whole: bool = True
+    sure: bool = True
+    alone: bool = True
+    reasons: tuple[Reason, ...] = ()
+
+
+def facts_of(catalog: Catalog, names: Mapping[str, str]) -> tuple[Facts, ...]:
+    """Return the facts of the models of some experiments, those that are seen to be gone left out.
+
+    Models in the trash are none of a policy's: nobody uses them, and no metric ranks them.
+
+    Parameters
+    ----------
+    names
+        Of the experiments, by their ids.
+    """
+    states, reasons = catalog.states(), catalog.reasons()
+    ranked = catalog.ranked()
+    found = []
+    for model in catalog.models.values():
+        state = states[model.id]
+        if model.experiment_id not in names or model.in_trash or state in {"deleted", "none"}:
+            continue
+        maker = catalog.makers.get(model.run_id)
+        candidate = ranked.get(model.id)
+        goals = catalog.goals.get(model.experiment_id, ())
+        found.append(
+            Facts(
+                model.id,
+                (maker.name if maker is not None else "") or model.name,
+                model.kind,
+                state,
+                model.path,
+                model.experiment_id,
+                names[model.experiment_id],
+                model.run_id,
+                _outermost(model.run_id, catalog.makers),
+                "" if maker is None else maker.status,
+                model.tags.get(_USER_TAG) or ("" if maker is None else _user(maker)),
+                model.created,
+                None if maker is None else maker.outputs.get(model.id),
+                None if model.stored is None else model.stored.size.bytes,
+                None if candidate is None else candidate.quality,
+                goals[0].metric if goals else "",
+                bool(goals) and goals[0].is_loss,
+                model.whole,
+                candidate is not None and candidate.whole,
+                model.alone,
+                reasons[model.id],
+            )
+        )
+    return tuple(found)
+
+
+def _user(maker: Maker) -> str:
+    return maker.tags.get(_USER_TAG) or ""
+
+
+def _outermost(run_id: str, makers: Mapping[str, Maker]) -> str:
+    """Return the outermost parent of a run, as far as it is told; a ring ends where it began."""
+    seen: Collection[str] = {run_id}
+    while (maker := makers.get(run_id)) is not None:
+        parent = maker.tags.get(_PARENT_TAG) or ""
+        if not parent:
+            break
+        if parent in seen:
+            return min(seen)
+        seen = {*seen, parent}
+        run_id = parent
+    return run_id

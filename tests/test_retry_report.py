@@ -1,0 +1,113 @@
+"""`report.retry()`: what failed goes again, as it was planned, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+from lab import Lab
+from secret_walk import Walk
+from servers import Backend
+
+from expmgr.cleanup.report import DeletionReport
+from expmgr.errors import InvalidInputError
+from expmgr.results import DeletionResult
+
+
+@pytest.fixture
+def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
+    del artifact_root
+    backend = Backend("sqlite", sqlite_uri, None, container)
+    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+
+
+@pytest.fixture
+def hold(azurite, container, blob_names):
+    """A function that leases one file of a model, so that it cannot go; returns the lease."""
+    services = []
+
+    def lease(model_id):
+        service = BlobServiceClient.from_connection_string(azurite.connection_string)
+        services.append(service)
+        name = next(name for name in blob_names() if model_id in name)
+        return service.get_blob_client(container, name).acquire_lease()
+
+    yield lease
+    for service in services:
+        service.close()
+
+
+@pytest.fixture
+def failed(lab, hold):
+    """A report of two models, of which one failed, and what holds it."""
+    lab.best()
+    models = [lab.logged_model(lab.run(0.1)) for _ in range(2)]
+    lease = hold(models[0])
+    report = lab.manager().delete_models(models, progress=False)
+    assert [result.outcome for result in report] == ["failed", "deleted"]
+    return report, lease, models
+
+
+def test_what_failed_goes_again_and_nothing_else(lab, failed):
+    report, lease, (held, _) = failed
+    assert [run.id for run in report.failed] == [held]
+    again = report.retry()
+    assert again.counts == {"failed": 1}
+    lease.release()
+    done = again.retry()
+    assert [(result.run_id, result.outcome) for result in done] == [(held, "deleted")]
+    assert not [name for name in lab.blob_names() if held in name]
+    assert done.retry() == DeletionReport()
+    assert [result.outcome for result in report] == ["failed", "deleted"], "a report is a value"
+
+
+def test_protection_is_asked_again_and_what_came_since_stays(lab, failed, put_blob):
+    report, lease, (held, _) = failed
+    lease.release()
+    manager = lab.manager()
+    manager.pin(held, "the customer asked")
+    assert report.retry().counts == {"protected": 1}
+    manager.unpin(held)
+    name = next(name for name in lab.blob_names() if held in name)
+    newer = f"{name.partition('/artifacts/')[0]}/artifacts/newer.bin"
+    put_blob(newer)
+    (result,) = report.retry()
+    assert result.left == (newer,)
+    assert newer in lab.blob_names()
+
+
+def test_what_a_force_passed_the_retry_passes_and_no_more(lab, hold):
+    best = lab.best()
+    held = lab.client.get_run(best).outputs.model_outputs[0].model_id
+    lease = hold(held)
+    report = lab.manager().delete_models([best], force=True, progress=False)
+    assert report.counts == {"failed": 1}
+    lease.release()
+    lab.manager().pin(best, "the customer asked")
+    assert report.retry().counts == {"protected": 1}, "the plan showed no pin"
+    lab.manager().unpin(best)
+    assert report.retry().counts == {"deleted": 1}
+
+
+def test_a_pickled_report_says_what_it_left_behind(lab, failed, azurite):
+    report, lease, _ = failed
+    lease.release()
+    for kept in (pickle.loads(pickle.dumps(report)), copy.deepcopy(report)):
+        assert repr(kept) == repr(report)
+        assert kept.failed == report.failed
+        with pytest.raises(InvalidInputError, match=r"delete_models\(report\.failed\)"):
+            kept.retry()
+    assert lab.manager().delete_models(kept.failed, progress=False).counts == {"deleted": 1}
+    key = azurite.connection_string.partition("AccountKey=")[2].partition(";")[0]
+    walk = Walk(key)
+    walk.value("report", report)
+    assert walk.places > 5
+    assert not walk.found
+
+
+def test_a_report_of_nothing_that_failed_has_nothing_to_retry():
+    assert DeletionReport((DeletionResult("r1", "protected"),)).retry() == DeletionReport()
+    with pytest.raises(InvalidInputError, match="resume_deletions"):
+        DeletionReport((DeletionResult("r1", "failed"),)).retry()
