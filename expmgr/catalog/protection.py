@@ -10,7 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, is_pin
+from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
+from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
     Candidate,
     Siblings,
@@ -23,7 +24,7 @@ from expmgr.catalog.reason import Reason, distinct
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from expmgr.catalog.model import Maker, Model
+    from expmgr.catalog.model import Maker
     from expmgr.catalog.quality import Entry, Goal, Rank
     from expmgr.catalog.versions import Versions
 
@@ -33,6 +34,7 @@ __all__ = [
     "best_in",
     "best_linking",
     "candidates",
+    "reasons_beside",
     "reasons_of",
     "zeros",
 ]
@@ -94,6 +96,29 @@ def reasons_of(model: Model, maker: Maker | None, evidence: Evidence) -> tuple[R
     ]
     reasons += evidence.unknown
     return distinct(reasons)
+
+
+def reasons_beside(
+    run_id: str, maker: Maker | None, names: Iterable[str], evidence: Evidence
+) -> tuple[Reason, ...]:
+    """Return why artifacts of a run that lie in no model must stay.
+
+    Parameters
+    ----------
+    names
+        Blob names of which a version that was registered by URI must not lose its own.
+    """
+    beside = Model(run_id, "raw", "", run_id=run_id)
+    reasons = [
+        reason for reason in _own_reasons(beside, maker, evidence.at) if reason.kind in EVERY_PART
+    ]
+    if evidence.versions is not None and evidence.versions.by_path:
+        reasons += [
+            Reason("registered", version.words, version.subject)
+            for name in names
+            for version in evidence.versions.overlapping(name)
+        ]
+    return distinct([*reasons, *evidence.unknown])
 
 
 def _own_reasons(model: Model, maker: Maker | None, at: int) -> Iterator[Reason]:
