@@ -698,3 +698,16 @@ def test_a_refused_delete_names_what_is_left_of_the_part_and_nothing_else(bench)
     assert not bench.gone(lambda: bench.manager.delete_model(run_id, plan=plan))
     left = {name.split("/artifacts/", 1)[1] for name in bench.result.left}
     assert (bench.result.outcome, left) == ("failed", set(STATES))
+
+
+def test_a_part_of_which_nothing_is_there_says_so_whatever_became_of_the_model(bench):
+    bench.best()
+    run_id = bench.run(0.1)
+    bench.model(run_id)
+    bench.store.held.add(next(name for name in bench.names() if name.endswith("config.json")))
+    assert bench.manager.delete_model(run_id).outcome == "failed"
+    plan = bench.manager.plan_deletion(run_id, part="optimizer")
+    assert "optimizer states: nothing" in plan[run_id].summary
+    result = bench.manager.delete_models(plan, progress=False).results[0]
+    assert (result.outcome, result.files) == ("not_found", 0)
+    assert not read_part_records(run_id, bench.tags(run_id))

@@ -153,6 +153,7 @@ class Deleter:
             seen=(part_digest if is_named(plan.part) else seen_digest)(planned_etags),
             asked=plan.asked,
             part=plan.part,
+            counts=[planned.files for planned in plan.locations] if is_named(plan.part) else (),
         )
         if resumes is not None:
             record = replace(
@@ -164,6 +165,7 @@ class Deleter:
                 forced=tuple(dict.fromkeys([*resumes.forced, *record.forced])),
                 seen=resumes.seen,
                 asked=resumes.asked,
+                counts=resumes.counts,
             )
         lease = _Lease(self.client, record)
 
@@ -196,7 +198,14 @@ class Deleter:
             self._close(lease.record, plan, result, forced=record.forced)
             raise
         else:
-            result = self._success(plan, current, time.monotonic() - began, deleted=deleted)
+            result = self._success(
+                plan,
+                current,
+                time.monotonic() - began,
+                deleted=deleted,
+                goes_on=resumes is not None
+                or (plan.model == "interrupted" and not is_named(plan.part)),
+            )
         if isinstance(result.error, JournalError):
             return result
         return self._close(lease.record, plan, result, forced=record.forced)
@@ -204,12 +213,25 @@ class Deleter:
     def _refused_part(self, plan: RunPlan, resumes: DeletionRecord | None) -> DeletionResult | None:
         if not self.takes_parts:
             return failure(plan.id, _not_taken(plan))
-        if resumes is not None and part_among(resumes, {}) is None:
-            return failure(plan.id, _untold(resumes))
-        return None
+        if resumes is not None:
+            told = part_among(resumes, {})
+            return failure(plan.id, _untold(resumes)) if told is None else None
+        if plan.files:
+            return None
+        message = f"Nothing to delete: no {part_words(plan.part)} of {owner_of(plan.id)} are there"
+        if plan.note:
+            message += f" ({plan.note})"
+        logger.error("%s", words(message))
+        return DeletionResult(plan.id, "not_found", message=message)
 
     def _success(
-        self, plan: RunPlan, current: CurrentDeletion, seconds: float, *, deleted: bool
+        self,
+        plan: RunPlan,
+        current: CurrentDeletion,
+        seconds: float,
+        *,
+        deleted: bool,
+        goes_on: bool,
     ) -> DeletionResult:
         done = current.done
         log: tuple[str, ...] = ()
@@ -251,7 +273,7 @@ class Deleter:
                 )
                 return failure(plan.id, newer, seconds, plan.reasons)
         what = f"the {part_words(plan.part)}" if is_named(plan.part) else "the files"
-        if done is not None and not deleted and plan.model != "interrupted":
+        if done is not None and not deleted and not goes_on:
             message = f"Nothing to delete: {what} of {owner_of(plan.id)} were gone already"
             return DeletionResult(
                 plan.id,
@@ -350,12 +372,8 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
         message = f"Protected, nothing was deleted: {'; '.join(stops)}"
         error = ProtectedModelError(message, run_id=id_, reasons=plan.reasons)
         return DeletionResult(id_, "protected", message=message, error=error, reasons=plan.reasons)
-    if is_named(plan.part) and not plan.files and plan.model != "interrupted":
-        message = f"Nothing to delete: no {part_words(plan.part)} of {owner_of(id_)} are there"
-        if plan.note:
-            message += f" ({plan.note})"
-        logger.error("%s", words(message))
-        return DeletionResult(id_, "not_found", message=message)
+    if is_named(plan.part):
+        return None  # what a part has to say, see `Deleter._refused_part`
     if not plan.files and not plan.locations:
         message = f"Nothing to delete: no model is recorded or stored for {owner_of(id_)}"
         logger.error("%s", message)

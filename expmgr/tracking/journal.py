@@ -66,6 +66,7 @@ __all__ = [
     "owner_of",
     "part_among",
     "part_digest",
+    "part_files",
     "planned_among",
     "read_part_records",
     "read_records",
@@ -107,6 +108,7 @@ def begin(
     seen: str = "",
     asked: str = "",
     part: Part = "model",
+    counts: Sequence[int] = (),
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
@@ -125,6 +127,7 @@ def begin(
         seen=seen,
         asked=asked,
         part=part,
+        counts=tuple(counts),
     )
 
 
@@ -193,6 +196,21 @@ def latest_parts(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord
         for location in record.locations
     }
     return tuple(sorted(dict.fromkeys(latest.values()), key=_number))
+
+
+def part_files(owner_id: str, tags: Mapping[str, str], model_id: str) -> int:
+    """Return how many files of a LoggedModel the deletions of parts were of, at most. Pure.
+
+    One that failed and was planned anew counts once.
+    """
+    most: dict[Part, int] = {}
+    for record in read_part_records(owner_id, tags):
+        if record.state == "cancelled" and not record.files:
+            continue
+        for location, count in zip(record.locations, record.counts, strict=False):
+            if location.kind == "logged_model" and location.owner_id == model_id:
+                most[record.part] = max(most.get(record.part, 0), count)
+    return sum(most.values())
 
 
 def _read(prefix: str, owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:

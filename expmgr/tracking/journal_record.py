@@ -100,6 +100,8 @@ class DeletionRecord:
         many, or there was no plan. Of a part see `part_digest`.
     part
         What of the locations goes: all of it, or a part's files.
+    counts
+        Of a part: how many files were planned in each location.
     """
 
     record_id: str
@@ -118,6 +120,7 @@ class DeletionRecord:
     seen: str = ""
     asked: str = ""
     part: Part = "model"
+    counts: tuple[int, ...] = ()
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -190,7 +193,7 @@ class DeletionRecord:
                 "note": note,
                 **({"seen": self.seen} if self.seen and seen else {}),
                 **({"asked": self.asked} if self.asked else {}),
-                **({"part": self.part} if is_named(self.part) else {}),
+                **({"part": self.part, "counts": self.counts} if is_named(self.part) else {}),
             },
             separators=(",", ":"),
         )
@@ -263,6 +266,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             seen=str(data.get("seen", "")),
             asked=str(data.get("asked", "")),
             part=part,
+            counts=tuple(map(int, data.get("counts", ()))),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
