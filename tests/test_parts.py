@@ -165,6 +165,18 @@ def test_optimizer_states_go_from_models_and_artifacts_and_all_else_stays(bench)
             },
             {"c/global_step9/zero_pp_rank_0_mp_rank_00_optim_states.pt"},
         ),
+        # accelerate.save_state: the folder is by another tag.
+        (
+            {
+                "pytorch_model/zero_pp_rank_0_mp_rank_00_optim_states.pt": b"x" * 1200,
+                "pytorch_model/mp_rank_00_model_states.pt": b"w" * 200,
+                "random_states_0.pkl": b"r",
+            },
+            {
+                "pytorch_model/zero_pp_rank_0_mp_rank_00_optim_states.pt",
+                "random_states_0.pkl",
+            },
+        ),
         # Gathered weights of one step are not those of another.
         (
             {
@@ -703,8 +715,9 @@ def test_a_refused_delete_names_what_is_left_of_the_part_and_nothing_else(bench)
 def test_a_part_of_which_nothing_is_there_says_so_whatever_became_of_the_model(bench):
     bench.best()
     run_id = bench.run(0.1)
-    bench.model(run_id)
-    bench.store.held.add(next(name for name in bench.names() if name.endswith("config.json")))
+    model_id = bench.model(run_id)
+    held = [name for name in bench.names() if model_id in name and name.endswith("config.json")]
+    bench.store.held.update(held)
     assert bench.manager.delete_model(run_id).outcome == "failed"
     plan = bench.manager.plan_deletion(run_id, part="optimizer")
     assert "optimizer states: nothing" in plan[run_id].summary

@@ -55,7 +55,7 @@ OPTIMIZER_FILES: tuple[Pattern, ...] = (
     Pattern("**/random_states_[0-9]*.pkl", "random numbers of a rank", _ACCELERATE),
     Pattern("**/optimizer_[0-9]*/__*.distcp", "a shard of FSDP's optimizer", _FSDP),
     Pattern("**/optimizer_[0-9]*/.metadata", "the index of those shards", _FSDP),
-    Pattern("**/global_step*/*_optim_states.pt", "a shard of the optimizer", _DEEPSPEED),
+    Pattern("**/*_mp_rank_*_optim_states.pt", "a shard of the optimizer", _DEEPSPEED),
 )
 
 WEIGHT_FILES: tuple[Pattern, ...] = (
@@ -67,7 +67,7 @@ WEIGHT_FILES: tuple[Pattern, ...] = (
 )
 """Relative to a checkpoint's folder."""
 
-_SHARDED = "**/global_step*/*_optim_states.pt"
+_SHARDED = "**/*_mp_rank_*_optim_states.pt"  # in a folder by the checkpoint's tag
 _PARTITIONED = "zero_pp_rank_*"
 """ZeRO-3's model states hold no weights: these are in the optimizer states alone."""
 _MOST_TIMES = 16

@@ -209,7 +209,9 @@ def _part(data: Mapping[str, object]) -> Part:
         if part not in PARTS:
             raise ValueError(part)
         return part
-    return tuple(map(str, part))  # type: ignore[call-overload]  # a wrong type raises
+    if not isinstance(part, list):
+        raise TypeError(part)
+    return tuple(map(str, part))
 
 
 def _pack(entries: Sequence[str]) -> str:
