@@ -16,7 +16,7 @@ from expmgr.catalog.states import model_state, run_state
 from expmgr.cleanup.directories import directories_of, named, unknown
 from expmgr.cleanup.locate import run_model
 from expmgr.cleanup.plan import PlannedLocation
-from expmgr.cleanup.selection import Folder, select
+from expmgr.cleanup.part_files import Folder, select
 from expmgr.errors import InvalidInputError, LocationError
 from expmgr.storage.blob_path import is_within
 from expmgr.tracking.journal import journal_of, latest_parts, now_ms, owner_of
