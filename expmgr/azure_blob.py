@@ -63,6 +63,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     """
 
     credentials: AzureBlobCredentials
+    deletes_parts: bool = False
+    """Whether a subclass's own ``_delete_model`` leaves the deletion to ``super()``, once and with
+    the same arguments, and deletes nothing itself. Without that word no part of a model is handed
+    to it: a step that deletes the whole model would."""
 
     @forgets_arguments
     def __init__(
@@ -133,8 +137,17 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.deletion import Deleter
 
         return Deleter(
-            self.interactive_client, self.blob_store, self._delete_model, self._hand_overs
+            self.interactive_client,
+            self.blob_store,
+            self._delete_model,
+            self._hand_overs,
+            takes_parts=self.deletes_parts or not self._overrides_step,
         )
+
+    @property
+    def _overrides_step(self) -> bool:
+        own = ExperimentsManagerWithAzureBlobBackend._delete_model
+        return getattr(self._delete_model, "__func__", None) is not own
 
     def _delete_model(self, run_id: str, experiment_id: str | None = None) -> bool:
         """Delete a run's model files from Azure, with retries and without asking protection.
@@ -169,10 +182,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         del experiment_id
         (owner_id,) = _as_ids(run_id)
-        own = ExperimentsManagerWithAzureBlobBackend._delete_model
-        overridden = getattr(self._delete_model, "__func__", None) is not own
         try:
-            with self._hand_overs.taken(owner_id, overridden=overridden) as current:
+            with self._hand_overs.taken(owner_id, overridden=self._overrides_step) as current:
                 if current is not None:
                     return delete_resolved(self.blob_store, current)
         except DoubtfulCallError:
@@ -187,7 +198,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     def plan_deletion(
         self,
         ids: str | Iterable[str],
-        part: str = "model",
+        part: str | Iterable[str] = "model",
         *,
         model_ids: Sequence[str] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
@@ -204,8 +215,26 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             run logged as one), or several of them. A run is all or nothing: where one of its
             models is protected, name the others by their own ids.
         part
-            ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model, also
-            where it is in doubt whether they are one.
+            What of it would go:
+
+            ``model``
+                Its models.
+            ``optimizer``
+                The states of optimizer, scheduler, gradient scaler and random numbers of Hugging
+                Face's Trainer, accelerate, DeepSpeed and FSDP, in its models and among the run's
+                artifacts (`expmgr.catalog.training_files`); the models load as before. What an
+                ``MLmodel`` file names stays; so do DeepSpeed's shards where the only weights are
+                in them (ZeRO-3), and Lightning's ``.ckpt``, which is weights and optimizer in one.
+            ``checkpoints``
+                Raw checkpoints of a run but its best and its last (`expmgr.catalog.checkpoints`).
+            ``raw``
+                All artifacts of a run for which MLflow recorded no model, also where it is in
+                doubt whether they are one.
+            ``other``
+                All of the run's artifacts but its models.
+            one or several patterns
+                Relative to the run's artifacts, or to a model's own folder where a model is named:
+                ``plots/*.png`` stays within a folder, ``plots/**`` does not.
         model_ids
             Only these LoggedModels of the run.
         on_progress
@@ -216,7 +245,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            Malformed ids, no such part, or a model that the run did not make.
+            Malformed ids, no such part, a pattern that matches nothing, or a model that the run
+            did not make.
         NotFoundError
             There are no such runs or models; it names all of them.
         TrackingError
@@ -256,7 +286,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             with all below it; ``run``, of which it keeps checkpoints. A model without a run is a
             group of its own.
         part
-            ``model``, or ``raw``: only raw artifacts, which are left out otherwise.
+            ``model``; ``optimizer``, the optimizer states of the selected ones; or ``raw``: only
+            raw artifacts, which are left out otherwise.
         experiments
             As in `runs`.
         everything

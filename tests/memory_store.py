@@ -23,6 +23,7 @@ from expmgr.retry import RetryConfig, retrying
 from expmgr.storage.addresses import Addresses
 from expmgr.storage.journal_blobs import check_journal_name
 from expmgr.storage.listing import Blob, Listing
+from expmgr.storage.location import check_names
 from expmgr.storage.protocol import StorageDeletion
 from expmgr.storage.restoration import StorageRestoration
 from expmgr.storage.retention import Retention
@@ -143,6 +144,7 @@ class MemoryStore:
         etags=None,
         sizes=None,
         not_after=None,
+        only=None,
         on_progress=None,
         cancel=None,
         total_files=None,
@@ -150,7 +152,7 @@ class MemoryStore:
     ):
         for location in locations:
             self.addresses.check(location)
-        deletion = _Deletion(self, locations, etags, not_after)
+        deletion = _Deletion(self, locations, etags, not_after, check_names(only, locations))
         planned = etags if sizes is not None and not_after is None else None
 
         def report(note=""):
@@ -234,7 +236,7 @@ class MemoryStore:
 class _Deletion:
     """One deletion, over its attempts."""
 
-    def __init__(self, store, locations, etags, not_after):
+    def __init__(self, store, locations, etags, not_after, only):
         self.begun = time.monotonic()
         self.attempts = self.files = self.bytes = 0
         self.kept = ()
@@ -244,9 +246,10 @@ class _Deletion:
         self._markers = {place.marker for place in locations if place.marker_last}
         self._etags = etags
         self._not_after = not_after
+        self._only = only
 
     def run(self, planned, cancel, report):
-        here = self._list() if planned is None else dict(planned)
+        here = self._list() if planned is None else self._concerned(planned)
         going = [name for name, tag in here.items() if self._may_go(name, tag)]
         first = [name for name in going if name not in self._markers]
         self._delete({name: here[name] for name in first}, cancel, report)
@@ -268,8 +271,13 @@ class _Deletion:
         found = {}
         for prefix in self._prefixes:
             found |= self._store._call("list", prefix, lambda at=prefix: self._store._below(at))
-        self.left = tuple(found)
-        return {name: held.etag for name, held in found.items()}
+        here = self._concerned({name: held.etag for name, held in found.items()})
+        self.left = tuple(here)
+        return here
+
+    def _concerned(self, tags):
+        only = self._only
+        return {name: tag for name, tag in tags.items() if only is None or name in only}
 
     def _may_go(self, name, tag):
         held = self._store.blobs.get(name)

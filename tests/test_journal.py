@@ -15,6 +15,7 @@ from expmgr.catalog.states import model_state
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import (
+    PART_TAG_PREFIX,
     RECORD_TAG_PREFIX,
     DeletionRecord,
     begin,
@@ -23,7 +24,10 @@ from expmgr.tracking.journal import (
     latest_records,
     next_record_id,
     now_ms,
+    part_among,
+    part_digest,
     planned_among,
+    read_part_records,
     read_records,
     seen_digest,
 )
@@ -211,3 +215,61 @@ def test_the_digests_of_a_thousand_files_fit_a_tag_and_more_are_left_to_their_ti
     assert len(value) < 8000
     assert seen_digest({**etags, "more": "0x"}) == ""
     assert planned_among(record([PLACE]), etags) is None
+
+
+# ------------------------------------------------------------------------------------------- parts
+
+PARTS = st.one_of(
+    st.sampled_from(["optimizer", "checkpoints", "other"]),
+    st.lists(st.sampled_from(["**/*.pt", "plots/*", "ü b,c"]), min_size=1, unique=True).map(tuple),
+)
+
+
+@given(locations(), PARTS, st.sampled_from(["deleting", "deleted", "failed"]))
+def test_a_part_is_read_again_and_is_no_deletion_of_a_model(places, part, state):
+    written = record(places, part=part, state=state, counts=tuple(range(len(places))))
+    key, value = written.to_tag()
+    tags = {key: value}
+    assert read_part_records(RUN, tags) == (written,)
+    assert read_records(RUN, tags) == ()
+    assert latest_records(RUN, tags) == {}
+    assert not deletion_was_begun(RUN, tags)
+    assert next_record_id(tags) == "2"
+    # Neither is taken for the other where somebody renamed its key.
+    assert read_records(RUN, {RECORD_TAG_PREFIX + "1": value}) == ()
+    whole = record(places).to_tag()[1]
+    assert read_part_records(RUN, {PART_TAG_PREFIX + "1": whole}) == ()
+
+
+@pytest.mark.parametrize("part", ["weights of tomorrow", 3, None, {"a": 1}])
+def test_a_part_that_nobody_knows_tells_nothing(part):
+    place = Location("acct", "box", f"{RUN}/artifacts", "run_artifacts", RUN)
+    data = json.loads(record([place], part="optimizer").to_tag()[1])
+    value = json.dumps({**data, "part": part})
+    assert read_part_records(RUN, {PART_TAG_PREFIX + "1": value}) == ()
+
+
+ETAGS = st.dictionaries(st.text(min_size=1, max_size=8), st.sampled_from(["1", "2"]), max_size=40)
+
+
+@given(ETAGS, ETAGS)
+def test_the_files_of_a_part_are_told_by_name_and_by_what_the_plan_saw(planned, there):
+    made = record(
+        [Location("acct", "box", f"{RUN}/artifacts", "run_artifacts", RUN)],
+        part="optimizer",
+        seen=part_digest(planned),
+    )
+    told = part_among(made, there)
+    if not planned:
+        assert told is None
+        return
+    assert told.names == planned.keys() & there.keys()
+    assert dict(told.etags) == {
+        name: tag for name, tag in there.items() if planned.get(name) == tag
+    }
+
+
+def test_of_more_files_than_a_tag_holds_nothing_is_told():
+    many = {str(at): "1" for at in range(501)}
+    assert part_digest(many) == ""
+    assert part_digest(dict(list(many.items())[:500]))

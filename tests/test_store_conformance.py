@@ -257,6 +257,69 @@ def test_what_was_written_after_a_moment_stays(bench, store, place):
     assert store.delete([place()], not_after=at + timedelta(days=1)).files == 1
 
 
+def test_only_the_names_that_are_told_go_at_every_attempt(bench, store, place):
+    states = in_run("run1", "c/optimizer.pt", "c/scheduler.pt")
+    others = in_run("run1", "MLmodel", "c/weights", "optimizer.pt")
+    for name in states + others:
+        bench.put(name)
+    plan = store.measure(place())
+    some = {name: plan.etags[name] for name in states}
+    bench.fail("delete", 1)
+    bench.calls()
+
+    done = store.delete([place()], etags=some, sizes=plan.sizes, only=states)
+
+    assert (done.files, done.bytes, done.kept) == (2, 10, ())
+    assert done.attempts == 2
+    assert bench.names() == sorted(others)
+    assert store.delete([place()], etags=some, sizes=plan.sizes, only=states).files == 0
+    assert store.delete([place()], only=states).files == 0
+    assert bench.names() == sorted(others)
+
+
+def test_of_the_names_that_are_told_what_changed_stays_and_the_rest_is_not_spoken_of(
+    bench, store, place
+):
+    first, changed, other = in_run("run1", "a", "b", "c")
+    for name in (first, changed, other):
+        bench.put(name)
+    plan = store.measure(place())
+    bench.put(changed, b"newer")
+    names = [first, changed]
+
+    done = store.delete([place()], etags=plan.etags, sizes=plan.sizes, only=names)
+
+    assert (done.files, done.kept) == (1, (changed,))
+    assert bench.names() == [changed, other]
+    bench.put(other, b"written while nobody looks")
+    assert store.delete([place()], only=[changed]).files == 1
+    assert bench.names() == [other]
+
+
+def test_what_is_left_of_the_names_that_are_told_is_named_and_nothing_else(bench, store, place):
+    held, other = in_run("run1", "a", "b")
+    for name in (held, other):
+        bench.put(name)
+    with bench.held(held), pytest.raises(DeletionError) as caught:
+        store.delete([place()], only=[held])
+
+    assert caught.value.left == (held,)
+    assert bench.names() == [held, other]
+
+
+def test_no_name_at_all_deletes_nothing_and_one_outside_is_refused(bench, store, place):
+    inside, outside = in_run("run1", "a")[0], in_run("run10", "a")[0]
+    for name in (inside, outside):
+        bench.put(name)
+
+    assert store.delete([place()], only=[]).files == 0
+    bench.calls()
+    with pytest.raises(LocationError, match="run10"):
+        store.delete([place()], only=[inside, outside])
+    assert bench.calls() == {}
+    assert bench.names() == [inside, outside]
+
+
 def test_the_marker_stays_while_anything_else_does(bench, store, place):
     for name in in_run("run1", "MLmodel", "a", "weights"):
         bench.put(name)

@@ -10,7 +10,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, is_pin
+from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
+from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
     Candidate,
     Siblings,
@@ -24,7 +25,7 @@ from expmgr.tracking.models import history_paths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from expmgr.catalog.model import Maker, Model
+    from expmgr.catalog.model import Maker
     from expmgr.catalog.quality import Entry, Goal, Rank
     from expmgr.catalog.versions import Versions
 
@@ -34,6 +35,7 @@ __all__ = [
     "best_in",
     "best_linking",
     "candidates",
+    "reasons_beside",
     "reasons_of",
     "zeros",
 ]
@@ -107,6 +109,29 @@ def _siblings(model: Model, maker: Maker | None) -> tuple[str, ...]:
         for path in history_paths(maker.tags)
         if path.strip("/") not in ("", model.name)
     )
+
+
+def reasons_beside(
+    run_id: str, maker: Maker | None, names: Iterable[str], evidence: Evidence
+) -> tuple[Reason, ...]:
+    """Return why artifacts of a run that lie in no model must stay.
+
+    Parameters
+    ----------
+    names
+        Blob names of which a version that was registered by URI must not lose its own.
+    """
+    beside = Model(run_id, "raw", "", run_id=run_id)
+    reasons = [
+        reason for reason in _own_reasons(beside, maker, evidence.at) if reason.kind in EVERY_PART
+    ]
+    if evidence.versions is not None and evidence.versions.by_path:
+        reasons += [
+            Reason("registered", version.words, version.subject)
+            for name in names
+            for version in evidence.versions.overlapping(name)
+        ]
+    return distinct([*reasons, *evidence.unknown])
 
 
 def _own_reasons(model: Model, maker: Maker | None, at: int) -> Iterator[Reason]:

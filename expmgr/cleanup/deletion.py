@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.parts import is_named, part_words
 from expmgr.cleanup.handover import CurrentDeletion
 from expmgr.errors import (
     DeletionCancelledError,
@@ -30,6 +31,8 @@ from expmgr.tracking.journal import (
     begin,
     now_ms,
     owner_of,
+    part_among,
+    part_digest,
     planned_among,
     renewed,
     seen_digest,
@@ -84,12 +87,16 @@ class Deleter:
         The manager's ``_delete_model(owner_id, experiment_id) -> bool``.
     hand_overs
         Through which it learns what was resolved.
+    takes_parts
+        Whether the step is known to delete what is handed over and nothing else: of a step of
+        somebody's own that is not known before, and a part must not become the whole model.
     """
 
     client: MlflowClient
     blob_store: Storage
     delete_step: Callable[[str, str | None], bool]
     hand_overs: HandOvers
+    takes_parts: bool = True
 
     def delete(
         self,
@@ -127,6 +134,8 @@ class Deleter:
     ) -> DeletionResult:
         began = time.monotonic()
         refused = _refused(plan, force=force)
+        if refused is None and is_named(plan.part):
+            refused = self._refused_part(plan, resumes)
         if refused is not None:
             return refused
         planned_at = None if plan.planned_at is None else int(plan.planned_at.timestamp() * 1000)
@@ -141,8 +150,10 @@ class Deleter:
             files=plan.files,
             bytes=plan.bytes,
             forced=plan.reasons if force else (),
-            seen=seen_digest(planned_etags),
+            seen=(part_digest if is_named(plan.part) else seen_digest)(planned_etags),
             asked=plan.asked,
+            part=plan.part,
+            counts=[planned.files for planned in plan.locations] if is_named(plan.part) else (),
         )
         if resumes is not None:
             record = replace(
@@ -154,6 +165,7 @@ class Deleter:
                 forced=tuple(dict.fromkeys([*resumes.forced, *record.forced])),
                 seen=resumes.seen,
                 asked=resumes.asked,
+                counts=resumes.counts,
             )
         lease = _Lease(self.client, record)
 
@@ -162,20 +174,14 @@ class Deleter:
             if on_progress is not None:
                 on_progress(progress)
 
-        etags: dict[str, str] | None = planned_etags
-        not_after = None
-        if resumes is not None:
-            # The plan to keep to is the interrupted one: the files that its digests tell, or, of
-            # records without any, those written before its second; what is in doubt is left.
-            etags = planned_among(resumes, planned_etags)
-            since = resumes.began if resumes.planned_at is None else resumes.planned_at
-            not_after = datetime.fromtimestamp(since // 1000 - (etags is None), tz=timezone.utc)
+        etags, not_after, only = _bounds(plan, planned_etags, resumes)
         current = CurrentDeletion(
             plan.journal_id,
             record.locations,
             etags=etags,
             sizes={n: b for planned in plan.locations for n, b in planned.sizes.items()},
             not_after=not_after,
+            only=only,
             total_files=plan.files,
             total_bytes=plan.bytes,
             on_progress=progressed,
@@ -192,16 +198,45 @@ class Deleter:
             self._close(lease.record, plan, result, forced=record.forced)
             raise
         else:
-            result = self._success(plan, current, time.monotonic() - began, deleted=deleted)
+            result = self._success(
+                plan,
+                current,
+                time.monotonic() - began,
+                deleted=deleted,
+                goes_on=resumes is not None
+                or (plan.model == "interrupted" and not is_named(plan.part)),
+            )
         if isinstance(result.error, JournalError):
             return result
         return self._close(lease.record, plan, result, forced=record.forced)
 
+    def _refused_part(self, plan: RunPlan, resumes: DeletionRecord | None) -> DeletionResult | None:
+        if not self.takes_parts:
+            return failure(plan.id, _not_taken(plan))
+        if resumes is not None:
+            told = part_among(resumes, {})
+            return failure(plan.id, _untold(resumes)) if told is None else None
+        if plan.files:
+            return None
+        message = f"Nothing to delete: no {part_words(plan.part)} of {owner_of(plan.id)} are there"
+        if plan.note:
+            message += f" ({plan.note})"
+        logger.error("%s", words(message))
+        return DeletionResult(plan.id, "not_found", message=message)
+
     def _success(
-        self, plan: RunPlan, current: CurrentDeletion, seconds: float, *, deleted: bool
+        self,
+        plan: RunPlan,
+        current: CurrentDeletion,
+        seconds: float,
+        *,
+        deleted: bool,
+        goes_on: bool,
     ) -> DeletionResult:
         done = current.done
         log: tuple[str, ...] = ()
+        if done is None and is_named(plan.part):
+            return failure(plan.id, _not_taken(plan), seconds, plan.reasons)
         if done is None:  # a subclass did it its own way: what it says is checked
             try:
                 left = [
@@ -237,8 +272,9 @@ class Deleter:
                     log=log,
                 )
                 return failure(plan.id, newer, seconds, plan.reasons)
-        if done is not None and not deleted and plan.model != "interrupted":
-            message = f"Nothing to delete: the files of {owner_of(plan.id)} were gone already"
+        what = f"the {part_words(plan.part)}" if is_named(plan.part) else "the files"
+        if done is not None and not deleted and not goes_on:
+            message = f"Nothing to delete: {what} of {owner_of(plan.id)} were gone already"
             return DeletionResult(
                 plan.id,
                 "not_found",
@@ -251,6 +287,8 @@ class Deleter:
             f"Deleted {format_count(files, 'file')}, {format_bytes(size)} in "
             f"{format_seconds(seconds)}"
         )
+        if is_named(plan.part):
+            message += f" ({part_words(plan.part)}; the models stay)"
         if done is not None and done.permanent is False:
             message += "; the account keeps deleted blobs for a while, restore_model() can undo"
         if plan.note:
@@ -286,7 +324,7 @@ class Deleter:
             note="" if result else result.message,
         )
         try:
-            if ended.state == "deleted":
+            if ended.state == "deleted" and not is_named(plan.part):
                 ensure_reachable(self.client.tracking_uri)
                 for model_id in plan.model_ids:
                     self._tag_model(model_id)
@@ -319,7 +357,8 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
     id_ = plan.id
     if plan.problem:
         error = plan.problem_error
-        nothing = plan.model == "none"
+        # Of a part it is a state of the run's models, which need not be there.
+        nothing = plan.model == "none" and not (is_named(plan.part) and plan.locations)
         if nothing:
             logger.error("nothing to delete: %s", plan.problem)
         return DeletionResult(
@@ -333,6 +372,8 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
         message = f"Protected, nothing was deleted: {'; '.join(stops)}"
         error = ProtectedModelError(message, run_id=id_, reasons=plan.reasons)
         return DeletionResult(id_, "protected", message=message, error=error, reasons=plan.reasons)
+    if is_named(plan.part):
+        return None  # what a part has to say, see `Deleter._refused_part`
     if not plan.files and not plan.locations:
         message = f"Nothing to delete: no model is recorded or stored for {owner_of(id_)}"
         logger.error("%s", message)
@@ -342,6 +383,52 @@ def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
         logger.error("%s", message)
         return DeletionResult(id_, "not_found", message=message)
     return None
+
+
+def _bounds(
+    plan: RunPlan, planned: dict[str, str], resumes: DeletionRecord | None
+) -> tuple[dict[str, str] | None, datetime | None, frozenset[str] | None]:
+    """Return which files may go: by entity tag, by time, and by name. Pure.
+
+    Parameters
+    ----------
+    planned
+        What the plan's listing showed, name to entity tag.
+    """
+    if is_named(plan.part):
+        recorded = None if resumes is None else part_among(resumes, planned)
+        if recorded is None:
+            return planned, None, frozenset(planned)
+        return dict(recorded.etags), None, recorded.names
+    if resumes is None:
+        return planned, None, None
+    # The plan to keep to is the interrupted one: the files that its digests tell, or, of records
+    # without any, those written before its second; what is in doubt is left.
+    etags = planned_among(resumes, planned)
+    since = resumes.began if resumes.planned_at is None else resumes.planned_at
+    return etags, datetime.fromtimestamp(since // 1000 - (etags is None), tz=timezone.utc), None
+
+
+def _not_taken(plan: RunPlan) -> DeletionError:
+    """Return the error of a storage step that does not say what it deletes."""
+    return DeletionError(
+        f"the {part_words(plan.part)} of {owner_of(plan.id)} are a part of what is stored there, "
+        "and this manager's own _delete_model is not known to delete that and no more. Let it "
+        "call super()._delete_model() with the same arguments, once, delete nothing itself, and "
+        "set deletes_parts = True in its class; or use expmgr's own manager",
+        run_id=plan.id,
+    )
+
+
+def _untold(record: DeletionRecord) -> DeletionError:
+    """Return the error of a record that holds no digests of a part's files."""
+    words = part_words(record.part)
+    return DeletionError(
+        f"the interrupted deletion of the {words} of {owner_of(record.owner_id)} was of more files "
+        "than the journal holds one by one, and others are not guessed: nothing was deleted. Plan "
+        f"that part again, plan_deletion(..., part={record.part!r})",
+        run_id=record.owner_id,
+    )
 
 
 def failure(

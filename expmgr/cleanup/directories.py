@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Run
 
+    from expmgr.catalog.parts import Part
     from expmgr.cleanup.locate import Finder, Located
     from expmgr.tracking.models import RunModels
 
 __all__ = ["check_alone", "check_id", "directories_of", "goes_with", "named", "unknown"]
 
 
-def check_id(id_: str, part: str, model_ids: Sequence[str] | None) -> None:
+_OF_RUNS = frozenset({"raw", "checkpoints", "other"})
+"""Parts that only a run has."""
+
+
+def check_id(id_: str, part: Part, model_ids: Sequence[str] | None) -> None:
     """Refuse an id of which it is not certain what it names, and what no directory has. Pure.
 
     Raises
@@ -35,8 +40,8 @@ def check_id(id_: str, part: str, model_ids: Sequence[str] | None) -> None:
         it, or LoggedModels, are wanted.
     """
     run_id, _, path = id_.partition("/")
-    if part != "model" or model_ids is not None:
-        what = "LoggedModels (model_ids)" if part == "model" else f"part {part!r}"
+    if part in _OF_RUNS or model_ids is not None:
+        what = f"part {part!r}" if model_ids is None else "LoggedModels (model_ids)"
         message = f"{id_!r} is a model among the artifacts of its run and has no {what}."
         raise InvalidInputError(message, run_id=run_id)
     try:

@@ -35,6 +35,8 @@ class CurrentDeletion:
     ----------
     owner_id
         The run, or the model without one.
+    only
+        Of a part: the names that it is, nothing else of the locations goes.
     """
 
     owner_id: str
@@ -42,6 +44,7 @@ class CurrentDeletion:
     etags: Mapping[str, str] | None = None
     sizes: Mapping[str, int] | None = None
     not_after: datetime | None = None
+    only: frozenset[str] | None = None
     total_files: int | None = None
     total_bytes: int | None = None
     on_progress: Callable[[DeletionProgress], None] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.parts import is_named, part_words
 from expmgr.catalog.reason import covered
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from expmgr.catalog.model import Model
+    from expmgr.catalog.parts import Part
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.home import Home
     from expmgr.prices import Bill, StoragePrices, TierUse
@@ -45,7 +47,8 @@ class PlannedLocation:
     files, bytes
         What lies there.
     etags
-        Blob name to ETag, by which a file that came or changed later is recognised and left.
+        Blob name to ETag, by which a file that came or changed later is recognised and left. Of a
+        part these names alone go.
     sizes
         Blob name to bytes.
     model
@@ -117,7 +120,8 @@ class RunPlan:
     note
         What could not be located and so would stay, or "".
     part
-        ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model.
+        ``model``; ``raw``: all artifacts of a run for which MLflow recorded no model;
+        ``optimizer``, ``checkpoints``, ``other``; or patterns. See `expmgr.catalog.parts`.
     """
 
     run_id: str
@@ -136,7 +140,7 @@ class RunPlan:
     note: str = ""
     asked: str = ""
     owner_id: str = ""
-    part: str = "model"
+    part: Part = "model"
     doubts: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
@@ -170,7 +174,9 @@ class RunPlan:
     @property
     def raw_artifacts(self) -> bool:
         """Whether MLflow recorded no model, so that all of the run's artifacts would go."""
-        return any(planned.location.kind == "run_artifacts" for planned in self.locations)
+        return not is_named(self.part) and any(
+            planned.location.kind == "run_artifacts" for planned in self.locations
+        )
 
     @property
     def unknown(self) -> bool:
@@ -184,7 +190,7 @@ class RunPlan:
             not self.problem
             and not self.reasons
             and self.files > 0
-            and self.model in DELETABLE_STATES
+            and (is_named(self.part) or self.model in DELETABLE_STATES)
         )
 
     def only(self, model_ids: Sequence[str] | None) -> RunPlan:
@@ -227,6 +233,9 @@ class RunPlan:
         size = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         if self.reasons:
             return words(f"protected ({'; '.join(self.reasons)}): {size}")
+        if is_named(self.part):
+            gone = f"{part_words(self.part)}: {size if self.files else 'nothing'}"
+            return words(f"{gone}; the models stay" + (f"; {self.note}" if self.note else ""))
         if not self.files:
             return "nothing is stored"
         if self.raw_artifacts:
@@ -481,8 +490,10 @@ class DeletionPlan:
 
     @property
     def _head(self) -> str:
+        parts = {part_words(run.part): None for run in self.runs if is_named(run.part)}
         head = (
-            f"DeletionPlan: {len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
+            f"DeletionPlan: {' and '.join(parts) + ' of ' if parts else ''}"
+            f"{len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
         if self.bill is not None:

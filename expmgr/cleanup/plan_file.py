@@ -12,6 +12,7 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from expmgr.catalog.parts import as_part
 from expmgr.catalog.reason import REASON_KINDS, Reason
 from expmgr.catalog.states import ModelState
 from expmgr.cleanup.home import Home
@@ -23,6 +24,7 @@ from expmgr.text import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from expmgr.catalog.parts import Part
     from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 
 __all__ = ["VERSION", "plan_from_json", "plan_to_json"]
@@ -39,7 +41,6 @@ _TEXTS = (
     "note",
     "asked",
     "owner_id",
-    "part",
 )
 _LISTS = ("model_ids", "linked")
 _REASONS = ("reasons", "doubts")
@@ -81,6 +82,7 @@ def _run_to_json(run: RunPlan) -> dict[str, Any]:
     said |= {name: list(getattr(run, name)) for name in _LISTS}
     for name in _REASONS:
         said[name] = [[one.kind, one.words, one.subject] for one in getattr(run, name)]
+    said["part"] = run.part if isinstance(run.part, str) else list(run.part)
     said["planned_at"] = None if run.planned_at is None else run.planned_at.isoformat()
     said["locations"] = [
         {
@@ -154,9 +156,18 @@ def _run(data: Any) -> RunPlan:
     return RunPlan(
         **texts,
         **told,
+        part=_part(data),
         planned_at=_time(data.get("planned_at")),
         locations=tuple(map(_location, _list(data, "locations"))),
     )
+
+
+def _part(data: Any) -> Part:
+    part = _one(data).get("part")
+    try:
+        return as_part(part if isinstance(part, str) else _texts(data, "part"))
+    except InvalidInputError as error:
+        raise _Broken(plain(error)) from None
 
 
 def _location(data: Any) -> PlannedLocation:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import marked_directories
 from expmgr.catalog.model import Size, Stored, is_model_id, run_and_path
+from expmgr.catalog.parts import as_part, is_named
 from expmgr.catalog.protection import reasons_of
 from expmgr.catalog.reason import Reason, distinct
 from expmgr.catalog.states import model_state, run_state
@@ -33,6 +34,7 @@ from expmgr.cleanup.locate import (
     run_model,
     two_stories,
 )
+from expmgr.cleanup.part_plans import check_still, planned_part, resolve_part
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
@@ -42,6 +44,7 @@ from expmgr.tracking.journal import (
     next_record_id,
     now_ms,
     owner_of,
+    read_part_records,
     read_records,
 )
 from expmgr.tracking.models import RunModels, maker_of, model_of
@@ -56,34 +59,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.catalog.model import Model
+    from expmgr.catalog.parts import Part
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.home import Home
     from expmgr.cleanup.locate import Located
+    from expmgr.cleanup.part_plans import Guarded
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
-__all__ = ["PARTS", "Planner", "Resolved", "check_part"]
-
-PARTS = ("model", "raw")
-
-
-def check_part(part: str) -> None:
-    """Refuse what is no part of a run; InvalidInputError where it is none."""
-    if part not in PARTS:
-        raise InvalidInputError(f"part must be one of {', '.join(PARTS)}, not {part!r}.")
+__all__ = ["Planner", "Resolved"]
 
 
 @dataclass(frozen=True)
 class _Draft:
-    """A plan before protection, with what the rules look at; None where nothing can be judged."""
+    """A plan before protection, with what the rules look at; None where nothing can be judged.
+
+    Attributes
+    ----------
+    guarded
+        Of a part: what of the subject it touches.
+    matched
+        Of patterns: those that match something.
+    """
 
     plan: RunPlan
     subject: Subject | None = None
     doubt: tuple[Reason, ...] = ()
+    guarded: Guarded | None = None
+    matched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ class Planner:
         ids: Sequence[str],
         *,
         model_ids: Sequence[str] | None = None,
-        part: str = "model",
+        part: str | Iterable[str] = "model",
         makers: Sequence[str] = (),
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
@@ -165,9 +172,13 @@ class Planner:
             checked. Look-ups that fail for one run are that run's ``problem``; look-ups that
             protection needs protect.
         InvalidInputError
-            ``model_ids`` names a model that the run did not make, or there is no such part.
+            ``model_ids`` names a model that the run did not make, or does not go with the part;
+            there is no such part; or a pattern matches nothing at all.
         """
-        check_part(part)
+        part = as_part(part)
+        if model_ids is not None and is_named(part) and part != "optimizer":
+            message = "model_ids goes with part 'model' or 'optimizer': name a model by its id."
+            raise InvalidInputError(message)
         gathered = self._gathered()
         wanted = list(dict.fromkeys(ids))
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
@@ -186,7 +197,7 @@ class Planner:
                     replace(plan, problem=f"{owner_of(id_)}: the planning was cancelled.")
                 )
             if is_model_id(id_):
-                found = self._draft_model(id_, gathered, frozenset(runs))
+                found = self._draft_model(id_, gathered, frozenset(runs), part)
             elif id_ in directories:
                 found = self._draft_directory(id_, gathered, frozenset(wanted), part, model_ids)
             else:
@@ -195,9 +206,10 @@ class Planner:
                 on_progress(next(done), len(wanted))
             return found
 
-        drafts = in_parallel(draft, wanted)
-        runs_ = self._protect([one for one in drafts if one is not None], gathered)
-        return DeletionPlan(runs_, home=self.home)
+        drafts = [one for one in in_parallel(draft, wanted) if one is not None]
+        if not isinstance(part, str):
+            _check_matched(part, drafts)
+        return DeletionPlan(self._protect(drafts, gathered), home=self.home)
 
     @property
     def home(self) -> Home:
@@ -256,7 +268,7 @@ class Planner:
         run_id: str,
         gathered: Gathered,
         model_ids: Sequence[str] | None,
-        part: str,
+        part: Part,
         cancel: threading.Event | None,
     ) -> _Draft:
         plan = RunPlan(run_id, part=part)
@@ -278,6 +290,11 @@ class Planner:
             if model_ids is None and not models.recorded:
                 run = gathered.whole(run)
                 models, doubt = self._with_unlisted(run, models, gathered, part)
+            if is_named(part):
+                plan = replace(plan, linked=models.linked)
+                return self._draft_part(
+                    plan, run, models, gathered, run.data.tags, model_ids=model_ids
+                )
             found = gathered.finder.find(run, models, model_ids, raw=part == "raw", cancel=cancel)
             plan = replace(plan, linked=models.linked, note=found.note)
             return self._measured(
@@ -292,16 +309,17 @@ class Planner:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
     def _draft_model(
-        self, model_id: str, gathered: Gathered, named: frozenset[str]
+        self, model_id: str, gathered: Gathered, named: frozenset[str], part: Part
     ) -> _Draft | None:
         """Return the draft for a model by its own id, None where its run is planned whole."""
-        plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,))
+        part = part if is_named(part) else "model"
+        plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,), part=part)
         try:
             entity = logged_model(self.client, model_id)
             if entity is None:
                 problem = f"the tracking server has no model {model_id!r}; check the id."
                 return _Draft(replace(plan, model="none", problem=problem))
-            if entity.source_run_id in named:
+            if entity.source_run_id in named and isinstance(part, str):
                 return None
             run = gathered.run(entity.source_run_id) if entity.source_run_id else None
             models = gathered.alone(entity) if run is None else gathered.told(run)
@@ -319,6 +337,10 @@ class Planner:
             in_trash = model_id not in {
                 model.model_id for model in models.made if model.model_id not in models.trashed
             }
+            if is_named(part):
+                return self._draft_part(
+                    plan, run, models, gathered, tags, entity=entity, in_trash=in_trash
+                )
             located = gathered.finder.logged(entity, in_trash=in_trash)
             return self._measured(plan, run, (located,), models, gathered, tags=tags)
         except LocationError as error:
@@ -326,17 +348,17 @@ class Planner:
         except ExpmgrError as error:
             return _Draft(replace(plan, problem=str(error), problem_error=error))
 
-    def _draft_directory(
+    def _draft_directory(  # noqa: PLR0911 - each way that it ends is one
         self,
         id_: str,
         gathered: Gathered,
         wanted: frozenset[str],
-        part: str,
+        part: Part,
         model_ids: Sequence[str] | None,
     ) -> _Draft | None:
         """Return the draft for a directory by its id, None where another wanted one includes it."""
         run_id = id_.partition("/")[0]
-        plan = RunPlan(run_id, asked=id_)
+        plan = RunPlan(run_id, asked=id_, part=part)
         try:
             check_id(id_, part, model_ids)
             run = gathered.run(run_id)
@@ -350,6 +372,10 @@ class Planner:
             )
             models, found = self._directories(run, gathered)
             one = named(id_, found)
+            if one is not None and is_named(part):
+                if run_id in wanted and isinstance(part, str):
+                    return None
+                return self._draft_part(plan, run, models, gathered, run.data.tags)
             if one is None:
                 return _Draft(replace(plan, model="none", problem=unknown(id_, found)))
             whole = goes_with(one, found, recorded=models.recorded)
@@ -360,6 +386,85 @@ class Planner:
         except ExpmgrError as error:
             state = "elsewhere" if isinstance(error, LocationError) else plan.model
             return _Draft(replace(plan, model=state, problem=str(error), problem_error=error))
+
+    def _draft_part(
+        self,
+        plan: RunPlan,
+        run: Run | None,
+        told: RunModels,
+        gathered: Gathered,
+        tags: Mapping[str, str],
+        *,
+        entity: LoggedModel | None = None,
+        in_trash: bool = False,
+        model_ids: Sequence[str] | None = None,
+    ) -> _Draft:
+        """Return the draft for a part, of a run or of what was asked for by its own id.
+
+        Parameters
+        ----------
+        tags
+            Of the journal's owner.
+        entity, in_trash
+            The LoggedModel that was asked for.
+        """
+        try:
+            found = resolve_part(
+                self.blob_store,
+                gathered.finder,
+                plan,
+                run=run,
+                told=told,
+                goals=self._goals(plan, gathered),
+                entity=entity,
+                in_trash=in_trash,
+                model_ids=model_ids,
+            )
+        except LocationError:
+            raise
+        except InvalidInputError as error:
+            if model_ids is not None:
+                raise
+            return _Draft(replace(plan, problem=str(error), problem_error=error))
+        plan = planned_part(plan, found, tags)
+        blocked = _blocked(plan, run, tags)
+        if blocked:
+            return _Draft(replace(plan, problem=blocked), matched=found.matched)
+        if not plan.files:
+            return _Draft(plan, matched=found.matched)
+        subject = self._subject(run, found.guarded.touched, told, gathered)
+        return _Draft(plan, subject, guarded=found.guarded, matched=found.matched)
+
+    def _redraft_part(
+        self,
+        plan: RunPlan,
+        run: Run | None,
+        told: RunModels,
+        gathered: Gathered,
+    ) -> _Draft:
+        """Resolve a planned part again; what it holds must be among what the part is now."""
+        entity = logged_model(self.client, plan.asked) if is_model_id(plan.asked) else None
+        if is_model_id(plan.asked) and entity is None:
+            problem = f"the tracking server has no model {plan.asked!r} any more."
+            return _Draft(replace(plan, problem=problem))
+        found = resolve_part(
+            self.blob_store,
+            gathered.finder,
+            plan,
+            run=run,
+            told=told,
+            goals=self._goals(plan, gathered),
+            entity=entity,
+            in_trash=entity is not None and entity.model_id in told.trashed,
+            among=frozenset(name for planned in plan.locations for name in planned.etags),
+        )
+        check_still(plan, found)
+        subject = self._subject(run, found.guarded.touched, told, gathered)
+        return _Draft(plan, subject, guarded=found.guarded)
+
+    def _goals(self, plan: RunPlan, gathered: Gathered) -> tuple[Goal, ...]:
+        experiment = gathered.experiments.get(plan.experiment_id)
+        return () if experiment is None else self.goals_of(experiment)
 
     def _directories(self, run: Run, gathered: Gathered) -> tuple[RunModels, tuple[Located, ...]]:
         """Return what MLflow tells of a run, and the models that lie among its artifacts."""
@@ -389,7 +494,7 @@ class Planner:
                 raise foreign(planned.location)
 
     def _with_unlisted(
-        self, run: Run, models: RunModels, gathered: Gathered, part: str
+        self, run: Run, models: RunModels, gathered: Gathered, part: Part
     ) -> tuple[RunModels, tuple[Reason, ...]]:
         """Return what MLflow records of a run that seems to have no model, and the doubt about it.
 
@@ -494,7 +599,9 @@ class Planner:
             maker_of(run, whole=True),
         )
 
-    def _redraft(self, plan: RunPlan, gathered: Gathered) -> _Draft:
+    def _redraft(  # noqa: PLR0911 - each way that it ends is one
+        self, plan: RunPlan, gathered: Gathered
+    ) -> _Draft:
         try:
             _check_claims(plan)
             run = gathered.run(plan.run_id) if plan.run_id else None
@@ -518,6 +625,8 @@ class Planner:
             blocked = _blocked(plan, run, tags)
             if blocked:
                 return _Draft(replace(plan, problem=blocked))
+            if is_named(plan.part):
+                return self._redraft_part(plan, run, models, gathered)
             if run is not None and run_and_path(plan.asked) is not None:
                 self._verify_directory(plan, run, gathered)
             for planned in plan.locations:
@@ -579,7 +688,10 @@ class Planner:
                 record_id=str(number),
             )
             subject = draft.subject
-            if subject is not None:
+            if subject is not None and draft.guarded is not None:
+                guards = distinct(draft.guarded.reasons(subject.maker, evidence))
+                plan = replace(plan, reasons=guards)
+            elif subject is not None:
                 reasons = [
                     reason
                     for model in subject.models
@@ -611,7 +723,7 @@ def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
             "first (MlflowClient.restore_run)."
         )
     at = now_ms()
-    for record in read_records(owner, tags):
+    for record in (*read_records(owner, tags), *read_part_records(owner, tags)):
         if record.is_live(at):
             minutes = max(1, round((record.deadline - at) / 60_000))
             return (
@@ -643,6 +755,29 @@ def _check_claims(plan: RunPlan) -> None:
             "changed. Nothing was deleted; plan again."
         )
         raise InvalidInputError(message, run_id=plan.run_id or None)
+
+
+def _check_matched(patterns: Sequence[str], drafts: Sequence[_Draft]) -> None:
+    """Refuse a pattern that matches nothing anywhere: it may be misspelt.
+
+    Raises
+    ------
+    InvalidInputError
+        Such a pattern is there, and all of what was named could be looked at.
+    """
+    if any(draft.plan.problem for draft in drafts):
+        return
+    matched = frozenset(pattern for draft in drafts for pattern in draft.matched)
+    nothing = [pattern for pattern in patterns if pattern not in matched]
+    if nothing and drafts:
+        about = ", ".join(owner_of(draft.plan.id) for draft in drafts[:3])
+        more = f" and {len(drafts) - 3} more" if len(drafts) > 3 else ""  # noqa: PLR2004
+        message = (
+            f"no file of {about}{more} matches {', '.join(map(repr, nothing))}. Patterns are "
+            "relative to a run's artifacts, beside which MLflow 3 keeps its models (name these by "
+            "their ids), or to a model's own folder: '*' stays within a folder, '**' does not."
+        )
+        raise InvalidInputError(message)
 
 
 def _check_told(location: Location, listing: Listing) -> None:

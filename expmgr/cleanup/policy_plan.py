@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.facts import facts_of
 from expmgr.catalog.policy import Asking
 from expmgr.cleanup.plan import DeletionPlan
-from expmgr.cleanup.planner import check_part
 from expmgr.cleanup.selection import only_selected
 from expmgr.cleanup.tables import loading
 from expmgr.cleanup.usage import scan_roots
-from expmgr.errors import StorageError
+from expmgr.errors import InvalidInputError, StorageError
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_experiments, select_experiments
 
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from expmgr.cleanup.survey import Survey
 
 __all__ = ["plan_policy"]
+
+_PARTS = ("model", "raw", "optimizer")
+"""What of a model; other parts are of a run."""
 
 
 def plan_policy(
@@ -54,7 +56,9 @@ def plan_policy(
     NotFoundError, TrackingError, StorageError
         An experiment is not there, or something could not be asked.
     """
-    check_part(part)
+    if part not in _PARTS:
+        message = f"part of a policy must be one of {', '.join(_PARTS)}, not {part!r}."
+        raise InvalidInputError(message)
     client = planner.client
     every = list(iter_experiments(client, deleted=True))
     finder = planner.finder(every)

@@ -46,6 +46,7 @@ def delete_resolved(blob_store: Storage, current: CurrentDeletion) -> bool:
         etags=current.etags,
         sizes=current.sizes,
         not_after=current.not_after,
+        only=current.only,
         on_progress=current.on_progress,
         cancel=current.cancel,
         total_files=current.total_files,

@@ -14,7 +14,14 @@ from expmgr.cleanup.evidence import Subject, ask_protection, gather_evidence
 from expmgr.cleanup.locate import parent_of, run_model
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import LocationError
-from expmgr.tracking.journal import MODEL_TAG, journal_of, now_ms, read_records
+from expmgr.tracking.journal import (
+    MODEL_TAG,
+    PART_TAG,
+    journal_of,
+    now_ms,
+    read_part_records,
+    read_records,
+)
 from expmgr.tracking.models import (
     history_paths,
     input_model_ids,
@@ -291,12 +298,12 @@ class Reading:
         owners: list[tuple[str, Mapping[str, str]]] = [(model.id, model.tags)]
         if maker is not None:
             owners.insert(0, (maker.id, maker.tags))
-        owners = [(owner_id, tags) for owner_id, tags in owners if MODEL_TAG in tags]
+        owners = [pair for pair in owners if MODEL_TAG in pair[1] or PART_TAG in pair[1]]
         journal = journal_of(model.path, at, *owners)
         touched = [
             min(record.touched, at)
             for owner_id, tags in owners
-            for record in read_records(owner_id, tags)
+            for record in (*read_records(owner_id, tags), *read_part_records(owner_id, tags))
         ]
         folder = self.memory.measured(artifacts, max([changed, *touched]))
         stored = None if folder is None else folder.stored(below)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.errors import NotFoundError, StorageError
-from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records, write_record
+from expmgr.tracking.journal import MODEL_TAG, now_ms, read_part_records, read_records, write_record
 from expmgr.tracking.queries import asking, run_or_none
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
     ]
     if not records:
         message = f"run {run_id} records no deletion of its model, so nothing can be restored."
+        if read_part_records(run_id, run.data.tags):
+            message += " Parts of it that went are not brought back by this."
         raise NotFoundError(message, run_id=run_id)
     finder = planner.finder()
     locations = [

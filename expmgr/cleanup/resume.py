@@ -5,10 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.parts import is_named
 from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.plan import PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError
-from expmgr.tracking.journal import MODEL_TAG, latest_records, now_ms
+from expmgr.tracking.journal import (
+    MODEL_TAG,
+    PART_TAG,
+    latest_parts,
+    latest_records,
+    now_ms,
+    part_among,
+)
 from expmgr.tracking.queries import (
     iter_experiments,
     iter_runs,
@@ -43,7 +51,7 @@ def resume_all(
     chosen = select_experiments(iter_experiments(planner.client), experiments, is_own)
     ids = [experiment.experiment_id for experiment in chosen]
     # The tag tells of the last deletion only, and an earlier one may be unfinished.
-    condition = f"tags.{quoted(MODEL_TAG)} LIKE '%'"
+    conditions = [f"tags.{quoted(tag)} LIKE '%'" for tag in (MODEL_TAG, PART_TAG)]
     owners: list[tuple[RunPlan, dict[str, str]]] = [
         (
             RunPlan(
@@ -53,7 +61,11 @@ def resume_all(
             ),
             run.data.tags,
         )
-        for run in list(iter_runs(planner.client, ids, condition))
+        for run in {
+            run.info.run_id: run
+            for condition in conditions
+            for run in iter_runs(planner.client, ids, condition)
+        }.values()
     ]
     owners += [
         (
@@ -66,12 +78,16 @@ def resume_all(
             ),
             dict(model.tags),
         )
-        for model in read_logged_models(planner.client, ids, condition)
+        for model in {
+            model.model_id: model
+            for condition in conditions
+            for model in read_logged_models(planner.client, ids, condition)
+        }.values()
     ]
     at = now_ms()
     for plan, tags in owners:
         latest = latest_records(plan.id, tags).values()
-        for record in dict.fromkeys(latest):
+        for record in dict.fromkeys([*latest, *latest_parts(plan.id, tags)]):
             if record.state in {"deleting", "failed"} and not record.is_live(at):
                 yield _resume(planner, deleter, plan, record)
 
@@ -81,14 +97,18 @@ def _resume(
 ) -> DeletionResult:
     try:
         listings = [planner.blob_store.measure(location) for location in record.locations]
+        locations = tuple(
+            PlannedLocation.of(location, listing)
+            for location, listing in zip(record.locations, listings, strict=True)
+        )
+        if is_named(record.part):
+            locations = tuple(_recorded(record, planned) for planned in locations)
         plan = replace(
             plan,
             asked=plan.asked or record.asked,
             model="interrupted",
-            locations=tuple(
-                PlannedLocation.of(location, listing)
-                for location, listing in zip(record.locations, listings, strict=True)
-            ),
+            part=record.part,
+            locations=locations,
             model_ids=tuple(
                 location.owner_id
                 for location in record.locations
@@ -103,3 +123,12 @@ def _resume(
         return deleter.delete(plan, resumes=record)
     except ExpmgrError as error:
         return failure(plan.id, error, name=plan.run_name)
+
+
+def _recorded(record: DeletionRecord, planned: PlannedLocation) -> PlannedLocation:
+    """Return a location with the files of the recorded part alone; without any where none tells."""
+    told = part_among(record, planned.etags)
+    names = frozenset() if told is None else told.names
+    sizes = {name: size for name, size in planned.sizes.items() if name in names}
+    etags = {name: etag for name, etag in planned.etags.items() if name in names}
+    return PlannedLocation(planned.location, len(sizes), sum(sizes.values()), etags, sizes)

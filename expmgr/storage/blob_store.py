@@ -24,6 +24,7 @@ from expmgr.storage.deletion_attempts import run_attempts
 from expmgr.storage.journal_blobs import delete_journal_blob, write_journal_blob
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page, use_of
 from expmgr.storage.listing_check import Advance
+from expmgr.storage.location import check_names
 from expmgr.storage.protocol import StorageDeletion
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
@@ -31,7 +32,7 @@ from expmgr.storage.store import Store
 from expmgr.storage.transfer import BLOCK_SIZE, WORKERS, AzureFolder, RemoteFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -234,6 +235,7 @@ class BlobStore:
         etags: Mapping[str, str] | None = None,
         sizes: Mapping[str, int] | None = None,
         not_after: datetime | None = None,
+        only: Collection[str] | None = None,
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
         params: RetryParams | None = None,
@@ -266,6 +268,9 @@ class BlobStore:
             listed before the first attempt.
         not_after
             Blobs modified later are left and returned as ``kept``.
+        only
+            These names alone are deleted, at every attempt; the rest of the locations stays as it
+            is and is not spoken of.
         on_progress
             Called on this thread after every answer and before every wait.
         cancel
@@ -284,7 +289,7 @@ class BlobStore:
         Raises
         ------
         LocationError
-            Where a location is not safe; nothing was touched.
+            Where a location is not safe, or holds none of a name; nothing was touched.
         DeletionError
             Where something is left. Its cause is Azure's error.
         DeletionCancelledError
@@ -292,13 +297,14 @@ class BlobStore:
         """
         for location in locations:
             self.addresses.check(location)
+        names = check_names(only, locations)
         begun = time.monotonic()
         params = params or self.retry.delete_model
         deletion = Deletion(
             self.container_client(),
             self._executor(),
             locations,
-            bounds=Bounds(etags, not_after),
+            bounds=Bounds(etags, not_after, names),
             support=self._support,
             in_flight=2 * self.workers,
             is_transient=self._is_transient,

@@ -89,6 +89,7 @@ class Deletion:
         self._pool = pool
         self._locations = _outermost(locations)
         self._markers = frozenset(place.marker for place in locations if place.marker_last)
+        self._bounds = bounds
         self.books = Books(self._locations, bounds, self._markers)
         self._support = support
         self._in_flight = in_flight
@@ -204,6 +205,7 @@ class Deletion:
             blob
             for blob in self._planned or ()
             if any(location.holds(blob.name) for location in self._locations)
+            and self._bounds.concern(blob.name)
         ]
         self.books.plan(planned)
         return filter(self._addressable, planned)

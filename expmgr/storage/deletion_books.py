@@ -46,10 +46,18 @@ class Bounds:
         Name to entity tag of what the plan saw; None for everything below the locations.
     not_after
         Blobs modified later than this stay.
+    only
+        Names that the deletion is about; what else lies in the locations is not its concern. None
+        for everything below them.
     """
 
     etags: Mapping[str, str] | None = None
     not_after: datetime | None = None
+    only: frozenset[str] | None = None
+
+    def concern(self, name: str) -> bool:
+        """Return True where the deletion is about a blob."""
+        return self.only is None or name in self.only
 
     def allow(self, blob: Blob) -> bool:
         """Return True where the blob is what the plan saw."""
@@ -171,6 +179,8 @@ class Books:
 
     def saw(self, blob: Blob, listed_at: datetime) -> bool:
         """Enter a blob that a listing shows; return True where it may go."""
+        if not self._bounds.concern(blob.name):
+            return False
         self._silent.pop(blob.name, None)
         before = self._before.pop(blob.name, None)
         if before is not None:

@@ -10,11 +10,11 @@ from expmgr.errors import LocationError
 from expmgr.storage.blob_path import JOURNAL_PREFIX, check_path, is_within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from expmgr.storage.store import Store
 
-__all__ = ["Location", "LocationKind", "check_location"]
+__all__ = ["Location", "LocationKind", "check_location", "check_names"]
 
 LocationKind = Literal["logged_model", "run_model", "run_artifacts"]
 
@@ -118,6 +118,27 @@ def check_location(
                 "Move that experiment's artifacts, or delete by hand what belongs to this run"
             )
     return location
+
+
+def check_names(
+    names: Iterable[str] | None, locations: Sequence[Location]
+) -> frozenset[str] | None:
+    """Return the names that a deletion is about, each of which lies in a location.
+
+    Raises
+    ------
+    LocationError
+        One lies in none. Nothing has been touched.
+    """
+    if names is None:
+        return None
+    only = frozenset(names)
+    for name in only:
+        if not any(location.holds(name) for location in locations):
+            raise LocationError(
+                f"{name!r} lies in none of the locations of this deletion: nothing was touched"
+            )
+    return only
 
 
 def _ends(path: str, owner_id: str) -> bool:

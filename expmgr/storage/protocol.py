@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -94,6 +94,7 @@ class Storage(Protocol):
         etags: Mapping[str, str] | None = None,
         sizes: Mapping[str, int] | None = None,
         not_after: datetime | None = None,
+        only: Collection[str] | None = None,
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
         total_files: int | None = None,
@@ -102,9 +103,11 @@ class Storage(Protocol):
         """Delete everything below some locations, and nothing else; the end is seen in a listing.
 
         With ``etags`` (name to tag) or ``not_after`` blobs that are not what a plan saw stay and
-        are ``kept``. A location's marker goes last where it says so. Raises LocationError before
-        the first request where a location is not safe, DeletionError where something is left, and
-        DeletionCancelledError.
+        are ``kept``. With ``only`` these names alone are deleted, at every attempt: whatever else
+        lies in the locations is neither deleted nor ``kept`` nor left, and the end is a listing
+        without them. A location's marker goes last where it says so. Raises LocationError before
+        the first request where a location is not safe or one of these names is in none,
+        DeletionError where something is left, and DeletionCancelledError.
         """
 
     def retention(self) -> Retention:

@@ -17,16 +17,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import is_model_id
+from expmgr.catalog.parts import is_named
 from expmgr.errors import JournalError
 from expmgr.secrecy import bare
 from expmgr.tracking.journal_record import (
     LEASE_SECONDS,
     MODEL_TAG,
+    PART_TAG,
+    PART_TAG_PREFIX,
     RECORD_TAG_PREFIX,
     DeletionRecord,
+    PartFiles,
     decode_record,
     now_ms,
     owner_of,
+    part_among,
+    part_digest,
     planned_among,
     seen_digest,
 )
@@ -38,22 +44,31 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from expmgr.catalog.model import JournalState
+    from expmgr.catalog.parts import Part
     from expmgr.storage.location import Location
 
 __all__ = [
     "LEASE_SECONDS",
     "MODEL_TAG",
+    "PART_TAG",
+    "PART_TAG_PREFIX",
     "RECORD_TAG_PREFIX",
     "DeletionRecord",
+    "PartFiles",
     "begin",
     "deletion_was_begun",
     "journal_of",
     "journal_state",
+    "latest_parts",
     "latest_records",
     "next_record_id",
     "now_ms",
     "owner_of",
+    "part_among",
+    "part_digest",
+    "part_files",
     "planned_among",
+    "read_part_records",
     "read_records",
     "renewed",
     "seen_digest",
@@ -75,8 +90,8 @@ def next_record_id(tags: Mapping[str, str]) -> str:
     numbers = [
         int(number)
         for key in tags
-        if key.startswith(RECORD_TAG_PREFIX)
-        and (number := key[len(RECORD_TAG_PREFIX) :]).isdecimal()
+        for prefix in (RECORD_TAG_PREFIX, PART_TAG_PREFIX)
+        if key.startswith(prefix) and (number := key[len(prefix) :]).isdecimal()
     ]
     return str(max(numbers, default=0) + 1)
 
@@ -92,6 +107,8 @@ def begin(
     forced: Sequence[str] = (),
     seen: str = "",
     asked: str = "",
+    part: Part = "model",
+    counts: Sequence[int] = (),
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
@@ -109,6 +126,8 @@ def begin(
         forced=tuple(forced),
         seen=seen,
         asked=asked,
+        part=part,
+        counts=tuple(counts),
     )
 
 
@@ -129,16 +148,17 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
     from mlflow.entities import RunTag
 
     key, value = record.to_tag()
+    word = PART_TAG if is_named(record.part) else MODEL_TAG
     try:
         # MLflow's own retries against a server that went away go on for four minutes.
         ensure_reachable(client.tracking_uri)
         with asking("write the journal", run_id=record.owner_id):
             if is_model_id(record.owner_id):
-                tags = {key: value, MODEL_TAG: record.state}
+                tags = {key: value, word: record.state}
                 client.set_logged_model_tags(record.owner_id, tags)
             else:
                 client.log_batch(
-                    record.owner_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
+                    record.owner_id, tags=[RunTag(key, value), RunTag(word, record.state)]
                 )
     except Exception as error:
         message = (
@@ -155,12 +175,49 @@ def _number(record: DeletionRecord) -> tuple[int, str]:
 
 
 def read_records(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
-    """Return the deletions recorded on a run or model, oldest first; broken tags are ignored."""
+    """Return the deletions recorded on a run or model, oldest first; broken tags are ignored.
+
+    Of parts see `read_part_records`: a model of which a part went is whole.
+    """
+    return _read(RECORD_TAG_PREFIX, owner_id, tags)
+
+
+def read_part_records(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
+    """Return the deletions of parts recorded on a run or model, oldest first."""
+    return _read(PART_TAG_PREFIX, owner_id, tags)
+
+
+def latest_parts(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
+    """Return of each part in each place the last deletion, oldest first; what it says holds."""
+    latest = {
+        (record.part, location.path): record
+        for record in read_part_records(owner_id, tags)
+        if record.state != "cancelled" or record.files
+        for location in record.locations
+    }
+    return tuple(sorted(dict.fromkeys(latest.values()), key=_number))
+
+
+def part_files(owner_id: str, tags: Mapping[str, str], model_id: str) -> int:
+    """Return how many files of a LoggedModel the deletions of parts were of, at most. Pure.
+
+    One that failed and was planned anew counts once.
+    """
+    most: dict[Part, int] = {}
+    for record in read_part_records(owner_id, tags):
+        if record.state == "cancelled" and not record.files:
+            continue
+        for location, count in zip(record.locations, record.counts, strict=False):
+            if location.kind == "logged_model" and location.owner_id == model_id:
+                most[record.part] = max(most.get(record.part, 0), count)
+    return sum(most.values())
+
+
+def _read(prefix: str, owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
     records = [
         record
         for key, value in tags.items()
-        if key.startswith(RECORD_TAG_PREFIX)
-        and (record := decode_record(key, value, owner_id)) is not None
+        if key.startswith(prefix) and (record := decode_record(key, value, owner_id)) is not None
     ]
     return tuple(sorted(records, key=_number))
 

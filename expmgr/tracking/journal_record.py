@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from expmgr.catalog.model import is_model_id, run_and_path
+from expmgr.catalog.parts import PARTS, is_named
 from expmgr.errors import JournalError
 from expmgr.storage.location import Location
 from expmgr.text import plain
@@ -24,23 +25,32 @@ from expmgr.text import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from expmgr.catalog.parts import Part
     from expmgr.storage.location import LocationKind
 
 __all__ = [
     "LEASE_SECONDS",
     "MODEL_TAG",
+    "PART_TAG",
+    "PART_TAG_PREFIX",
     "RECORD_TAG_PREFIX",
     "DeletionRecord",
+    "PartFiles",
     "RecordState",
     "decode_record",
     "now_ms",
     "owner_of",
+    "part_among",
+    "part_digest",
     "planned_among",
     "seen_digest",
 ]
 
 RECORD_TAG_PREFIX = "expmgr.deletion."
 MODEL_TAG = "expmgr.model"
+PART_TAG_PREFIX = "expmgr.part."
+"""Records of parts have keys of their own: nothing that asks what became of a model reads them."""
+PART_TAG = "expmgr.part"
 LEASE_SECONDS = 900.0
 """How long a record is believed without being renewed; a longer deletion renews it as it goes."""
 
@@ -52,6 +62,7 @@ _MAX_CHARACTERS = 7_500
 _MAX_CHARACTERS_AT_END = 7_700  # what could be begun can be ended: times and numbers grow
 _MAX_NOTE = 500
 _MAX_SEEN = 1_000
+_MAX_PART = 500
 _DIGEST = 4  # bytes: of a thousand files, a foreign one is taken for a planned one 1 in 4 million
 _VERSION = 1
 _KIND_TO_CODE: dict[LocationKind, str] = {
@@ -86,7 +97,11 @@ class DeletionRecord:
         The model that was named by its own id, where the record is its run's.
     seen
         A short digest of each file that the plan saw, see `seen_digest`; "" where they are too
-        many, or there was no plan.
+        many, or there was no plan. Of a part see `part_digest`.
+    part
+        What of the locations goes: all of it, or a part's files.
+    counts
+        Of a part: how many files were planned in each location.
     """
 
     record_id: str
@@ -104,6 +119,8 @@ class DeletionRecord:
     note: str = ""
     seen: str = ""
     asked: str = ""
+    part: Part = "model"
+    counts: tuple[int, ...] = ()
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -147,7 +164,7 @@ class DeletionRecord:
                 "parts with model_ids=[...]."
             )
             raise JournalError(message, run_id=self.owner_id)
-        return RECORD_TAG_PREFIX + self.record_id, value
+        return _prefix(self.part) + self.record_id, value
 
     def _json(self, note: str, *, packed: bool = False, seen: bool = True) -> str:
         first = self.locations[0]
@@ -176,9 +193,25 @@ class DeletionRecord:
                 "note": note,
                 **({"seen": self.seen} if self.seen and seen else {}),
                 **({"asked": self.asked} if self.asked else {}),
+                **({"part": self.part, "counts": self.counts} if is_named(self.part) else {}),
             },
             separators=(",", ":"),
         )
+
+
+def _prefix(part: Part) -> str:
+    return PART_TAG_PREFIX if is_named(part) else RECORD_TAG_PREFIX
+
+
+def _part(data: Mapping[str, object]) -> Part:
+    part = data.get("part", "model")
+    if isinstance(part, str):
+        if part not in PARTS:
+            raise ValueError(part)
+        return part
+    if not isinstance(part, list):
+        raise TypeError(part)
+    return tuple(map(str, part))
 
 
 def _pack(entries: Sequence[str]) -> str:
@@ -207,6 +240,9 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
         data = json.loads(value)
         if data["v"] != _VERSION or data["run"] != owner_id:
             return None
+        part = _part(data)
+        if not key.startswith(_prefix(part)):
+            return None  # a part is no deletion of a model, nor the other way round
         account, container, root = data["at"]
         locations = []
         entries = data["locations"]
@@ -216,7 +252,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             owner = path.split("/")[-2] if kind == "logged_model" else owner_id
             locations.append(Location(account, container, path, kind, owner, entry[1] == "!"))
         return DeletionRecord(
-            record_id=key[len(RECORD_TAG_PREFIX) :],
+            record_id=key[len(_prefix(part)) :],
             owner_id=owner_id,
             state=data["state"],
             locations=tuple(locations),
@@ -231,6 +267,8 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             note=str(data["note"]),
             seen=str(data.get("seen", "")),
             asked=str(data.get("asked", "")),
+            part=part,
+            counts=tuple(map(int, data.get("counts", ()))),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
@@ -268,3 +306,59 @@ def planned_among(record: DeletionRecord, etags: Mapping[str, str]) -> dict[str,
         return {}
     known = {digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)}
     return {name: etag for name, etag in etags.items() if _digest(name, etag) in known}
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """Those of some files that a recorded part is about.
+
+    Attributes
+    ----------
+    names
+        They bear the name of a recorded file.
+    etags
+        Those of them that are as the plan saw them, with their entity tag.
+    """
+
+    names: frozenset[str]
+    etags: Mapping[str, str]
+
+
+def _part_entry(name: str, etag: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=_DIGEST).digest() + _digest(name, etag)
+
+
+def part_digest(etags: Mapping[str, str]) -> str:
+    """Return what tells later which files a part is about, "" where they are too many. Pure.
+
+    Each file's name and what the plan saw of it: a file that was written anew is told from one
+    that the part is not about.
+    """
+    if len(etags) > _MAX_PART:
+        return ""
+    entries = b"".join(sorted(_part_entry(name, etag) for name, etag in etags.items()))
+    return base64.b85encode(entries).decode("ascii")
+
+
+def part_among(record: DeletionRecord, etags: Mapping[str, str]) -> PartFiles | None:
+    """Return those of some files that a record's part is about, None where it does not tell. Pure.
+
+    Parameters
+    ----------
+    etags
+        Name to entity tag of what lies in the record's locations.
+    """
+    if not record.seen:
+        return None
+    try:
+        digests = base64.b85decode(record.seen)
+    except ValueError:
+        return None
+    size = 2 * _DIGEST
+    entries = {digests[at : at + size] for at in range(0, len(digests), size)}
+    names = {entry[:_DIGEST] for entry in entries}
+    here = {name: _part_entry(name, etag) for name, etag in etags.items()}
+    return PartFiles(
+        frozenset(name for name, entry in here.items() if entry[:_DIGEST] in names),
+        {name: etags[name] for name, entry in here.items() if entry in entries},
+    )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.quality import Entry, Siblings, newest_entry, own_entries
 from expmgr.errors import LocationError, NotFoundError, TrackingError
 from expmgr.text import words
-from expmgr.tracking.journal import MODEL_TAG, latest_records
+from expmgr.tracking.journal import MODEL_TAG, latest_records, part_files
 from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
 
 if TYPE_CHECKING:
@@ -227,7 +227,8 @@ def fault(model: StoredModel, run: Run | None, names: Collection[str]) -> str:
         return "its files are gone"
     if "MLmodel" not in names:
         return "its MLmodel file is gone"
-    if len(names) < model.files:
+    parts = 0 if run is None else part_files(run.info.run_id, run.data.tags, model.model_id)
+    if len(names) < model.files - parts:
         return f"only {len(names)} of its {model.files} files are left"
     return ""
 

@@ -7,10 +7,11 @@ import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.parts import part_words
 from expmgr.formatting import format_bytes, format_count, format_metric
 from expmgr.secrecy import redact
 from expmgr.text import HOVER_LIMIT, escape
-from expmgr.tracking.journal import read_records
+from expmgr.tracking.journal import read_part_records, read_records
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.keeping_line import KeepingLine
 from expmgr.widgets.many_line import plan_html
@@ -161,13 +162,17 @@ def _versions_html(facts: Facts | None, waiting: str) -> str:
 
 
 def _journal_html(run_id: str, tags: Mapping[str, Any]) -> str:
-    records = read_records(run_id, {key: str(value) for key, value in tags.items()})
+    texts = {key: str(value) for key, value in tags.items()}
+    parts = read_part_records(run_id, texts)
+    records = sorted([*read_records(run_id, texts), *parts], key=lambda past: past.began)
     if not records:
         return '<p class="xm-dim">none</p>'
     lines = []
     for past in records:
         when = datetime.fromtimestamp(past.began / 1000, timezone.utc)
         words = f"{when:%Y-%m-%d %H:%M} UTC, {past.owner}: {past.state}"
+        if past.part != "model":
+            words += f", {part_words(past.part)} only"
         if past.files:
             words += f", {format_count(past.files, 'file')}, {format_bytes(past.bytes)}"
         if past.forced:
