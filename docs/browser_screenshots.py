@@ -74,6 +74,24 @@ def row_by_row(opened: NotebookPage) -> None:
     _shoot(opened, "browser.png")
 
 
+def lines(opened: NotebookPage) -> None:
+    """Take a study and a run with checkpoints, unfolded, one checkpoint about to go."""
+    experiment = opened.page.locator("select").filter(has_text="All experiments")
+    experiment.select_option(
+        label=next(
+            name for name in experiment.locator("option").all_inner_texts() if "fine-tuning" in name
+        )
+    )
+    opened.page.locator(".xm-fold:visible").nth(1).wait_for()
+    for name in ("perceptron, checkpoints", "depth of a tree, study"):
+        row = opened.row(name).first
+        row.locator(".xm-fold").click()
+        opened.page.wait_for_timeout(1000)  # what unfolded takes clicks
+    opened.row("checkpoint-2").first.locator(".xm-delete").click()
+    opened.row("checkpoint-2").first.locator(".xm-confirm").click(trial=True)
+    _shoot(opened, "browser-lines.png")
+
+
 def many(opened: NotebookPage) -> None:
     """Take all but the best of each experiment, about to go."""
     opened.page.locator("select").filter(has_text="All but the best").select_option(
@@ -102,6 +120,7 @@ def main() -> None:
         for take, theme, width in (
             (pictures, "Light", 1400),
             (many, "Dark", 1400),
+            (lines, "Light", 1400),
             (row_by_row, "Light", 1400),
         ):
             place = folder / take.__name__

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from expmgr.manager import ExperimentsManager
     from expmgr.metrics import MetricsAccumulator, MetricValue
+    from expmgr.prices import StoragePrices
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.retry import RetryConfig, RetryParams
     from expmgr.training.iterations import FineTuningIteration
@@ -62,6 +63,7 @@ __all__ = [
     "RetryConfig",
     "RetryParams",
     "StorageError",
+    "StoragePrices",
     "TrackingError",
     "TrackingUnreachableError",
     "TransferCancelledError",
@@ -82,6 +84,7 @@ _HOMES = {
     "MetricsAccumulator": "metrics",
     "RetryConfig": "retry",
     "RetryParams": "retry",
+    "StoragePrices": "prices",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.handover import HandOvers
@@ -11,6 +12,7 @@ from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.prices import merged
 from expmgr.secrecy import forgets_arguments
 from expmgr.text import plain
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.cleanup.planner import Planner
     from expmgr.metrics import MetricsAccumulator
+    from expmgr.prices import StoragePrices
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.retry import RetryConfig
     from expmgr.storage.blob_store import BlobStore
@@ -44,6 +47,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     ----------
     azure_blob_credentials
         The account and container in which models lie; nothing outside is ever deleted.
+    storage_prices
+        What the account costs; usage, plans and reports then say what is paid and saved.
 
     Examples
     --------
@@ -74,6 +79,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         retry_config: RetryConfig | None = None,
         registry_uri: str | None = None,
         artifacts_destination: str | None = None,
+        *,
+        storage_prices: StoragePrices | None = None,
     ) -> None:
         if not isinstance(azure_blob_credentials, AzureBlobCredentials):
             message = (
@@ -82,6 +89,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             )
             raise InvalidInputError(message)
         self.credentials = azure_blob_credentials
+        self.storage_prices = storage_prices
         self._blob_store: BlobStore | None = None
         self._store_lock = threading.Lock()
         self._hand_overs = HandOvers()
@@ -239,9 +247,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         TrackingError
             MLflow could not be asked.
         """
-        return self._planner().plan(
+        plan = self._planner().plan(
             _as_ids(ids), model_ids=model_ids, part=part, on_progress=on_progress, cancel=cancel
         )
+        return replace(plan, prices=self.storage_prices)
 
     def delete_model(
         self,
@@ -352,7 +361,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             self._survey.forget([run.run_id, *run.model_ids])
             return result
 
-        return delete_all(
+        report = delete_all(
             plan,
             self._planner().check_again,
             delete_run,
@@ -360,6 +369,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             on_progress=on_progress,
             cancel=cancel,
         )
+        if self.storage_prices is None:
+            return report
+        gone = {result.run_id for result in report.results if result.outcome == "deleted"}
+        uses = merged(run.tiers for run in plan.runs if run.id in gone)
+        return replace(report, saved=self.storage_prices.bill(uses))
 
     def resume_deletions(self, experiments: str | Iterable[str] | None = None) -> DeletionReport:
         """Finish deletions whose process died, or which failed, after asking protection again.
@@ -431,24 +445,29 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             Kinds are ``run``; ``model``, one without a run; ``experiment``, one that was not
             chosen; ``traces``; ``trash``, of runs, models and experiments that are deleted;
             ``journal``; and ``unknown``. With ``experiments=None`` all of ``bytes`` and
-            ``other_bytes`` is what the container holds.
+            ``other_bytes`` is what the container holds. With ``storage_prices`` also ``monthly``
+            (cost a month) and ``early`` (fee for deleting it now), and both of what else there is.
         """
         from expmgr.cleanup.tables import loading
         from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
         from expmgr.tracking.queries import iter_experiments, select_experiments
 
-        client = self.interactive_client
+        client, prices = self.interactive_client, self.storage_prices
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
         chosen = select_experiments(every, experiments, self.is_own)
         if experiments is None:
-            scan = scan_container(finder, every, on_progress=on_progress, cancel=cancel)
+            scan = scan_container(
+                finder, every, prices=prices, on_progress=on_progress, cancel=cancel
+            )
         else:
-            scan = scan_roots(finder, every, chosen, on_progress=on_progress, cancel=cancel)
+            scan = scan_roots(
+                finder, every, chosen, prices=prices, on_progress=on_progress, cancel=cancel
+            )
         self._survey.remember(scan)
         with loading():
             surveyed = self._survey.read(client, finder, every, experiments)
-        return usage_table(client, finder, every, surveyed, scan)
+        return usage_table(client, finder, every, surveyed, scan, prices=prices)
 
     def check(self, live: bool = False) -> pd.DataFrame:
         """Say what is reachable and permitted, and what to do about what is not.

@@ -72,7 +72,8 @@ def study_tables(*, now=None):
             }
         )
 
-    for run_id, name, model in table[["run_id", "run_name", "model"]].to_numpy().tolist():
+    columns = ["run_id", "run_name", "model", "metrics.accuracy"]
+    for run_id, name, model, accuracy in table[columns].to_numpy().tolist():
         if name == "four checkpoints":
             for step in range(4):
                 add(run_id, "checkpoint", step * 100, 0.9 + step / 100, 250, at=step)
@@ -81,7 +82,7 @@ def study_tables(*, now=None):
             for step in range(3):
                 add(run_id, "model", step, None if step else 0.4, 300)
         elif model == "stored":
-            add(run_id, "model")
+            add(run_id, "model", quality=None if accuracy != accuracy else accuracy)  # noqa: PLR0124
     add("", "imported", quality=0.7, size=5000, at=10)
     add("gone", "left behind", quality=0.2, size=7000, at=2000)
     held = table["run_name"] == "four checkpoints"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+
 import pytest
 from study_tables import study_manager
 
@@ -180,3 +184,54 @@ def test_a_read_only_page_unfolds_and_offers_nothing(browse):
     assert len(browser.rows) == 16
     assert {(row.delete_button, row.tick) for row in browser.rows} == {(None, None)}
     assert browser.details.others_button is None
+
+
+def test_a_number_that_is_typed_is_for_the_study_that_the_row_shows(browse, monkeypatch):
+    """Rows are reused: a box that stayed would type for another study."""
+    monkeypatch.setattr("expmgr.widgets.session.words.MOST_UNTYPED", 1)
+    browser = browse(study_manager())
+    browser.sort_by("run_name", ascending=True)
+    for name in ("search A", "search B"):
+        press(browser, row_of(browser, name).delete_button)
+    before = {name: row_of(browser, name).count_box for name in ("search A", "search B")}
+    browser.view_state = {"search": "B", "flat": False}
+    browser.view_state = {"search": ""}
+    browser.sort_by("run_name", ascending=False)
+    assert browser.wait(10)
+    for name, number in (("search A", "6"), ("search B", "4")):
+        row = row_of(browser, name)
+        assert name in row.count_box.tooltip
+        assert row.count_box is not before["search B" if name == "search A" else "search A"]
+        row.count_box.value = number
+        assert browser.wait(10)
+        assert row.confirm_button.description == f"Delete {number} models"
+    boxes = [row.count_box for row in browser.rows if row.count_box is not None]
+    assert len(boxes) == 2
+
+
+def test_what_a_study_s_delete_does_is_what_its_script_does(browse):
+    browser = browse(study_manager())
+    press(browser, row_of(browser, "search A").details_button)
+    said = browser.details.html.value
+    assert "manager.delete_models([" in said
+    ids = browser._loop.call(lambda: browser._session.would_ask(row_of_id(browser, "search A")))
+    assert len(ids) == 6
+    assert all(f"&quot;{id_}&quot;" in said for id_ in ids)
+    assert browser.details.keeping.button.description == "Keep this run alone"
+
+
+def row_of_id(browser, name):
+    frame = browser._session.lines.frame
+    return frame.loc[frame["run_name"] == name, "run_id"].iloc[0]
+
+
+def test_an_id_in_the_script_is_data_whatever_it_holds(browse):
+    manager = study_manager()
+    evil = 'r/x"); import os; os.system("id'
+    manager.models_frame.loc[manager.models_frame["name"] == "imported", "model_id"] = evil
+    browser = browse(manager)
+    row = next(row for row in browser.rows if row.run_id == evil)
+    press(browser, row.details_button)
+    said = re.search(r"manager\.delete_model\((.*?)\)</pre>", browser.details.html.value).group(1)
+    assert json.loads(html.unescape(said)) == evil
+    assert browser.details.keeping.box.layout is browser._kit.gone, "a directory takes no pin"

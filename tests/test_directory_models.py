@@ -255,6 +255,8 @@ def test_a_registered_directory_stays_and_its_sibling_goes(lab, contents, path):
         "{root}/",
         "{root}/b/data",
         "{root}/c/../b",
+        "{root}/c",
+        "{root}/A",
         "{root}//a",
         "{root}/%2e%2e/x",
         "runs:/{run}/a",

@@ -291,8 +291,8 @@ def test_the_focus_stays_when_the_page_turns_and_ends(opened):
     expect(row(page, 7).locator(".xm-open")).to_be_focused()
     press(page, "PageDown")
     expect(row(page, 7)).to_contain_text("spry-model-27")
-    press(page, "PageDown", "PageDown")
-    expect(page.page.locator(".xm-row:visible")).to_have_count(10)
+    press(page, "PageDown")
+    expect(row(page, 7)).to_contain_text("spry-model-37")
     press(page, "PageDown")  # 43 runs: three rows on the last page
     expect(page.page.locator(".xm-row:visible")).to_have_count(3)
     expect(row(page, 2)).to_be_focused()

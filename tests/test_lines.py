@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from study_tables import study_tables
 
+from expmgr.catalog.reason import Reason, Reasons
 from expmgr.results import DeletionResult
 from expmgr.widgets.session.lines import Lines
+from expmgr.widgets.session.query import haystack
 
 
 @pytest.fixture
@@ -78,7 +82,7 @@ def test_models_of_a_run_are_lines_in_the_table_s_order(lines):
 
 def test_a_study_sums_up_what_matches_below_it(lines):
     family = line(lines, id_of(lines, "search A"))["family"]
-    assert (family.runs, family.models, family.deletable) == (6, 8, 6)
+    assert (family.runs, family.models, family.deletable) == (6, 8, 8)
     assert family.bytes == sum(1000 * at for at in (2, 3, 5, 6, 7)) + 900
     assert family.value == pytest.approx(0.56)
     deep = line(lines, id_of(lines, "sweep"))["family"]
@@ -127,13 +131,18 @@ def test_one_list_tells_whose_a_repeated_name_is(lines):
 def test_a_tick_on_a_run_takes_those_of_its_models_and_the_other_way_round(lines):
     run_id = id_of(lines, "trial 2")
     own = list(lines.content.models_of(run_id)["model_id"])
+    lines.unfold(id_of(lines, "search A"))
+    lines.unfold(run_id)
     lines.tick([run_id], on=True)
+    assert all(lines.is_ticked(line(lines, id_)) for id_ in own), "they go with it"
     lines.tick([own[1]], on=True)
-    assert lines.chosen() == [own[1]]
-    lines.tick([own[2]], on=True)
+    assert lines.chosen() == [run_id]
+    lines.tick([own[1]], on=False)
+    assert lines.chosen() == [own[0], own[2]], "the others stay ticked"
     assert lines.totals().selected == 2
     assert lines.totals().selected_bytes == 600
-    lines.tick([run_id], on=True)
+    assert not lines.is_ticked(line(lines, run_id))
+    lines.tick([run_id, *own], on=True)
     assert lines.chosen() == [run_id]
     best = lines.content.models_of(id_of(lines, "four checkpoints"))["model_id"].iloc[3]
     lines.tick([best], on=True)
@@ -146,6 +155,22 @@ def test_a_study_is_ticked_when_all_is_that_can_go_with_it(lines):
     assert lines.is_ticked(line(lines, study))
     lines.tick([id_of(lines, "trial 4")], on=False)
     assert not lines.is_ticked(line(lines, study))
+
+
+@pytest.mark.parametrize("state", ["deleted", "broken", "elsewhere", "interrupted"])
+def test_what_is_gone_or_half_there_takes_the_place_of_no_best(lines, state):
+    """Whole ones are ranked among themselves: otherwise every one that is left would be ticked."""
+    run_id = id_of(lines, "four checkpoints")
+    own = list(lines.content.models_of(run_id)["model_id"])
+    lines.change(own[3], {"model": state})
+    assert lines.but_its_best(run_id) == own[:2]
+    told = lines.content.by_quality().set_index("run_id")["metrics.accuracy"]
+    assert told[run_id] == 0.92
+    for id_ in own:
+        lines.change(id_, {"model": "deleted"})
+    lines.change(run_id, {"model": "deleted"})
+    told = lines.content.by_quality().set_index("run_id")["metrics.accuracy"]
+    assert np.isnan(told[run_id])
 
 
 def test_all_but_its_best_leaves_what_is_not_told_apart(lines):
@@ -203,6 +228,60 @@ def test_what_became_of_a_model_outlives_an_older_answer(lines):
     assert lines.content.value(own, "model") == "deleted"
     lines.take(runs, float("inf"), complete=True, models=models)
     assert lines.content.value(own, "model") == "stored"
+
+
+def test_a_newer_protection_is_not_lost_to_an_older_note_beside_a_newer_size(lines):
+    """Each value has a time of its own."""
+    run_id = id_of(lines, "plain 0")
+    began = time.monotonic()
+    lines.content.change(run_id, {"protected_by": Reasons()}, when=began)
+    usage = pd.DataFrame({"run_id": [run_id], "model": ["stored"], "files": [4], "bytes": [44]})
+    lines.measured(usage, began + 1e-9)
+    runs, models = study_tables()
+    held = Reasons([Reason("registered", "registered as churn version 3", "churn/3")])
+    runs.at[lines.content.place[run_id], "protected_by"] = held
+    lines.take(runs, began + 1e-9, complete=True, models=models)
+    assert str(lines.content.value(run_id, "protected_by")) == str(held)
+    assert lines.content.value(run_id, "bytes") == 44
+
+
+def test_a_search_finds_what_has_changed_without_making_all_texts_anew(lines, monkeypatch):
+    lines.ask(search="interrupted")
+    assert names(lines) == []
+    made = []
+    monkeypatch.setattr(
+        "expmgr.widgets.session.content.haystack",
+        lambda frame: (made.append(len(frame)), haystack(frame))[1],
+    )
+    lines.change(id_of(lines, "plain 3"), {"model": "interrupted", "bytes": 5})
+    usage = pd.DataFrame(
+        {"run_id": list(lines.frame["run_id"]), "model": "stored", "files": 1, "bytes": 1}
+    )
+    usage.loc[usage["run_id"] == id_of(lines, "plain 4"), "model"] = "interrupted"
+    lines.measured(usage, 0.0)
+    lines.recompute()
+    assert sorted(names(lines)) == ["plain 3", "plain 4"]
+    assert sum(made) < 15
+
+
+def test_what_a_plan_did_not_hold_stays(lines):
+    run_id = id_of(lines, "trial 2")
+    own = list(lines.content.models_of(run_id)["model_id"])
+    lines.ended(DeletionResult(run_id, "deleted", 6, 600), planned={run_id: own[:2]})
+    assert list(lines.content.models_of(run_id)["model"]) == ["deleted", "deleted", "stored"]
+    assert lines.content.value(run_id, "model") == "stored"
+    assert lines.content.value(run_id, "bytes") == 300
+
+
+def test_a_run_resumes_where_nothing_whole_is_left_of_it(lines):
+    run_id = id_of(lines, "trial 2")
+    own = list(lines.content.models_of(run_id)["model_id"])
+    lines.change(run_id, {"model": "interrupted"})
+    lines.change(own[0], {"model": "interrupted"})
+    assert lines.record(run_id)["resumes"] is False
+    for id_ in own[1:]:
+        lines.change(id_, {"model": "deleted"})
+    assert lines.record(run_id)["resumes"] is True
 
 
 def test_sizes_of_single_models_are_taken(lines):

@@ -214,7 +214,7 @@ def test_hostile_names_on_real_servers_reach_no_text(lab, put_blob, heard, text)
     with RunBrowser(manager, [lab.experiment_id]) as browser:
         assert browser.wait(60)
         for row in browser.rows:
-            browser._loop.call(lambda run_id=row.run_id: browser._deletions.ask(run_id, text))
+            browser._loop.call(lambda id_=row.run_id: browser._session.dialogues.ask(id_, text))
         assert browser.wait(60)
         check(*shown(browser), longest=100_000)
     report = manager.delete_models(plan, progress=False)

@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -46,6 +46,11 @@ def test_the_notebook_code_makes_a_manager_without_a_network():
     names = {}
     exec(code, names)
     assert names["manager"].tracking_uri == "http://mlflow.server"
+
+
+def test_the_prices_are_taken_and_told(manager, capsys):
+    exec(PRICES, {"manager": manager, "ids": list(manager.runs()["run_id"])})
+    assert "; saves " in capsys.readouterr().out
 
 
 def test_the_script_code_does_what_its_comments_say(manager, blob_names, capsys):

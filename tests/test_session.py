@@ -5,13 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from scripted_manager import ScriptedManager, run_table
 from study_tables import study_manager
 
+from expmgr.cleanup.plan import DeletionPlan
 from expmgr.errors import InvalidInputError
+from expmgr.prices import StoragePrices, TierUse
 from expmgr.results import DeletionResult
+from expmgr.widgets.session.deletion import Deletion
 from expmgr.widgets.session.dialogues import MANY
 from expmgr.widgets.session.session import Session
 
@@ -286,3 +293,142 @@ def test_a_closed_session_ends_its_dialogues(open_session):
     session.close()
     gate.set()
     assert all(task.done() for task in tasks)
+
+
+def test_many_that_end_at_once_are_drawn_once(open_session, monkeypatch):
+    manager = ScriptedManager(run_table(400))
+    session = open_session(manager)
+    do(session, lambda: session.pick_many("all"))
+    turned = []
+    turn = session.lines.turn
+    monkeypatch.setattr(session.lines, "turn", lambda page: (turned.append(page), turn(page)))
+    do(session, lambda: session.delete_picked(confirmed=True))
+    assert told(session, MANY).summary.count("\ndeleted\t") > 200
+    assert len(turned) < 5
+
+
+def test_an_error_of_our_own_is_not_told_as_the_server_s(open_session, caplog):
+    session = open_session(ScriptedManager(run_table(3)))
+
+    def broken(*_, **__):
+        raise KeyError("ours")
+
+    session.lines.take = broken
+    do(session, session.loading.start)
+    assert session.loading.message.text.startswith("Something went wrong: 'ours'")
+    assert "could not finish an action" in caplog.text
+
+
+def test_what_is_saved_is_said_where_prices_are_known(open_session):
+    class Priced(ScriptedManager):
+        def plan_deletion(self, run_ids, **options):
+            plan = super().plan_deletion(run_ids, **options)
+            tiers = {"Cool": TierUse.of(10**12, "Cool", 21 * 86_400)}
+            runs = (
+                replace(run, locations=tuple(replace(one, tiers=tiers) for one in run.locations))
+                for run in plan.runs
+            )
+            return DeletionPlan(tuple(runs), prices=StoragePrices(hot=0.02, cool=0.01))
+
+    session = open_session(Priced(run_table(6)))
+    ids = session.lines.content.ids
+    said = "It saves 10.00 USD a month; deleting it early costs 3.00 USD once."
+    do(session, lambda: session.press(ids[0]))
+    assert told(session, ids[0]).message == f"Delete 12 files, 34.1 MB? {said}"
+    do(session, lambda: session.pick(list(ids[3:5])))
+    do(session, session.press_many)
+    assert "It saves 20.00 USD a month; deleting it early costs 6.00 USD" in (
+        told(session, MANY).message
+    )
+
+
+def test_a_pin_on_a_model_holds_its_run_back_too(open_session):
+    session = open_session(study_manager())
+    run_id = id_of(session, "trial 2")
+    own = list(session.lines.content.models_of(run_id)["model_id"])
+    do(session, lambda: session.pick([run_id]))
+    do(session, lambda: session.open(own[0]))
+    do(session, lambda: session.keep(own[0], "audit"))
+    assert str(session.lines.content.value(run_id, "protected_by")).startswith("pinned")
+    assert run_id not in session.lines.content.deletable()
+    assert run_id not in session.lines.selected
+    assert own[1] in session.lines.content.deletable()
+    do(session, lambda: session.keep(own[0], ""))
+    assert run_id in session.lines.content.deletable()
+
+
+def test_two_bulks_over_one_child_do_not_end_each_other_s_words(open_session):
+    manager = study_manager()
+    session = open_session(manager)
+    study, child = id_of(session, "search A"), id_of(session, "trial 3")
+    gate = manager.hold("delete_models")
+    do(session, lambda: session.press(study))
+    offer = told(session, study).offer
+    session.loop.call(lambda: session.confirm(study, offer))
+    while manager.calls["delete_models"] < 1:
+        session.loop.wait(0.01)
+    assert told(session, child).message.startswith("Being deleted, with 6")
+    other = Deletion(MANY, going=(SimpleNamespace(id=child),))
+    session.loop.call(lambda: session.dialogues._tell_lines(other, ""))
+    assert told(session, child).message.startswith("Being deleted, with 6")
+    gate.set()
+    assert session.loop.wait(10)
+    assert told(session, child) is None
+
+
+def test_details_are_asked_for_anew_when_what_they_told_of_is_gone(open_session):
+    manager = ScriptedManager(run_table(3))
+    session = open_session(manager)
+    id_ = session.lines.content.ids[0]
+    do(session, lambda: session.open(id_))
+    assert session.looking.facts.plan.startswith("model: 12 files")
+    do(session, lambda: session.press(id_))
+    offer = told(session, id_).offer
+    manager.files, manager.size = 0, 0
+    do(session, lambda: session.confirm(id_, offer))
+    assert session.looking.facts.plan == "nothing is stored"
+    assert session.looking.record["model"] == "deleted"
+
+
+def test_a_look_for_dead_runs_that_ends_late_brings_no_killed_one_back(open_session, monkeypatch):
+    now = datetime.now(timezone.utc)
+    table = run_table(5, now=now)
+    table.loc[2, "start_time"] = pd.Timestamp(now - timedelta(days=9))
+    gate, asked = threading.Event(), threading.Event()
+
+    def slow(manager, runs, days, at):
+        asked.set()
+        assert gate.wait(10)
+        return dict.fromkeys(runs, 9.0)
+
+    monkeypatch.setattr("expmgr.widgets.session.session.stale_days", slow)
+    session = Session(ScriptedManager(table), measure=False)
+    session.view = Drawn()
+    try:
+        session.loop.post(session.loading.start)
+        assert asked.wait(10)
+        session.loop.call(lambda: session._run_killed(table["run_id"][2]))
+        gate.set()
+        assert session.loop.wait(10)
+        assert session.context.stale == {}
+    finally:
+        gate.set()
+        session.close()
+
+
+def test_a_confirmation_in_the_moment_of_the_lapse_says_nothing(open_session):
+    manager = ScriptedManager(run_table(3))
+    session = open_session(manager)
+    id_ = session.lines.content.ids[0]
+    do(session, lambda: session.press(id_))
+    deletion = told(session, id_)
+
+    def both():
+        deletion.answer.give(False)
+        session.confirm(id_, deletion.offer)
+        return deletion.message
+
+    assert session.loop.call(both).startswith("Delete 12 files")
+    assert session.loop.wait(10)
+    assert told(session, id_) is None
+    assert manager.calls["delete_model"] == 0

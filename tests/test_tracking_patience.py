@@ -301,8 +301,9 @@ def test_the_browser_says_the_reason_while_it_waits_and_at_the_end(lab, gateway)
     with RunBrowser(behind(lab, gateway), patience=0.2) as browser:
         show = browser.notice.show
 
-        def noted(text, **options):
-            show(text, **options)
+        def noted(message):
+            show(message)
+            text = message.text
             shown.append(text)
             if text.startswith("Waiting") and "503" in text:
                 reason.set()
@@ -326,16 +327,16 @@ def test_a_row_says_why_its_plan_waits(lab, gateway):
         assert browser.wait(60)
         gateway.fault = always(502)
         seen = threading.Event()
-        deletions = browser._deletions
-        changed = deletions._changed
+        deletions = browser._session.dialogues
+        draw_line = browser._page.draw_line
 
         def noted(changed_id):
-            changed(changed_id)
+            draw_line(changed_id)
             deletion = deletions.get(changed_id)
             if deletion is not None and "Waiting" in deletion.message and "502" in deletion.message:
                 seen.set()
 
-        deletions._changed = noted
+        browser._page.draw_line = noted
         row = next(row for row in browser.rows if row.run_id == run_id)
         browser._loop.post(lambda: deletions.ask(run_id, "worse"))
         assert seen.wait(15), row.status

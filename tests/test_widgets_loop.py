@@ -161,6 +161,25 @@ def test_who_waits_for_a_person_can_be_cancelled(loop):
     assert loop._pending == 0
 
 
+def test_who_was_answered_and_is_cancelled_before_hearing_it_leaves_nothing_counted(loop):
+    answers = []
+
+    async def ask():
+        answers.append(Answer(loop))
+        await answers[0].wait(None, "nothing")
+
+    task = loop.call(lambda: loop.start(ask()))
+    assert loop.wait(5)
+
+    def both():
+        answers[0].give("yes")
+        task.cancel()
+
+    loop.call(both)
+    assert loop.wait(5)
+    assert loop._pending == 0
+
+
 def test_a_timer_can_be_taken_back(loop):
     rung, ring = [], threading.Event()
     loop.later(0.02, lambda: rung.append("early")).cancel()

@@ -419,7 +419,14 @@ class Oracle:
             if item.kind != "directory" or version.way == "runs:":
                 return True  # which of them it means, nothing tells
             place = f"{self.ids.run_path(self.world, version.target)}/model/"
-            return place.startswith(f"{item.path}/") or f"{item.path}/".startswith(place)
+            history = self.world.runs[version.target].history or ()
+            others = {f"{self.ids.run_path(self.world, version.target)}/{one}" for one in history}
+
+            def lies_at(path: str) -> bool:
+                return place.startswith(f"{path}/") or f"{path}/".startswith(place)
+
+            # It is another's only where there is another at that place.
+            return lies_at(item.path) or not any(map(lies_at, others - {item.path}))
         gone = self.world.runs[version.target].gone
         return (
             version.way == "runs:"

@@ -52,18 +52,33 @@ def is_pin(value: str | None) -> bool:
 
 
 class Size(NamedTuple):
-    """Number of files and of bytes."""
+    """Number of files and of bytes, and where prices are known what they cost.
+
+    ``monthly`` is the cost of a month, ``early`` the fee for deleting them now.
+    """
 
     files: int
     bytes: int
+    monthly: float = 0.0
+    early: float = 0.0
 
     def plus(self, other: Size) -> Size:
         """Return the sum."""
-        return Size(self.files + other.files, self.bytes + other.bytes)
+        return Size(
+            self.files + other.files,
+            self.bytes + other.bytes,
+            self.monthly + other.monthly,
+            self.early + other.early,
+        )
 
     def minus(self, other: Size) -> Size:
         """Return the difference."""
-        return Size(self.files - other.files, self.bytes - other.bytes)
+        return Size(
+            self.files - other.files,
+            self.bytes - other.bytes,
+            self.monthly - other.monthly,
+            self.early - other.early,
+        )
 
 
 NOTHING = Size(0, 0)

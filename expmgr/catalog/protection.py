@@ -20,6 +20,7 @@ from expmgr.catalog.quality import (
     own_entries,
 )
 from expmgr.catalog.reason import Reason, distinct
+from expmgr.tracking.models import history_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -87,7 +88,7 @@ def reasons_of(model: Model, maker: Maker | None, evidence: Evidence) -> tuple[R
     if evidence.versions is not None:
         reasons += [
             Reason("registered", version.words, version.subject)
-            for version in evidence.versions.of(model)
+            for version in evidence.versions.of(model, _siblings(model, maker))
         ]
     reasons += [
         Reason("used", f"{naming.why} run {naming.run_id} uses this model", naming.run_id)
@@ -119,6 +120,18 @@ def reasons_beside(
             for version in evidence.versions.overlapping(name)
         ]
     return distinct([*reasons, *evidence.unknown])
+
+
+def _siblings(model: Model, maker: Maker | None) -> tuple[str, ...]:
+    """Return where the other directories lie that the maker recorded as models."""
+    if model.kind != "directory" or model.path is None or maker is None:
+        return ()
+    artifacts = model.path.removesuffix(f"/{model.name}")
+    return tuple(
+        f"{artifacts}/{path.strip('/')}"
+        for path in history_paths(maker.tags)
+        if path.strip("/") not in ("", model.name)
+    )
 
 
 def _own_reasons(model: Model, maker: Maker | None, at: int) -> Iterator[Reason]:

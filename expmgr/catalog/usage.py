@@ -39,10 +39,10 @@ class ArtifactFolder:
     marked: set[str] = field(default_factory=set)
     only_reports: bool = True
 
-    def add(self, name: str, size: int) -> None:
+    def add(self, name: str, size: Size) -> None:
         """Count a file, by its name below the folder."""
         directory, _, file = name.rpartition("/")
-        self.directories[directory] = self.directories.get(directory, NOTHING).plus(Size(1, size))
+        self.directories[directory] = self.directories.get(directory, NOTHING).plus(size)
         if file == _MARKER:
             self.marked.add(directory)
         self.only_reports = self.only_reports and is_report(file)
@@ -130,9 +130,9 @@ class Scan:
 
 
 def attribute(
-    blobs: Iterable[tuple[str, int]], roots: Iterable[str]
+    blobs: Iterable[tuple[str, Size]], roots: Iterable[str]
 ) -> tuple[dict[str, RootUsage], Size, Size]:
-    """Sort blobs, given as (name, bytes), by the root and folder that own them.
+    """Sort blobs, given as name and size, by the root and folder that own them.
 
     A root may lie within another one; the inner one owns what is in it.
 
@@ -143,8 +143,7 @@ def attribute(
     """
     found: dict[str, RootUsage] = {root: RootUsage() for root in roots}
     journal = unknown = NOTHING
-    for name, size in blobs:
-        one = Size(1, size)
+    for name, one in blobs:
         parts = name.split("/")
         if parts[0] == JOURNAL_PREFIX:
             journal = journal.plus(one)
@@ -163,7 +162,7 @@ def attribute(
             usage.unknown = usage.unknown.plus(one)
             continue
         path = "/".join(parts[: depth + at])
-        usage.folders.setdefault(path, ArtifactFolder()).add("/".join(below[at:]), size)
+        usage.folders.setdefault(path, ArtifactFolder()).add("/".join(below[at:]), one)
     return found, journal, unknown
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from expmgr.storage.blob_path import is_within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from expmgr.catalog.model import Model
 
@@ -55,31 +55,38 @@ class Versions:
     places: Mapping[Version, tuple[str, ...]] = field(default_factory=dict)
     _paths: tuple[str, ...] = ()
 
-    def of(self, model: Model) -> tuple[Version, ...]:
+    def of(self, model: Model, siblings: Collection[str] = ()) -> tuple[Version, ...]:
         """Return the versions that point at a model, at its run, or into or around its files.
 
-        A version that names the run is of all of its models, but for one that for certain lies
-        beside a directory, among the same run's artifacts.
+        A version that names the run is of all of its models, but for one that for certain lies at
+        another directory that the run recorded, and not at this one.
+
+        Parameters
+        ----------
+        siblings
+            Blob paths of the other directories that the run recorded as models.
         """
         found = list(self.by_model.get(model.id, ()))
         if model.run_id:
             of_run = self.by_run.get(model.run_id, ())
-            found += [version for version in of_run if not self._lies_beside(version, model)]
+            found += [
+                version for version in of_run if not self._is_of_others(version, model, siblings)
+            ]
         if model.path is not None and self.by_path:
             found += self.overlapping(model.path)
         return tuple(dict.fromkeys(found))
 
-    def _lies_beside(self, version: Version, model: Model) -> bool:
+    def _is_of_others(self, version: Version, model: Model, siblings: Collection[str]) -> bool:
         if model.kind != "directory" or model.path is None:
             return False
-        artifacts, named, _ = model.path.rpartition(f"/{model.name}")
+        # One place may be written in several ways; at least one of them must be another's.
         places = self.places.get(version, ())
-        return bool(named and places) and all(
-            is_within(place, artifacts)
-            and not is_within(place, model.path)
-            and not is_within(model.path, place)
-            for place in places
+        artifacts, named, _ = model.path.rpartition(f"/{model.name}")
+        beside = all(
+            is_within(place, artifacts) and not _overlap(place, model.path) for place in places
         )
+        others = any(_overlap(place, sibling) for place in places for sibling in siblings)
+        return bool(named) and beside and others
 
     def overlapping(self, path: str) -> list[Version]:
         """Return the versions whose source is a path, lies within it or around it."""
@@ -93,6 +100,10 @@ class Versions:
                 break
             found += self.by_path[source]
         return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    return is_within(one, other) or is_within(other, one)
 
 
 class VersionsBuilder:

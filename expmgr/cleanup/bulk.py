@@ -50,7 +50,7 @@ class _Totals:
         self._seen: dict[str, DeletionProgress] = {}
         self._files = self._bytes = self._models = 0
         self._attempt = 1
-        self._plan = plan
+        self._total_files, self._total_bytes = plan.files, plan.bytes
         self._deletable = {run.id for run in plan.deletable}
         self._on_progress = on_progress
 
@@ -81,8 +81,8 @@ class _Totals:
         return DeletionProgress(
             files=self._files,
             bytes=self._bytes,
-            total_files=self._plan.files,
-            total_bytes=self._plan.bytes,
+            total_files=self._total_files,
+            total_bytes=self._total_bytes,
             attempt=self._attempt,
             note=note,
             models=self._models,

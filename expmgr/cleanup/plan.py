@@ -11,6 +11,7 @@ from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.prices import merged
 from expmgr.text import MESSAGE_LIMIT, escape, keep_plain, words
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.model import Model
     from expmgr.catalog.parts import Part
     from expmgr.catalog.reason import Reason
+    from expmgr.prices import Bill, StoragePrices, TierUse
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
 
@@ -44,6 +46,8 @@ class PlannedLocation:
         Blob name to bytes.
     model
         The model whose files these are.
+    tiers
+        What of it lies in which access tier.
     """
 
     location: Location
@@ -52,11 +56,20 @@ class PlannedLocation:
     etags: Mapping[str, str] = field(repr=False, compare=False)
     sizes: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
     model: Model | None = field(default=None, repr=False, compare=False)
+    tiers: Mapping[str, TierUse] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, location: Location, listing: Listing, model: Model | None = None) -> Self:
         """Return a location with what a listing of it showed."""
-        return cls(location, listing.files, listing.bytes, listing.etags, listing.sizes, model)
+        return cls(
+            location,
+            listing.files,
+            listing.bytes,
+            listing.etags,
+            listing.sizes,
+            model,
+            listing.tiers,
+        )
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,11 @@ class RunPlan:
         return sum(planned.bytes for planned in self.locations)
 
     @property
+    def tiers(self) -> Mapping[str, TierUse]:
+        """What of it lies in which access tier."""
+        return merged(planned.tiers for planned in self.locations)
+
+    @property
     def raw_artifacts(self) -> bool:
         """Whether MLflow recorded no model, so that all of the run's artifacts would go."""
         return not is_named(self.part) and any(
@@ -212,9 +230,15 @@ class DeletionPlan:
     """A dry run over some runs and models, each once.
 
     ``files`` and ``bytes`` count what would go; protected and impossible ones are listed beside it.
+
+    Attributes
+    ----------
+    prices
+        What storage costs, where the manager knows.
     """
 
     runs: tuple[RunPlan, ...] = ()
+    prices: StoragePrices | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         """Drop what is there twice: deleted by one, it would be "not found" by the other."""
@@ -268,8 +292,19 @@ class DeletionPlan:
         """Bytes that would go."""
         return sum(run.bytes for run in self.deletable)
 
+    @property
+    def bill(self) -> Bill | None:
+        """What would be saved a month, and the fee for deleting early; None without prices."""
+        if self.prices is None:
+            return None
+        return self.prices.bill(merged(run.tiers for run in self.deletable))
+
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a run: ids, names, model state, files, bytes, what happens and why."""
+        """Return one row a run: ids, names, model state, files, bytes, what happens and why.
+
+        With prices also ``monthly``, what it costs a month, and ``early``, the fee for deleting it
+        now.
+        """
         import pandas as pd
 
         columns = [
@@ -299,7 +334,12 @@ class DeletionPlan:
             )
             for run in self.runs
         ]
-        return pd.DataFrame(rows, columns=columns)
+        frame = pd.DataFrame(rows, columns=columns)
+        if self.prices is not None:
+            bills = [self.prices.bill(run.tiers) for run in self.runs]
+            frame["monthly"] = [bill.monthly for bill in bills]
+            frame["early"] = [bill.early for bill in bills]
+        return frame
 
     def __repr__(self) -> str:
         parts = {part_words(run.part): None for run in self.runs if is_named(run.part)}
@@ -308,6 +348,8 @@ class DeletionPlan:
             f"{len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
+        if self.bill is not None:
+            head += f"; saves {self.bill.words}"
         lines = named_lines([(run.run_name, run.id, run.summary) for run in self.runs])
         return "\n".join([head, *lines])
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from expmgr.prices import Bill
     from expmgr.results import DeletionResult
 
 __all__ = ["DeletionReport"]
@@ -28,10 +29,14 @@ class DeletionReport:
     ----------
     cancelled
         Whether somebody cancelled; runs that were not begun have no result.
+    saved
+        What the deleted models cost a month, and what deleting them early costs; None without
+        prices.
     """
 
     results: tuple[DeletionResult, ...] = ()
     cancelled: bool = False
+    saved: Bill | None = None
 
     def __len__(self) -> int:
         return len(self.results)
@@ -93,6 +98,8 @@ class DeletionReport:
         ended = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         removed = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)} deleted"
         line = f"{format_count(len(self.results), 'run')}: {ended or 'nothing to do'}; {removed}"
+        if self.saved is not None:
+            line += f"; saves {self.saved.words}"
         return f"{line}; cancelled" if self.cancelled else line
 
     def __repr__(self) -> str:

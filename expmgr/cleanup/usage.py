@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.files import outermost
 from expmgr.catalog.model import NOTHING, Size, is_model_id
 from expmgr.catalog.usage import Scan, attribute
 from expmgr.cleanup.tables import rows_by_run
+from expmgr.storage.listing import use_of
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import in_parallel, logged_model, runs_by_id
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.usage import ArtifactFolder
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.survey import Surveyed
+    from expmgr.prices import StoragePrices
 
 __all__ = ["scan_container", "scan_roots", "usage_table"]
 
@@ -42,11 +46,13 @@ class _Counter:
     finder: Finder
     on_progress: Callable[[int, int], None] | None
     cancel: threading.Event | None
+    prices: StoragePrices | None = None
     files: int = 0
     bytes: int = 0
 
-    def below(self, path: str) -> Iterator[tuple[str, int]]:
-        """Yield name and bytes of the files below a path."""
+    def below(self, path: str) -> Iterator[tuple[str, Size]]:
+        """Yield name and size of the files below a path."""
+        now = datetime.now(timezone.utc)
         for blob in self.finder.list_blobs(f"{path}/" if path else "", cancel=self.cancel):
             if self.cancel is not None and self.cancel.is_set():
                 raise _Stopped
@@ -56,7 +62,11 @@ class _Counter:
             self.bytes += blob.bytes
             if self.files % _EVERY == 0:
                 self.tell()
-            yield blob.name, blob.bytes
+            if self.prices is None:
+                yield blob.name, Size(1, blob.bytes)
+            else:
+                bill = self.prices.bill({blob.tier: use_of(blob, now)})
+                yield blob.name, Size(1, blob.bytes, bill.monthly, bill.early)
 
     def tell(self) -> None:
         """Tell how far it has come."""
@@ -69,6 +79,7 @@ def scan_roots(
     experiments: Sequence[Experiment],
     chosen: Sequence[Experiment],
     *,
+    prices: StoragePrices | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Scan:
@@ -85,7 +96,7 @@ def scan_roots(
     began = now_ms()
     every = finder.homes(experiments)
     wanted = finder.homes(chosen)
-    counter = _Counter(finder, on_progress, cancel)
+    counter = _Counter(finder, on_progress, cancel, prices)
     done: dict[str, Any] = {}
     try:
         for root in outermost(wanted) if "" not in wanted else ("",):
@@ -101,6 +112,7 @@ def scan_container(
     finder: Finder,
     experiments: Sequence[Experiment],
     *,
+    prices: StoragePrices | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> Scan:
@@ -112,7 +124,7 @@ def scan_container(
         It could not be listed.
     """
     began = now_ms()
-    counter = _Counter(finder, on_progress, cancel)
+    counter = _Counter(finder, on_progress, cancel, prices)
     try:
         usage, journal, unknown = attribute(counter.below(""), finder.homes(experiments))
     except _Stopped:
@@ -275,6 +287,8 @@ def usage_table(
     experiments: Sequence[Experiment],
     surveyed: Surveyed,
     scan: Scan,
+    *,
+    prices: StoragePrices | None = None,
 ) -> pd.DataFrame:
     """Return the table of `storage_usage`, largest first.
 
@@ -306,5 +320,10 @@ def usage_table(
         columns[f"{prefix}bytes"] = pd.array(
             [None if size is None else size.bytes for size in sizes], dtype="Int64"
         )
+        if prices is not None:
+            for name in ("monthly", "early"):
+                columns[f"{prefix}{name}"] = [
+                    math.nan if size is None else getattr(size, name) for size in sizes
+                ]
     frame = pd.DataFrame(columns)
     return WholeTable(frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True))

@@ -28,7 +28,7 @@ print({_MARK!r} + json.dumps(press_delete(manager, browser)))
 
 
 def press_delete(manager: Any, browser: Any, *, timeout: float = 120.0) -> dict[str, Any]:
-    """Delete the first deletable model on the page through its buttons, as a person would.
+    """Delete the first deletable run's model on the page by its buttons, as a person would.
 
     This runs in the notebook's kernel.
 
@@ -45,12 +45,14 @@ def press_delete(manager: Any, browser: Any, *, timeout: float = 120.0) -> dict[
         ``run_id``, ``run_name``, ``prefixes`` (the plan's locations) and ``status`` (what the row
         said in the end); or ``problem``.
     """
+    from expmgr.catalog.model import is_model_id
     from expmgr.widgets.arming import ARMED_AFTER
 
     browser.wait(timeout)
     table = browser.table.set_index("run_id")
     for row in browser.rows:
-        if not row.run_id or table.loc[row.run_id, "model"] != "stored":
+        known = row.run_id in table.index and not is_model_id(row.run_id)
+        if not known or table.loc[row.run_id, "model"] != "stored":
             continue
         plan = manager.plan_deletion([row.run_id])
         if not plan.runs[0].deletable or plan.files == 0:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
+from expmgr.prices import TierUse
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
 from expmgr.secrecy import bare
 from expmgr.storage.addresses import Addresses
@@ -21,7 +22,7 @@ from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
 from expmgr.storage.deletion_attempts import run_attempts
 from expmgr.storage.journal_blobs import delete_journal_blob, write_journal_blob
-from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page
+from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page, use_of
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.location import check_names
 from expmgr.storage.protocol import StorageDeletion
@@ -166,6 +167,7 @@ class BlobStore:
         size = 0
         etags: dict[str, str] = {}
         sizes: dict[str, int] = {}
+        tiers: dict[str, TierUse] = {}
         listed_at: datetime | None = None
         for page in self._pages(location.prefix, cancel=cancel):
             listed_at = page.date if listed_at is None else listed_at
@@ -173,6 +175,8 @@ class BlobStore:
                 etags[blob.name] = blob.etag
                 if not blob.is_directory:
                     sizes[blob.name] = blob.bytes
+                    use = tiers.get(blob.tier, TierUse())
+                    tiers[blob.tier] = use.plus(use_of(blob, listed_at))
                     files += 1
                     size += blob.bytes
         return Listing(
@@ -181,6 +185,7 @@ class BlobStore:
             MappingProxyType(etags),
             listed_at or datetime.now(timezone.utc),
             MappingProxyType(sizes),
+            MappingProxyType(tiers),
         )
 
     def _pages(

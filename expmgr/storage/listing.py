@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree as ET
 
+from expmgr.prices import MINIMUM_DAYS, TierUse
 from expmgr.storage.answers import readable
 from expmgr.storage.listing_check import why_not_a_listing
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from azure.storage.blob import ContainerClient
 
-__all__ = ["PAGE_SIZE", "Blob", "Listing", "Page", "read_page"]
+__all__ = ["PAGE_SIZE", "Blob", "Listing", "Page", "read_page", "use_of"]
 
 PAGE_SIZE = 5000  # the most that the service returns in one answer
 _OK = 200
@@ -48,6 +49,10 @@ class Blob:
     is_directory
         True for the empty stubs that stand for directories (metadata ``hdi_isfolder``, or a
         directory of a hierarchical account).
+    tier
+        Its access tier (``Hot``, ``Cool``, ``Cold``, ``Archive``), "" where it has none.
+    tier_since
+        Since when it is in a cooler tier, UTC; None in the others, which ask for no least time.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Blob:
     etag: str
     last_modified: datetime
     is_directory: bool = False
+    tier: str = ""
+    tier_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class Listing:
         The server's own time when the listing began (from its ``Date`` header), UTC.
     sizes
         Name to bytes; directory stubs are not among them.
+    tiers
+        What of it lies in which access tier, as of ``listed_at``.
     """
 
     files: int
@@ -78,6 +87,7 @@ class Listing:
     etags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     listed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+    tiers: Mapping[str, TierUse] = field(default_factory=lambda: MappingProxyType({}), repr=False)
 
 
 @dataclass(frozen=True)
@@ -208,30 +218,41 @@ def _name(element: ET.Element) -> str:
 
 def _blob(element: ET.Element) -> Blob:
     name = ""
-    size = 0
-    etag = ""
-    modified = ""
+    properties: dict[str, str] = {}
     is_directory = False
     for child in element:
-        tag = child.tag
-        if tag == "Name":
+        if child.tag == "Name":
             name = _name(child)
-        elif tag == "Properties":
-            for entry in child:
-                entry_tag = entry.tag
-                if entry_tag == "Content-Length":
-                    size = int(entry.text or 0)
-                elif entry_tag == "Etag":
-                    etag = (entry.text or "").strip('"')
-                elif entry_tag == "Last-Modified":
-                    modified = entry.text or ""
-                elif entry_tag == "ResourceType":
-                    is_directory = is_directory or entry.text == "directory"
-        elif tag == "Metadata":
-            is_directory = is_directory or any(
+        elif child.tag == "Properties":
+            properties = {entry.tag: entry.text or "" for entry in child}
+        elif child.tag == "Metadata":
+            is_directory = any(
                 entry.tag.lower() == "hdi_isfolder" and (entry.text or "").lower() == "true"
                 for entry in child
             )
+    size = int(properties.get("Content-Length") or 0)
     if not name or size < 0:
         raise ValueError("an entry without a name, or with a length below zero")
-    return Blob(name, size, etag, _date(modified), is_directory)
+    modified = _date(properties.get("Last-Modified"))
+    tier = properties.get("AccessTier", "")
+    cooler: datetime | None = None
+    if tier in MINIMUM_DAYS:
+        # Written again, a blob is created anew; until its tier is changed it is in it since then.
+        since = properties.get("AccessTierChangeTime") or properties.get("Creation-Time")
+        cooler = _date(since) if since else modified
+    return Blob(
+        name,
+        size,
+        properties.get("Etag", "").strip('"'),
+        modified,
+        is_directory or properties.get("ResourceType") == "directory",
+        tier,
+        cooler,
+    )
+
+
+def use_of(blob: Blob, at: datetime) -> TierUse:
+    """Return what a blob uses of its tier at a time."""
+    if blob.tier_since is None:
+        return TierUse(blob.bytes)
+    return TierUse.of(blob.bytes, blob.tier, (at - blob.tier_since).total_seconds())

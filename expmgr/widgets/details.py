@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ __all__ = ["Details", "details_html"]
 MOST_LINES = 200
 MOST_ENTRIES = 300
 MOST_LOGGED = 50
+MOST_NAMED = 10
 
 
 def details_html(
@@ -87,6 +89,15 @@ def details_html(
         f'{_said(said, log, plan)}<div class="xm-sections">{"".join(sections)}</div>'
         f'<div class="xm-script">{_section("The same from a script", script)}</div>'
     )
+
+
+def _call(id_: str, ids: Sequence[str]) -> str:
+    """Return the Python that asks for the same; an id is data, whatever it holds."""
+    if len(ids) <= 1:
+        return f"manager.delete_model({json.dumps(id_, ensure_ascii=False)})"
+    listed = ", ".join(json.dumps(one, ensure_ascii=False) for one in ids[:MOST_NAMED])
+    more = f", ...  # {len(ids):,} in all\n" if len(ids) > MOST_NAMED else ""
+    return f"manager.delete_models([{listed}{more}])"
 
 
 def _said(said: str, log: Sequence[str], plan: str) -> str:
@@ -216,7 +227,13 @@ class Details:
         self.box = kit.box((line, self.html) if line.children else (self.html,), "xm-details")
 
     def show(
-        self, looking: Looking, keeping: Keeping, deletion: Deletion | None, *, others: int = 0
+        self,
+        looking: Looking,
+        keeping: Keeping,
+        deletion: Deletion | None,
+        *,
+        others: int = 0,
+        ids: Sequence[str] = (),
     ) -> None:
         """Write the panel, with what is known by now of the line's deletion.
 
@@ -224,6 +241,8 @@ class Details:
         ----------
         others
             How many models of the run can go while its best stays.
+        ids
+            What a deletion from here would ask for.
         """
         self.run_id = looking.id
         if not looking.id:
@@ -233,12 +252,13 @@ class Details:
             self.keeping.show(looking, keeping)
         if self.others_button is not None:
             self.others_button.layout = self._kit.shown if others else self._kit.gone
+        call = _call(looking.id, ids)
         told = deletion is not None and not deletion.busy
         several = deletion is not None and deletion.kind == "many" and deletion.plan is not None
         self.html.value = details_html(
             looking.record,
             looking.facts,
-            call=f'manager.delete_model("{looking.id}")',
+            call=call,
             waiting=looking.waiting,
             said=deletion.message if deletion is not None and told else "",
             log=deletion.log if deletion is not None and told else (),

@@ -50,12 +50,15 @@ class KeepingLine:
             self.reason.value = ""
         self._id, self._kept = looking.id, kept
         kind = "model" if looking.record.get("line") == "model" else "run"
-        self.button.description = "Unkeep" if kept else "Keep"
+        alone = " this run alone" if looking.record.get("line") == "study" else ""
+        self.box.layout = self._kit.shown if looking.can_keep else self._kit.gone
+        self.button.description = f"{'Unkeep' if kept else 'Keep'}{alone}"
         self.button.disabled = keeping.busy
         self.button.tooltip = (
             "Take the pin back: the model can be deleted then"
             if kept
             else f"Pin the {kind}: it is not deleted until somebody takes the pin back"
+            + (", its children are not kept with it" if alone else "")
         )
         self.reason.layout = self._kit.gone if kept else self._kit.shown
         about = keeping.id == looking.id

@@ -200,7 +200,8 @@ class Keyboard extends HTMLElement {
   pressed(event) {
     event.stopPropagation();
     const {target, key} = event;
-    if (event.defaultPrevented || event.isComposing || target.matches(TYPED_IN)) return;
+    const types = target.matches(TYPED_IN) && !(key === "Escape" && target.closest(".xm-count"));
+    if (event.defaultPrevented || event.isComposing || types) return;
     const other = event.ctrlKey || event.metaKey || event.altKey;
     const runsCell = key === "Enter" && (other || event.shiftKey) && !target.matches("a");
     if (other && !runsCell) return;
@@ -281,8 +282,7 @@ class Keyboard extends HTMLElement {
     Object.assign(keys, {className: "xm-keys", tabIndex: -1, role: "dialog", ariaLabel: "Keys"});
     const able = KEYS.filter((line) => line[2] !== "changes" || !this.root.matches(".xm-looking"));
     const lines = able.map(([key, meaning]) => `<dt>${key}</dt><dd>${meaning}</dd>`);
-    this.panel.innerHTML = `<dl>${lines.join("")}</dl>`;
-    this.root.append(this.panel);
+    this.panel.innerHTML = `<dl>${lines.join("")}</dl>`, this.root.append(this.panel);
     const [line, whole] = [this.before, this.root].map((one) => one.getBoundingClientRect());
     const most = whole.height - this.panel.offsetHeight;
     this.panel.style.top = `${Math.max(0, Math.min(line.bottom - whole.top, most))}px`;

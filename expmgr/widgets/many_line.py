@@ -94,6 +94,7 @@ class ManyLine:
         self._offer: Offer | None = None
         self.confirm_button: widgets.Button | None = None
         self.count_box: widgets.Text | None = None
+        self._typed_for: Deletion | None = None
         self.box = kit.box(self._base, "xm-bulk")
 
     def cancel(self) -> None:
@@ -159,20 +160,19 @@ class ManyLine:
     def _show_offer(self, deletion: Deletion | None) -> None:
         """Make what an offer needs, and end what an old one needed."""
         offer = deletion.offer if deletion is not None and deletion.phase == "armed" else None
-        typed = deletion.typed if deletion is not None else 0
+        asked = deletion if deletion is not None and deletion.typed else None
         dead: list[widgets.Widget | None] = []
         if offer is not self._offer:
             dead.append(self.confirm_button)
             self._offer, self.confirm_button = offer, None
             if offer is not None:
                 self.confirm_button = self._make_confirm(offer)
-        if bool(typed) != (self.count_box is not None):
+        if asked is not self._typed_for:
             dead.append(self.count_box)
-            self.count_box = None
-            if typed:
-                self.count_box = self._kit.text(
-                    f"Type {typed}", self._actions.type_many, "xm-count"
-                )
+            self._typed_for, self.count_box = asked, None
+            if asked is not None:
+                number = f"Type {asked.typed}"
+                self.count_box = self._kit.text(number, self._actions.type_many, "xm-count")
         made = (self.count_box, self.confirm_button)
         children = (*self._base, *(widget for widget in made if widget is not None))
         if self.box.children != children:
@@ -221,7 +221,8 @@ def _folded(title: str, runs: Sequence[Any], *, opened: bool = False) -> str:
 
 def _why(run: Any) -> str:
     if run.deletable:
-        return f"{format_count(run.files, 'file')}, {format_bytes(run.bytes)}"
+        size = f"{format_count(run.files, 'file')}, {format_bytes(run.bytes)}"
+        return size + (f"; {redact(run.note)}" if run.note else "")
     if run.problem:
         return redact(str(run.problem))
     if run.reasons:

@@ -174,9 +174,16 @@ class Page:
         """Draw the panel of the line that is open."""
         session = self._session
         id_ = session.looking.id
-        others = len(session.lines.but_its_best(id_)) if id_ else 0
-        deletion = session.dialogues.get(id_) if id_ else None
-        self.details.show(session.looking, session.keeping, deletion, others=others)
+        if not id_:
+            self.details.show(session.looking, session.keeping, None)
+            return
+        self.details.show(
+            session.looking,
+            session.keeping,
+            session.dialogues.get(id_),
+            others=len(session.lines.but_its_best(id_)),
+            ids=session.would_ask(id_),
+        )
 
     def draw_query(self) -> None:
         """Draw what is asked for."""

@@ -90,7 +90,8 @@ def _face(
         return "", ""
     if checking:
         return "waiting", "checking …"
-    return "delete", "Resume" if record.get("model") == "interrupted" else "Delete"
+    resumes = record.get("resumes", record.get("model") == "interrupted")
+    return "delete", "Resume" if resumes else "Delete"
 
 
 FACES = {
@@ -146,6 +147,7 @@ class Row:
         self.delete_button: widgets.Button | None = None
         self.confirm_button: widgets.Button | None = None
         self.count_box: widgets.Text | None = None
+        self._typed_for: Deletion | None = None
         # What stays the same from run to run costs no message when the page is turned.
         self.details_button = kit.button("▸", self._open, "xm-open", tooltip="Details")
         self.fold_button = kit.button("+", self._unfold, "xm-fold")
@@ -268,9 +270,12 @@ class Row:
             self._offer, self.confirm_button = offer, None
             if offer is not None and deletion is not None:
                 self.confirm_button = self._make_confirm(deletion.name, offer)
-        if bool(typed) != (self.count_box is not None):
+        asked = deletion if typed else None
+        if asked is not self._typed_for:
             dead.append(self.count_box)
-            self.count_box = self._make_count_box(typed) if typed else None
+            self._typed_for, self.count_box = asked, None
+            if asked is not None:
+                self.count_box = self._make_count_box(asked)
         extra = (self.count_box, self.confirm_button, opened)
         children = (*self._base, *(widget for widget in extra if widget is not None))
         if self.box.children != children:
@@ -279,11 +284,13 @@ class Row:
             if widget is not None:
                 self._kit.end(widget)
 
-    def _make_count_box(self, number: int) -> widgets.Text:
-        id_ = self.run_id
-        return self._kit.text(
+    def _make_count_box(self, deletion: Deletion) -> widgets.Text:
+        number, id_ = deletion.typed, deletion.id
+        box = self._kit.text(
             f"Type {number}", lambda text: self._actions.type_number(id_, text), "xm-count"
         )
+        box.tooltip = f"Type {number} to delete the models of {plain(deletion.name, 60)}"
+        return box
 
     def _make_confirm(self, name: str, offer: Offer) -> widgets.Button:
         run_id = self.run_id

@@ -12,9 +12,11 @@ from expmgr.catalog.reason import Reasons, distinct
 from expmgr.catalog.states import DELETABLE_STATES, MODEL_STATES, run_state
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.session.families import Families
-from expmgr.widgets.session.query import OWNER, deletable_mask, haystack
+from expmgr.widgets.session.query import OWNER, WHOLE, deletable_mask, haystack
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from numpy.typing import NDArray
 
     from expmgr.results import DeletionResult
@@ -36,6 +38,10 @@ AS_RUN = {
 }
 """Columns of the table of runs, and what a model has for them."""
 
+_MEASURED = ("model", "files", "bytes")
+_NOT_SEARCHED = frozenset({"files", "bytes", "is_best", "end_time"})
+_MOST_TOLD_ANEW = 2_000
+"""Rows whose search text is made anew at once; of more it is quicker to make it all when asked."""
 _NOWHERE: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 
@@ -71,14 +77,14 @@ class Content:
         self._is_loss = is_loss
         self._model_place: dict[str, int] = {}
         self._models_of: dict[str, NDArray[np.intp]] = {}
-        self._changes: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._changes: dict[str, dict[str, tuple[float, Any]]] = {}
+        self._measurements: list[tuple[float, pd.DataFrame]] = []
+        self._texts: list[str] | None = None
         self._forget()
 
     def _forget(self) -> None:
-        """Drop what was worked out of the tables as they were."""
-        self._texts: list[str] | None = None
+        """Drop what was worked out of states and protections as they were."""
         self._without_best: list[str] | None = None
-        self._repeated: set[str] | None = None
         self._held: set[str] | None = None
 
     def take(
@@ -103,11 +109,21 @@ class Content:
         self.place = {run_id: at for at, run_id in enumerate(self.ids)}
         self.families = Families.of(self.frame)
         self._take_models()
-        for id_, (when, values) in list(self._changes.items()):
+        for when, usage in self._measurements:
             if when > sent:
-                self._put(id_, values)
+                self._take_sizes(usage, when)
+        if complete:
+            self._measurements = [one for one in self._measurements if one[0] > sent]
+        for id_, known in list(self._changes.items()):
+            newer = {name: one for name, one in known.items() if one[0] > sent}
+            self._put(id_, {name: value for name, (_, value) in newer.items()})
+            if complete and newer:
+                self._changes[id_] = newer
             elif complete:
                 del self._changes[id_]
+        self._texts = None
+        self._repeated: set[str] | None = None
+        self._makers_at: set[str] | None = None
         self._forget()
 
     def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,15 +162,25 @@ class Content:
 
     # -------------------------------------------------------------------------------- what happens
 
-    def change(self, id_: str, values: dict[str, Any]) -> None:
-        """Write down what has become of a run or a model."""
-        _, known = self._changes.get(id_, (0.0, {}))
-        self._changes[id_] = (time.monotonic(), {**known, **values})
+    def change(self, id_: str, values: dict[str, Any], when: float | None = None) -> None:
+        """Write down what has become of a run or a model, now or at another time (monotonic)."""
+        when = time.monotonic() if when is None else when
+        known = self._changes.setdefault(id_, {})
+        known.update({name: (when, value) for name, value in values.items()})
         self._put(id_, values)
+        at = self.place.get(id_)
+        if at is not None and set(values) - _NOT_SEARCHED:
+            self._tell_anew(np.array([at], dtype=np.intp))
         self._forget()
 
-    def ended(self, result: DeletionResult) -> set[str]:
-        """Write down what a deletion changed; returns the ids of what is gone."""
+    def ended(self, result: DeletionResult, planned: Collection[str] | None = None) -> set[str]:
+        """Write down what a deletion changed; returns the ids of what is gone.
+
+        Parameters
+        ----------
+        planned
+            The models that its plan held, where it tells: others of the run stay.
+        """
         state = {"deleted": "deleted", "not_found": "none"}.get(result.outcome)
         if state is None:
             return set()
@@ -163,16 +189,18 @@ class Content:
         self.change(result.run_id, values)
         for place in self._models_of.get(result.run_id, ()):
             id_ = str(self.models["model_id"].iat[place])
+            if planned is not None and id_ not in planned:
+                continue
             gone.add(id_)
             if self.models["model"].iat[place] in MODEL_STATES:
                 self.change(id_, values)
-        maker = self.maker(result.run_id)
-        if maker in self._models_of:
-            self._sum_up(maker)
+        self.sum_up(self.maker(result.run_id) or (result.run_id if planned is not None else ""))
         return gone
 
-    def _sum_up(self, run_id: str) -> None:
-        """Write down a run as its models are by now."""
+    def sum_up(self, run_id: str) -> None:
+        """Write down a run as its models are by now, where it unfolds into them."""
+        if run_id not in self._models_of:
+            return
         own = self.models_of(run_id)
         there = own[own["model"].isin(MODEL_STATES)]
         held = [one for one in there["protected_by"] if isinstance(one, Reasons)]
@@ -196,18 +224,47 @@ class Content:
             When the measurement began (monotonic seconds): what became of a line since then is
             newer.
         """
-        key = "model_id" if "model_id" in usage else "run_id"
-        for record in records_of(usage):
-            id_ = str(record[key])
-            if self._changes.get(id_, (0.0, {}))[0] > sent:
-                continue
-            values: dict[str, Any] = {
-                name: record[name]
-                for name in ("model", "files", "bytes")
-                if name in record and not is_missing(record[name])
-            }
-            if values and (id_ in self.place or id_ in self._model_place):
-                self.change(id_, values)
+        self._measurements.append((time.monotonic(), usage))
+        self._take_sizes(usage, sent)
+        self._forget()
+
+    def _take_sizes(self, usage: pd.DataFrame, sent: float) -> None:
+        """Write sizes into the tables, a column at a time: a container holds 100,000 runs."""
+        newer = {
+            id_
+            for id_, known in self._changes.items()
+            if any(name in known and known[name][0] > sent for name in _MEASURED)
+        }
+        ids = usage["model_id" if "model_id" in usage else "run_id"].astype(str).to_list()
+        for frame, place in ((self.frame, self.place), (self.models, self._model_place)):
+            at = np.array(
+                [-1 if id_ in newer else place.get(id_, -1) for id_ in ids], dtype=np.intp
+            )
+            for name in _MEASURED:
+                if name not in usage or name not in frame:
+                    continue
+                told = (at >= 0) & ~usage[name].isna().to_numpy(dtype=bool)
+                if not told.any():
+                    continue
+                column = frame[name].array.copy()
+                if name == "model" and frame is self.frame:
+                    moved = at[told][column[at[told]] != usage[name].to_numpy()[told]]
+                    column[at[told]] = usage[name].to_numpy()[told]
+                    frame[name] = column
+                    self._tell_anew(moved)
+                else:
+                    column[at[told]] = usage[name].array[told]
+                    frame[name] = column
+
+    def _tell_anew(self, rows: NDArray[np.intp]) -> None:
+        """Follow rows whose text has changed; many of them are told when somebody searches."""
+        if self._texts is None or not len(rows):
+            return
+        if len(rows) > _MOST_TOLD_ANEW:
+            self._texts = None
+            return
+        for at, text in zip(rows, haystack(self.frame.iloc[rows]), strict=True):
+            self._texts[at] = text
 
     def _put(self, id_: str, values: dict[str, Any]) -> None:
         for frame, at in (
@@ -251,6 +308,13 @@ class Content:
     def models_of(self, run_id: str) -> pd.DataFrame:
         """Return the models that a run unfolds into."""
         return self.models.iloc[self._models_of.get(run_id, _NOWHERE)]
+
+    def unfolds_in(self, experiment_id: str) -> bool:
+        """Tell whether an experiment holds runs that unfold into models."""
+        if self._makers_at is None:
+            rows = [self.place[run_id] for run_id in self._models_of]
+            self._makers_at = set(self.frame["experiment_id"].iloc[rows].astype(str))
+        return experiment_id in self._makers_at
 
     @property
     def holders(self) -> dict[str, NDArray[np.intp]]:
@@ -301,11 +365,14 @@ class Content:
         frame = self.frame
         if self.models.empty or "run_id" not in frame:
             return frame
-        quality = pd.to_numeric(self.models["quality"], errors="coerce")
-        grouped = quality.groupby(self.models["run_id"].to_numpy())
+        whole = self.models[self.models["model"] == WHOLE]
+        quality = pd.to_numeric(whole["quality"], errors="coerce")
+        grouped = quality.groupby(whole["run_id"].to_numpy())
         best = (grouped.min() if self._is_loss else grouped.max()).dropna()
-        own = frame.get(self.metric, np.nan)
         told = frame["run_id"].map(best).astype("float64")
+        # What a run logged may be of a model that is gone: of models that are told, theirs counts.
+        own = frame[self.metric] if self.metric in frame else pd.Series(np.nan, frame.index)
+        own = own.where(~frame["run_id"].isin(self.models["run_id"]))
         return frame.assign(**{self.metric: told.fillna(own)})
 
     def largest(self) -> int:

@@ -60,6 +60,8 @@ class Deletion:
         Attempt by attempt.
     summary
         Of many that ended, one line each, to be copied.
+    going
+        What of the plan would go.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Deletion:
     failed: bool = False
     log: tuple[str, ...] = ()
     summary: str = ""
+    going: tuple[Any, ...] = ()
     cancel: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
     counted: tuple[int, int] = (0, 0)

@@ -230,7 +230,7 @@ class Dialogues:
         """Wait for the second click. What is asked above the table, or has ended, stays."""
         answer: Answer[bool] = Answer(self._loop)
         deletion.answer = answer
-        lapses = deletion.phase == "armed" and deletion.kind != "many"
+        lapses = deletion.phase == "armed" and deletion.kind != "many" and not deletion.typed
         yes = await answer.wait(self._take_back if lapses else None, otherwise=False)
         deletion.answer = None
         if not yes and self._by_id.get(deletion.id) is deletion:
@@ -275,12 +275,11 @@ class Dialogues:
             return end_of_one(result_of_error(deletion.id, error, 0.0))
         deletion.share = None
         if many:
-            verdict = verdict_on_many(asked, plan)
-            deletion.plan = plan
-            return verdict
+            deletion.plan, deletion.going = plan, plan.deletable
+            return verdict_on_many(asked, plan)
         verdict = verdict_on_one(deletion.id, plan)
         if not verdict.outcome:
-            deletion.plan = plan
+            deletion.plan, deletion.going = plan, plan.deletable
         elif verdict.outcome == "not_found" and plan.runs:
             gone = DeletionResult(deletion.id, "not_found", message=verdict.message)
             self._listener.finished(deletion, [gone])
@@ -290,13 +289,15 @@ class Dialogues:
         """Delete what was confirmed, as it was planned."""
         plan, cancel, many = deletion.plan, deletion.cancel, deletion.kind == "many"
         deletion.began, reported = time.monotonic(), [0.0]
-        count = format_count(sum(len(run.locations) for run in plan.deletable), "model")
+        count = format_count(sum(len(run.locations) for run in deletion.going), "model")
+        several = any(len(run.locations) > 1 for run in deletion.going)
+        what = format_count(len(deletion.going), "run" if several else "model")
 
         def on_progress(progress: DeletionProgress) -> None:
             now = time.monotonic()
             if now - reported[0] >= PROGRESS_INTERVAL or (progress.note and not many):
                 reported[0] = now
-                self._loop.post(lambda: self._progressed(deletion, progress))
+                self._loop.post(lambda: self._progressed(deletion, progress, what))
 
         if deletion.phase != "stopping":
             self._tell(deletion, f"Deleting {count} …" if many else "Deleting …")
@@ -318,7 +319,7 @@ class Dialogues:
             self._tell_lines(deletion, "")
         seconds = time.monotonic() - deletion.began
         deletion.summary = summary_text(report.results, self._listener.name_of)
-        verdict = end_of_many(report, len(plan.deletable), seconds, stopped=cancel.is_set())
+        verdict = end_of_many(report, deletion.going, seconds, stopped=cancel.is_set())
         self._listener.finished(deletion, report.results)
         return verdict
 
@@ -341,11 +342,11 @@ class Dialogues:
         nothing = RuntimeError("the deletion returned nothing")
         return result_of_error(deletion.id, nothing, time.monotonic() - deletion.began)
 
-    def _progressed(self, deletion: Deletion, progress: DeletionProgress) -> None:
+    def _progressed(self, deletion: Deletion, progress: DeletionProgress, what: str) -> None:
+        """Show how far a deletion is; ``what`` is how many, in words."""
         if deletion.phase not in ("running", "stopping"):
             return
-        total_bytes = progress.total_bytes or deletion.plan.bytes
-        total_files = progress.total_files
+        total_bytes, total_files = progress.total_bytes, progress.total_files
         if total_bytes:
             deletion.share = progress.bytes / total_bytes
         else:
@@ -353,7 +354,7 @@ class Dialogues:
         if deletion.phase == "running":
             seconds = time.monotonic() - deletion.began
             deletion.message = (
-                progress_of_many(progress, deletion.plan, seconds)
+                progress_of_many(progress, what, seconds)
                 if deletion.kind == "many"
                 else progress_of_one(progress)
             )
@@ -361,14 +362,14 @@ class Dialogues:
 
     def _tell_lines(self, deletion: Deletion, words: str) -> None:
         """Have the lines of many say that they go with the others, or be themselves again."""
-        ids = [run.id for run in deletion.plan.deletable if run.id != deletion.id]
-        for id_ in ids:
-            if words:
-                self._with_others[id_] = Deletion(
-                    id_, kind="with others", phase="running", message=words
+        for run in deletion.going:
+            told = self._with_others.get(run.id)
+            if words and run.id != deletion.id:
+                self._with_others[run.id] = Deletion(
+                    run.id, deletion.id, kind="with others", phase="running", message=words
                 )
-            else:
-                self._with_others.pop(id_, None)
+            elif told is not None and told.name == deletion.id:
+                del self._with_others[run.id]
         self._listener.changed("*")
 
     def _tell(self, deletion: Deletion, message: str) -> None:
@@ -398,10 +399,11 @@ class Dialogues:
         deletion = self._by_id.get(id_)
         if deletion is None or deletion.offer is not offer or deletion.answer is None:
             return
-        answer, deletion.cancel = deletion.answer, threading.Event()
+        if not deletion.answer.give(True):  # it lapsed in this very moment
+            return
+        deletion.cancel = threading.Event()
         # From here on a click on Cancel stops what is under way, and forgets nothing.
         self._tell(deletion, "Marking as killed …" if deletion.kind == "kill" else "Deleting …")
-        answer.give(True)
 
     def type_number(self, id_: str, text: str) -> None:
         """Offer what needs a number to be typed, while it is the right one."""

@@ -134,7 +134,7 @@ def family_of(
     below: Sequence[int],
     metric: str,
     *,
-    several: int = 0,
+    counts: Sequence[int],
     is_loss: bool,
 ) -> Family:
     """Return what a study's line says of the run and all below it.
@@ -143,22 +143,23 @@ def family_of(
     ----------
     metric
         Column of the main metric.
-    several
-        How many more models there are than runs that hold one.
+    counts
+        How many models each of these rows holds where it holds any.
     """
     wanted = ["model", "files", "bytes", "protected_by", "is_best", metric]
     rows = frame[[name for name in wanted if name in frame]].iloc[[at, *below]]
     there = rows["model"].isin(MODEL_STATES).to_numpy(dtype=bool)
     held = rows["protected_by"].fillna("").astype(bool).to_numpy(dtype=bool) & there
+    each = np.asarray(counts, dtype=np.intp)
     sums = {
         name: None if rows[name].isna().all() else int(rows[name].sum())
         for name in ("files", "bytes")
     }
     return Family(
         runs=len(below),
-        models=int(there.sum()) + several,
-        deletable=int(deletable_mask(rows).sum()),
-        protected=int(held.sum()),
+        models=int(each[there].sum()),
+        deletable=int(each[deletable_mask(rows)].sum()),
+        protected=int(each[held].sum()),
         files=sums["files"],
         bytes=sums["bytes"],
         unmeasured=int((there & rows["bytes"].isna().to_numpy(dtype=bool)).sum()),

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from expmgr.catalog.states import MODEL_STATES
 from expmgr.widgets.session.content import AS_RUN, Content, records_of
 from expmgr.widgets.session.families import best_of, family_of
 from expmgr.widgets.session.query import (
+    WHOLE,
     Query,
     Totals,
     deletable_mask,
@@ -20,7 +22,7 @@ from expmgr.widgets.session.query import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,6 +67,7 @@ class Lines:
         self.records: list[dict[str, Any]] = []
         self._is_loss = is_loss
         self._unfolded: set[str] = set()
+        self._below_of: dict[int, list[int]] = {}
         self._sequence = self.positions
         self._matched: NDArray[np.bool_] = np.empty(0, dtype=bool)
 
@@ -99,9 +102,18 @@ class Lines:
         self.content.change(id_, values)
         self.turn(self.page)
 
-    def ended(self, result: DeletionResult) -> None:
-        """Write down what a deletion changed."""
-        self.selected -= self.content.ended(result)
+    def ended(
+        self, *results: DeletionResult, planned: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        """Write down what deletions changed.
+
+        Parameters
+        ----------
+        planned
+            By what was deleted, the models that its plan held.
+        """
+        for result in results:
+            self.selected -= self.content.ended(result, (planned or {}).get(result.run_id))
         self.turn(self.page)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:
@@ -133,6 +145,7 @@ class Lines:
         self.positions = matching(content.frame, self.query, content.haystack, families)
         self._matched = np.zeros(len(content.frame), dtype=bool)
         self._matched[self.positions] = True
+        self._below_of = {}
         self._lay_out()
 
     def unfold(self, id_: str) -> None:
@@ -226,11 +239,14 @@ class Lines:
             "unfolds": own if own > 1 else 0,
             "unfolded": id_ in self._unfolded,
         }
+        if record.get("model") == "interrupted" and own:
+            states = set(content.models_of(id_)["model"])
+            record["resumes"] = not states & (MODEL_STATES - {"interrupted"})
         if record["depth"]:
             record["of"] = content.plain_name(self._id(int(content.families.parents[at])))
         else:
             record["within"] = content.study(id_)
-        below = content.families.below(at, self._matched) if self._nested else []
+        below = self._lying_below(at)
         if below:
             holding = (content.holders.get(self._id(one), ()) for one in (at, *below))
             record["line"] = "study"
@@ -241,10 +257,18 @@ class Lines:
                 at,
                 below,
                 content.metric,
-                several=sum(max(0, len(models) - 1) for models in holding),
+                counts=[max(1, len(models)) for models in holding],
                 is_loss=self._is_loss,
             )
         return record
+
+    def _lying_below(self, at: int) -> list[int]:
+        """Return the matching rows below a row, at any depth; walked once for a layout."""
+        if not self._nested:
+            return []
+        if at not in self._below_of:
+            self._below_of[at] = self.content.families.below(at, self._matched)
+        return self._below_of[at]
 
     def _depth(self, at: int) -> int:
         depth, parents = 0, self.content.families.parents
@@ -281,11 +305,15 @@ class Lines:
         at = self.content.place.get(id_)
         if at is None or not self._nested:
             return [id_]
-        below = self.content.families.below(at, self._matched)
-        return [id_, *self.content.ids[below]]
+        return [id_, *self.content.ids[self._lying_below(at)]]
 
     def is_ticked(self, record: Mapping[str, Any]) -> bool:
-        """Tell whether a line's box is ticked: a study's where all is that can go with it."""
+        """Tell whether a line's box is ticked: a study's where all is that can go with it.
+
+        The models of a ticked run go with it, so that theirs are too.
+        """
+        if record.get("line") == "model":
+            return bool({record["id"], record.get("run_id")} & self.selected)
         if record.get("line") != "study":
             return record["id"] in self.selected
         able = self.content.deletable().intersection(self.family(str(record["id"])))
@@ -294,6 +322,7 @@ class Lines:
     def but_its_best(self, run_id: str) -> list[str]:
         """Return the models of a run but for its best; none where they are not told apart."""
         own = self.content.models_of(run_id)
+        own = own[own["model"] == WHOLE] if len(own) else own
         best = best_of(own["quality"], is_loss=self._is_loss) if len(own) else None
         if best is None:
             return []
@@ -306,18 +335,25 @@ class Lines:
     def tick(self, ids: Iterable[str], *, on: bool) -> None:
         """Tick or untick lines; what offers no delete cannot be ticked.
 
-        A run holds its models: ticking one of the two takes the tick off the other.
+        A run holds its models: where it is ticked they go with it, so that taking the tick off one
+        of them leaves it on the others.
         """
+        content = self.content
         if not on:
             self.selected.difference_update(ids)
+            for id_ in ids:
+                maker = content.maker(id_)
+                if maker in self.selected:
+                    others = set(content.models_of(maker)["model_id"]) - {id_}
+                    self.selected.discard(maker)
+                    self.selected |= others & content.deletable()
             return
-        content = self.content
         wanted = content.deletable().intersection(ids)
-        self.selected |= wanted
         for id_ in wanted:
-            if content.is_model(id_):
-                self.selected.discard(content.maker(id_))
-            elif id_ in content.holders:
+            maker = content.maker(id_)
+            if maker not in self.selected and maker not in wanted:
+                self.selected.add(id_)
+            if id_ in content.holders and not content.is_model(id_):
                 own = content.models["model_id"].iloc[content.holders[id_]]
                 self.selected.difference_update(set(own) - {id_})
 

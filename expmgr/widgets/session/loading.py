@@ -26,6 +26,14 @@ CLOCK_MARGIN_MS = 120_000
 """How far the server's clock may be off before a refresh misses a run."""
 
 
+class _NotRead(Exception):  # noqa: N818 - it carries an error
+    """The servers did not tell; what else goes wrong here is ours, and logged."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Loading:
     """Loads the tables through ``manager.runs_and_models`` in the pool.
 
@@ -128,14 +136,14 @@ class Loading:
     async def _load(self, read: Any) -> None:
         try:
             await read()
-        except FilterError as error:
-            self.failure = self.refused = describe_failure(error)
-            self._say(SILENT)
-        except Exception as error:  # noqa: BLE001 - told above the table
-            self.failure = describe_failure(error)
-            self._say(
-                Message(f"The runs could not be loaded: {self.failure}", bad=True, retry=True)
-            )
+        except _NotRead as not_read:
+            self.failure = describe_failure(not_read.error)
+            if isinstance(not_read.error, FilterError):
+                self.refused = self.failure
+                self._say(SILENT)
+            else:
+                why = f"The runs could not be loaded: {self.failure}"
+                self._say(Message(why, bad=True, retry=True))
 
     async def _from_the_beginning(self) -> None:
         # What needs all runs (the best) or the whole registry is not in a limited answer, however
@@ -183,13 +191,16 @@ class Loading:
             words = waiting_for(self._manager, "the tracking server") + so_far
             self._say(Message(words, busy=True, cancel=True))
 
-        tables = await self._loop.patiently(
-            lambda: self._manager.runs_and_models(
-                experiments=self.experiments, filter_string=filter_string, **keywords
-            ),
-            slow,
-            patience=self._patience,
-        )
+        try:
+            tables = await self._loop.patiently(
+                lambda: self._manager.runs_and_models(
+                    experiments=self.experiments, filter_string=filter_string, **keywords
+                ),
+                slow,
+                patience=self._patience,
+            )
+        except Exception as error:
+            raise _NotRead(error) from error
         return tables.runs, tables.models, sent
 
     def _take(

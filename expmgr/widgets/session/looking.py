@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from expmgr.catalog.model import KEEP_TAG, is_model_id, is_pin
+from expmgr.catalog.model import KEEP_TAG, is_model_id, is_pin, run_and_path
 from expmgr.errors import ExpmgrError
 from expmgr.widgets.columns import is_missing
 from expmgr.widgets.session.deletion import describe_failure
@@ -202,6 +202,17 @@ class Looking:
         except Exception as error:  # noqa: BLE001 - shown in the panel
             self.facts = Facts(problems=(describe_failure(error),))
         self._changed()
+
+    def follow(self, record: Mapping[str, Any] | None) -> None:
+        """Take what a table says of the line by now."""
+        if record is not None:
+            self.record = record
+            self._changed()
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether a pin may be set on it: a directory of a run's artifacts has no tags."""
+        return run_and_path(self.id) is None
 
     @property
     def kept(self) -> str:

@@ -34,20 +34,27 @@ class Answer(Generic[T]):
         self._loop = loop
         self._future: asyncio.Future[T] = loop.future()
 
-    def give(self, value: T) -> None:
-        """Answer; what comes after the first answer is not heard."""
-        if not self._future.done():
-            self._loop.hold()  # the work goes on, and does so before anybody can think it ended
-            self._future.set_result(value)
+    def give(self, value: T) -> bool:
+        """Answer; returns whether it counts: what comes after the first answer is not heard."""
+        if self._future.done():
+            return False
+        self._loop.hold()  # the work goes on, and does so before anybody can think it ended
+        self._future.set_result(value)
+        return True
 
     async def wait(self, seconds: float | None, otherwise: T) -> T:
         """Return the answer, or ``otherwise`` where none came in so many seconds."""
-        timer = None if seconds is None else self._loop.later(seconds, lambda: self.give(otherwise))
+
+        def lapse() -> None:
+            self.give(otherwise)
+
+        timer = None if seconds is None else self._loop.later(seconds, lapse)
         self._loop.release()
         try:
             return await self._future
         except asyncio.CancelledError:
-            self._loop.hold()
+            if self._future.cancelled():  # otherwise the answer counted it already
+                self._loop.hold()
             raise
         finally:
             if timer is not None:

@@ -153,12 +153,14 @@ class Measuring:
             if time.monotonic() - heard >= self._patience:
                 say(waiting=True)
 
+        each = self._unfolds(experiment)
+
         def measure() -> tuple[pd.DataFrame, pd.DataFrame | None]:
             usage = self._manager.storage_usage(
                 [experiment], on_progress=on_progress, cancel=cancel
             )
-            each = self._unfolds(experiment) and not cancel.is_set()
-            return usage, self._manager.models([experiment]) if each else None
+            wanted = each and not cancel.is_set()
+            return usage, self._manager.models([experiment]) if wanted else None
 
         say()
         usage, models = await self._loop.patiently(measure, silent, patience=self._patience)

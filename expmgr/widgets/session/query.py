@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OWNER",
     "SUMMED",
+    "WHOLE",
     "Query",
     "Totals",
     "but_the_best",
@@ -36,6 +37,8 @@ __all__ = [
     "whoami",
 ]
 
+WHOLE = "stored"
+"""The state of a model that was seen, or is taken, to be whole; others never outrank it."""
 SUMMED = ("bytes", "files")
 """Columns of which a study holds the sum."""
 OWNER = "tags.mlflow.user"
@@ -271,14 +274,15 @@ def but_the_best(
 ) -> list[str]:
     """Return the deletable runs among those shown, but for the best ``keep`` of each experiment.
 
-    The rank counts every run shown whose model is there, protected ones too. Runs without the
-    metric are never called worse than others: they are not returned.
+    The rank counts every run shown whose model is there and whole, protected ones too. Runs without
+    the metric, and those of which only half a model or raw files are there, are never called worse
+    than others: they are not returned.
     """
     column = f"metrics.{metric}"
     shown = frame.iloc[positions]
     if column not in shown or "model" not in shown:
         return []
-    scored = shown[shown[column].notna() & shown["model"].isin(DELETABLE_STATES)]
+    scored = shown[shown[column].notna() & (shown["model"] == WHOLE)]
     ranked = scored.sort_values(column, ascending=is_loss, kind="stable")
     rank = ranked.groupby("experiment_id", sort=False).cumcount().to_numpy()
     worse = ranked.loc[(rank >= keep) & deletable_mask(ranked), "run_id"]

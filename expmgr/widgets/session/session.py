@@ -125,6 +125,7 @@ class Session:
         self._draw = draw_pictures
         self._picture_task: asyncio.Task[None] | None = None
         self._stale: dict[str, float] = {}
+        self._stale_task: asyncio.Task[None] | None = None
         self._stale_after = stale_after
         self._measure_first = measure
         self._search: Any = None
@@ -147,7 +148,7 @@ class Session:
             manager,
             loop,
             measured=self._measured,
-            unfolds=self._unfolds_in,
+            unfolds=self.lines.content.unfolds_in,
             changed=lambda: self.view.draw_measuring(),  # noqa: PLW0108 - as below
             patience=patience,
         )
@@ -249,6 +250,7 @@ class Session:
             elsewhere=sum(1 for id_ in chosen if id_ not in here),
             bytes=totals.selected_bytes,
             all_bytes=totals.all_bytes,
+            unmeasured=totals.selected - totals.selected_measured,
             checking=self.checking,
         )
 
@@ -287,8 +289,12 @@ class Session:
                     bad=True,
                 )
             )
+        if self.looking.id:
+            self.looking.follow(lines.record(self.looking.id))
         if not self.read_only:
-            self.loop.start(self._look_for_stale())
+            if self._stale_task is not None:
+                self._stale_task.cancel()
+            self._stale_task = self.loop.start(self._look_for_stale())
         if self._measure_first:
             self._measure_first = False
             self.measure()
@@ -301,6 +307,8 @@ class Session:
             stale = await self.loop.work(
                 lambda: stale_days(self.manager, runs, self._stale_after, now)
             )
+        value = self.lines.content.value  # one may have been ended meanwhile
+        stale = {id_: days for id_, days in stale.items() if value(id_, "status") == "RUNNING"}
         if stale != self._stale:
             self._stale = stale
             self.view.draw_page()
@@ -479,6 +487,11 @@ class Session:
             else:
                 self.dialogues.ask_many(self._asked_of(family), id_=id_, name=name)
 
+    def would_ask(self, id_: str) -> tuple[str, ...]:
+        """Return what a deletion on a line asks for: a study's is what can go of it."""
+        family = self.lines.family(id_)
+        return (id_,) if len(family) == 1 else self._asked_of(family).ids
+
     def _asked_of(self, ids: Sequence[str]) -> Asked:
         """Return what a study's deletion asks for: whatever can go, and what it weighs."""
         frame = self.lines.frame
@@ -489,6 +502,7 @@ class Session:
             tuple(id_ for id_ in ids if id_ in able),
             bytes=int(rows["bytes"].sum()),
             all_bytes=all_bytes,
+            unmeasured=int(rows["bytes"].isna().sum()),
         )
 
     def press_many(self) -> None:
@@ -522,11 +536,19 @@ class Session:
 
     def _deletion_ended(self, deletion: Deletion, results: Sequence[DeletionResult]) -> None:
         many = deletion.kind == "many"
+        planned = {
+            run.id: [one.model.id for one in run.locations]
+            for run in deletion.going
+            if all(one.model is not None for one in run.locations)
+        }
+        self.lines.ended(*results, planned=planned)
+        if self.looking.id in {result.run_id for result in results}:
+            record = self.lines.record(self.looking.id)
+            if record is not None:
+                self.looking.open(record)  # what it said is of before
         for result in results:
             if many and result.outcome == "failed" and result.run_id != deletion.id:
                 self.dialogues.settle(result, self.lines.content.name(result.run_id))
-            else:
-                self.lines.ended(result)
         self.view.draw_choices()
         if many or self.lines.foldable:  # what it belonged to changes with it
             self.view.draw_page()
@@ -578,11 +600,14 @@ class Session:
                 held = Reasons((*others, *pinned))
             self.lines.change(one, {"protected_by": held})
         self.lines.change(id_, {f"tags.{KEEP_TAG}": reason or None})
+        maker = content.maker(id_)
+        content.sum_up(maker)
         deletion = self.dialogues.get(id_)
         if reason and deletion is not None and deletion.phase in ("planning", "armed"):
             self.dialogues.take_back(id_)
         if reason:
             self.lines.tick([id_, *below], on=False)
+            self.lines.selected &= content.deletable()
         self.looking.note_kept(id_, reason)
         self.view.draw_page()
 
@@ -593,13 +618,6 @@ class Session:
         frame = self.lines.frame
         if "experiment_id" in frame and hasattr(self.manager, "storage_usage"):
             self.measuring.start(list(dict.fromkeys(frame["experiment_id"])))
-
-    def _unfolds_in(self, experiment_id: str) -> bool:
-        content = self.lines.content
-        return any(
-            str(content.value(run_id, "experiment_id")) == experiment_id
-            for run_id in content.holders
-        )
 
     def _measured(self, usage: pd.DataFrame, models: pd.DataFrame | None, sent: float) -> None:
         self.lines.measured(usage, sent)

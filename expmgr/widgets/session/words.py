@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ class Asked:
         What is known of their sizes.
     all_bytes
         The same of all lines.
+    unmeasured
+        How many of them have no known size.
     checking
         Whether it is still unknown what protects them.
     """
@@ -59,6 +62,7 @@ class Asked:
     elsewhere: int = 0
     bytes: int = 0
     all_bytes: int = 0
+    unmeasured: int = 0
     checking: bool = False
 
 
@@ -91,23 +95,31 @@ def verdict_on_one(id_: str, plan: Any) -> Verdict:
     entry = next((run for run in plan.runs if run.id == id_), None)
     if entry is None:
         return Verdict("The tracking server does not know this run.", outcome="not_found")
+    return _refusal(entry) or _offer_of_one(entry, plan)
+
+
+def _refusal(entry: Any) -> Verdict | None:
+    """Return why nothing of a plan can go, or has to."""
     if entry.problem:
         return Verdict(said(entry.problem, 600), "Retry", outcome="failed", failed=True)
     if entry.reasons:
         why = said("Protected: " + "; ".join(entry.reasons), 600)
         return Verdict(why, outcome="protected")
+    if not entry.files and entry.model != "interrupted":
+        why = "Nothing to delete: no model files are left in storage."
+        return Verdict(why, outcome="not_found")
+    return None
+
+
+def _offer_of_one(entry: Any, plan: Any) -> Verdict:
     files = format_count(entry.files, "file")
-    amount = f"{files}, {format_bytes(entry.bytes)}"
-    interrupted = entry.model == "interrupted"
+    count = len(entry.locations)
+    models = f"{format_count(count, 'model')}: " if count > 1 else ""
+    amount = f"{models}{files}, {format_bytes(entry.bytes)}"
+    interrupted = entry.model == "interrupted" and not _whole_ones(entry)
     if not entry.files:
-        if interrupted:
-            return Verdict(
-                "No files are left in storage. Finish the interrupted deletion?", "Finish"
-            )
-        return Verdict(
-            "Nothing to delete: no model files are left in storage.", outcome="not_found"
-        )
-    message = f"Delete {amount}?"
+        return Verdict("No files are left in storage. Finish the interrupted deletion?", "Finish")
+    message = f"Delete {amount}?{_saves(plan)}"
     if interrupted:
         message = f"A deletion was interrupted: delete the {amount}, that are left?"
     if entry.raw_artifacts:
@@ -115,7 +127,19 @@ def verdict_on_one(id_: str, plan: Any) -> Verdict:
             "MLflow recorded no model for this run: delete everything it logged as artifacts, "
             f"{amount}?"
         )
+    if entry.note:
+        message += f" {said(entry.note, 200)}."
+    if count > MOST_UNTYPED:
+        return Verdict(f"{message} Type {count} to confirm.", f"Delete {files}", typed=count)
     return Verdict(message, f"Delete {files}")
+
+
+def _whole_ones(entry: Any) -> bool:
+    """Tell whether a plan holds models of which no deletion was begun."""
+    return any(
+        planned.files and planned.model is not None and planned.model.journal != "interrupted"
+        for planned in entry.locations
+    )
 
 
 def verdict_on_many(asked: Asked, plan: Any) -> Verdict:
@@ -125,15 +149,26 @@ def verdict_on_many(asked: Asked, plan: Any) -> Verdict:
         return Verdict("Nothing of this can be deleted.", outcome="protected")
     models = format_count(count, "model")
     words = f"Delete {models}: {format_count(plan.files, 'file')}, {format_bytes(plan.bytes)}?"
+    words += _saves(plan)
     raw = sum(1 for run in plan.deletable if run.raw_artifacts)
     if raw:
         words += f" {format_count(raw, 'run')} recorded no model: all their artifacts go."
     if asked.elsewhere:
         words += f" {asked.elsewhere:,} of those ticked are not on this page."
+    notes = sum(1 for run in plan.deletable if run.note)
+    if notes:
+        words += f" Of {format_count(notes, 'run')} something stays, see below."
     large = bool(asked.all_bytes) and asked.bytes > MOST_SHARE * asked.all_bytes
+    if asked.unmeasured:  # the table knows too little, the plan has looked
+        large = plan.bytes > MOST_SHARE * max(asked.all_bytes, plan.bytes)
     if count > MOST_UNTYPED or large:
         return Verdict(f"{words} Type {count} to confirm.", f"Delete {models}", typed=count)
     return Verdict(words, f"Delete {models}")
+
+
+def _saves(plan: Any) -> str:
+    """Return what a plan saves, and what going early costs; "" where no prices are known."""
+    return "" if plan.bill is None else f" It saves {plan.bill.words}."
 
 
 def end_of_one(result: DeletionResult) -> Verdict:
@@ -164,9 +199,10 @@ def _ended(result: DeletionResult) -> str:
     }.get(result.outcome, "The deletion failed.")
 
 
-def end_of_many(report: Any, planned: int, seconds: float, *, stopped: bool) -> Verdict:
-    """Return how the deletion of many ended."""
-    counts = report.counts
+def end_of_many(report: Any, going: Sequence[Any], seconds: float, *, stopped: bool) -> Verdict:
+    """Return how the deletion of many ended; ``going`` is what could go by the plan."""
+    ids = {run.id for run in going}
+    counts = Counter(result.outcome for result in report.results if result.run_id in ids)
     amount = f"{format_count(report.files, 'file')}, {format_bytes(report.bytes)}"
     models = format_count(counts.get("deleted", 0), "model")
     parts = [f"Deleted {models}, {amount} in {format_seconds(seconds)}"]
@@ -177,7 +213,9 @@ def end_of_many(report: Any, planned: int, seconds: float, *, stopped: bool) -> 
     ):
         if counts.get(outcome):
             parts.append(f"{counts[outcome]} {words}")
-    remaining = planned - len(report.results)
+    if report.saved is not None:
+        parts.append(f"saves {report.saved.words}")
+    remaining = len(ids) - counts.total()
     if remaining > 0 and stopped:
         parts.append(f"stopped before the other {remaining}")
     failed = bool(counts.get("failed"))
@@ -208,15 +246,12 @@ def progress_of_one(progress: DeletionProgress) -> str:
     )
 
 
-def progress_of_many(progress: DeletionProgress, plan: Any, seconds: float) -> str:
-    """Return how far the deletion of many is."""
-    total = progress.total_bytes or plan.bytes
-    files = progress.total_files or plan.files
+def progress_of_many(progress: DeletionProgress, what: str, seconds: float) -> str:
+    """Return how far the deletion of many is; ``what`` is how many, in words."""
+    total, files = progress.total_bytes or 0, progress.total_files or 0
     rate = ""
     if seconds >= SETTLED_AFTER and progress.bytes:
         rate = f", {format_bytes(round(progress.bytes / seconds))} a second"
-    several = any(len(run.locations) > 1 for run in plan.deletable)
-    what = format_count(len(plan.deletable), "run" if several else "model")
     return (
         f"Deleting: {progress.models:,} of {what}, "
         f"{progress.files:,} of {files:,} files, "
