@@ -95,6 +95,7 @@ def test_optimizer_states_go_from_models_and_artifacts_and_all_else_stays(bench)
 
     assert plan[run_id].part == "optimizer"
     assert plan[run_id].files == 2 * len(STATES)
+    assert sum(use.bytes for use in plan[run_id].tiers.values()) == plan[run_id].bytes > 0
     assert plan[run_id].deletable
     assert "optimizer states: 10 files, 1.18 KiB; the models stay" in str(plan) or (
         "optimizer states: 10 files" in plan[run_id].summary

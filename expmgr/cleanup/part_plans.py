@@ -7,6 +7,8 @@ holds must still be among what the part is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import Model, Size, Stored
@@ -18,13 +20,14 @@ from expmgr.cleanup.locate import run_model
 from expmgr.cleanup.part_files import Folder, select
 from expmgr.cleanup.plan import PlannedLocation
 from expmgr.errors import InvalidInputError, LocationError
+from expmgr.prices import merged
 from expmgr.storage.blob_path import is_within
+from expmgr.storage.listing import use_of
 from expmgr.tracking.journal import journal_of, latest_parts, now_ms, owner_of
 from expmgr.tracking.queries import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from mlflow.entities import LoggedModel, Run
 
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.plan import RunPlan
-    from expmgr.storage.listing import Listing
+    from expmgr.storage.listing import Blob
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
     from expmgr.tracking.models import RunModels
@@ -93,7 +96,7 @@ class _Place:
     """A folder with its location and what lies there."""
 
     location: Location
-    listing: Listing
+    blobs: Mapping[str, Blob]
     folder: Folder
     models: tuple[Model, ...]
 
@@ -117,7 +120,7 @@ class PartOf:
     listed
         All names that are there.
     listed_at
-        The store's clock at the first listing.
+        When it was looked at, UTC.
     """
 
     locations: tuple[PlannedLocation, ...]
@@ -128,7 +131,7 @@ class PartOf:
     places: frozenset[Location]
     now: frozenset[str]
     listed: frozenset[str]
-    listed_at: datetime | None
+    listed_at: datetime
 
 
 def resolve_part(
@@ -170,10 +173,11 @@ def resolve_part(
         message = f"{plan.asked!r} is a model and has no part {part!r}: name its run."
         raise InvalidInputError(message, run_id=plan.run_id or None)
     found, note = _folders(finder, plan, run, told, entity, in_trash=in_trash, model_ids=model_ids)
-    listings = in_parallel(store.measure, [location for location, _ in found])
+    at = datetime.now(timezone.utc)
+    listings = in_parallel(partial(_listed, store), [location for location, _ in found])
     places = [
-        _place(run, location, listing, models)
-        for (location, models), listing in zip(found, listings, strict=True)
+        _place(run, location, blobs, models)
+        for (location, models), blobs in zip(found, listings, strict=True)
     ]
     selections = [
         select(part, place.folder, goals, lambda name, limit: store.read_text(name, limit=limit))
@@ -184,7 +188,7 @@ def resolve_part(
         names = [name for name in selection.names if among is None or name in among]
         if not names:
             continue
-        locations.append(_narrowed(place, names))
+        locations.append(_narrowed(place, names, at))
         owners = {place.folder.model_of(name) for name in names}
         touched += _touched(run, place, owners)
         beside += [name for name in names if place.folder.model_of(name) is None]
@@ -198,8 +202,8 @@ def resolve_part(
         matched,
         frozenset(place.location for place in places),
         frozenset(name for one in selections for name in one.names),
-        frozenset(name for place in places for name in place.listing.etags),
-        min((listing.listed_at for listing in listings), default=None),
+        frozenset(name for place in places for name in place.blobs),
+        at,
     )
 
 
@@ -242,8 +246,12 @@ def _folders(
     return folders, note
 
 
+def _listed(store: Storage, location: Location) -> dict[str, Blob]:
+    return {blob.name: blob for blob in store.list(location.prefix) if not blob.is_directory}
+
+
 def _place(
-    run: Run | None, location: Location, listing: Listing, models: tuple[Model, ...]
+    run: Run | None, location: Location, blobs: Mapping[str, Blob], models: tuple[Model, ...]
 ) -> _Place:
     paths = tuple(model.path for model in models if model.path is not None)
     at = now_ms()
@@ -251,24 +259,32 @@ def _place(
     stored = tuple(
         replace(
             model,
-            stored=_stored(model.path or "", listing),
+            stored=_stored(model.path or "", blobs),
             journal=journal_of(model.path, at, *of_run, (model.id, model.tags)),
         )
         for model in models
     )
     whose = owner_of(location.owner_id)
-    return _Place(location, listing, Folder(location.path, listing.sizes, paths, whose), stored)
+    sizes = {name: blob.bytes for name, blob in blobs.items()}
+    return _Place(location, blobs, Folder(location.path, sizes, paths, whose), stored)
 
 
-def _stored(path: str, listing: Listing) -> Stored:
-    sizes = [size for name, size in listing.sizes.items() if is_within(name, path)]
-    return Stored(Size(len(sizes), sum(sizes)), f"{path}/MLmodel" in listing.sizes)
+def _stored(path: str, blobs: Mapping[str, Blob]) -> Stored:
+    sizes = [blob.bytes for name, blob in blobs.items() if is_within(name, path)]
+    return Stored(Size(len(sizes), sum(sizes)), f"{path}/MLmodel" in blobs)
 
 
-def _narrowed(place: _Place, names: Sequence[str]) -> PlannedLocation:
-    sizes = {name: place.listing.sizes[name] for name in names}
-    etags = {name: place.listing.etags[name] for name in names}
-    return PlannedLocation(place.location, len(sizes), sum(sizes.values()), etags, sizes)
+def _narrowed(place: _Place, names: Sequence[str], at: datetime) -> PlannedLocation:
+    blobs = [place.blobs[name] for name in names]
+    sizes = {blob.name: blob.bytes for blob in blobs}
+    return PlannedLocation(
+        place.location,
+        len(sizes),
+        sum(sizes.values()),
+        {blob.name: blob.etag for blob in blobs},
+        sizes,
+        tiers=merged({blob.tier: use_of(blob, at)} for blob in blobs),
+    )
 
 
 def _touched(run: Run | None, place: _Place, owners: Iterable[str | None]) -> list[Model]:
@@ -280,7 +296,7 @@ def _touched(run: Run | None, place: _Place, owners: Iterable[str | None]) -> li
             found.append(known[path])
         elif run is not None:
             location = replace(place.location, path=path, kind="run_model")
-            found.append(replace(run_model(run, location), stored=_stored(path, place.listing)))
+            found.append(replace(run_model(run, location), stored=_stored(path, place.blobs)))
     return found
 
 
