@@ -103,6 +103,8 @@ class RunPlan:
         What could not be located and so would stay, or "".
     part
         ``model``, or ``raw``: all artifacts of a run for which MLflow recorded no model.
+    unknown
+        Whether there is no such run or model; a run without a model is known.
     """
 
     run_id: str
@@ -123,6 +125,7 @@ class RunPlan:
     owner_id: str = ""
     part: str = "model"
     doubts: tuple[Reason, ...] = ()
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")
@@ -151,11 +154,6 @@ class RunPlan:
     def raw_artifacts(self) -> bool:
         """Whether MLflow recorded no model, so that all of the run's artifacts would go."""
         return any(planned.location.kind == "run_artifacts" for planned in self.locations)
-
-    @property
-    def unknown(self) -> bool:
-        """Whether there is no such run or model."""
-        return self.model == "none" and bool(self.problem)
 
     @property
     def deletable(self) -> bool:
