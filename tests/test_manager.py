@@ -254,6 +254,9 @@ def test_a_run_id_that_is_none_is_refused(lab, wrong):
 def test_ids_of_nothing_are_named_all_at_once(lab):
     run_id = lab.with_model(0.1)
     lab.best()
+    plots = lab.run(0.1)
+    lab.artifacts(plots, {"plot.png": b"png"})
+    assert lab.manager().plan_deletion([plots, lab.run(0.1)]), "they are known, and have no model"
     before = lab.blob_names()
     unknown = ["0" * 32, "m-" + "0" * 32, f"{run_id}/none"]
     for call in (lab.manager().plan_deletion, lab.manager().delete_models):

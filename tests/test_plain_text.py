@@ -208,7 +208,7 @@ def shown(browser):
 def test_hostile_names_on_real_servers_reach_no_text(lab, put_blob, heard, text):
     made, place = world(lab, text)
     manager = lab.manager()
-    plan = manager.plan_deletion([*made.values(), f"{text}x"])
+    plan = manager._planner().plan([*made.values(), f"{text}x"])
     blob = text.translate({ord(c): "" for c in "\n\r\t\x1b\x07\x08\x7f\x9b\ufeff"}).strip() or "b"
     put_blob(f"{place}/{blob}")
     with RunBrowser(manager, [lab.experiment_id]) as browser:

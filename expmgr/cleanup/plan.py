@@ -122,6 +122,8 @@ class RunPlan:
     part
         ``model``; ``raw``: all artifacts of a run for which MLflow recorded no model;
         ``optimizer``, ``checkpoints``, ``other``; or patterns. See `expmgr.catalog.parts`.
+    unknown
+        Whether there is no such run or model; a run without a model is known.
     """
 
     run_id: str
@@ -142,6 +144,7 @@ class RunPlan:
     owner_id: str = ""
     part: Part = "model"
     doubts: tuple[Reason, ...] = ()
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")
@@ -177,11 +180,6 @@ class RunPlan:
         return not is_named(self.part) and any(
             planned.location.kind == "run_artifacts" for planned in self.locations
         )
-
-    @property
-    def unknown(self) -> bool:
-        """Whether there is no such run or model."""
-        return self.model == "none" and bool(self.problem)
 
     @property
     def deletable(self) -> bool:

@@ -275,7 +275,7 @@ class Planner:
         try:
             run = gathered.run(run_id)
             if run is None:
-                return _Draft(replace(plan, model="none", problem=_no_run(run_id)))
+                return _Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
             plan = replace(
                 plan,
                 run_name=run.info.run_name or "",
@@ -318,7 +318,7 @@ class Planner:
             entity = logged_model(self.client, model_id)
             if entity is None:
                 problem = f"the tracking server has no model {model_id!r}; check the id."
-                return _Draft(replace(plan, model="none", problem=problem))
+                return _Draft(replace(plan, model="none", unknown=True, problem=problem))
             if entity.source_run_id in named and isinstance(part, str):
                 return None
             run = gathered.run(entity.source_run_id) if entity.source_run_id else None
@@ -363,7 +363,7 @@ class Planner:
             check_id(id_, part, model_ids)
             run = gathered.run(run_id)
             if run is None:
-                return _Draft(replace(plan, model="none", problem=_no_run(run_id)))
+                return _Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
             plan = replace(
                 plan,
                 run_name=run.info.run_name or "",
@@ -377,7 +377,9 @@ class Planner:
                     return None
                 return self._draft_part(plan, run, models, gathered, run.data.tags)
             if one is None:
-                return _Draft(replace(plan, model="none", problem=unknown(id_, found)))
+                return _Draft(
+                    replace(plan, model="none", unknown=True, problem=unknown(id_, found))
+                )
             whole = goes_with(one, found, recorded=models.recorded)
             if run_id in wanted or (whole != id_ and whole in wanted):
                 return None
