@@ -14,6 +14,7 @@ from lab import MODEL_FILES, Lab
 from scripted_manager import HOSTILE
 from servers import Backend
 
+from expmgr.catalog.parts import PARTS
 from expmgr.catalog.reason import REASON_KINDS, Reason
 from expmgr.cleanup.home import Home, tracking_name
 from expmgr.cleanup.plan import DeletionPlan, Kept, PlannedLocation, RunPlan
@@ -58,7 +59,7 @@ runs = st.builds(
     note=texts,
     asked=texts,
     owner_id=texts,
-    part=texts,
+    part=st.sampled_from([*PARTS, ("plots/**", "*.csv"), ("a b/[0-9].bin",)]),
     doubts=st.lists(reasons, max_size=1).map(tuple),
 )
 plans = st.builds(
