@@ -57,7 +57,7 @@ def plan_policy(
         An experiment is not there, or something could not be asked.
     """
     if part not in _PARTS:
-        message = f"part of a policy must be one of {', '.join(_PARTS)}, not {part!r}."
+        message = f"part must be one of {', '.join(_PARTS)}, not {part!r}."
         raise InvalidInputError(message)
     client = planner.client
     every = list(iter_experiments(client, deleted=True))
