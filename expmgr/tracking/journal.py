@@ -21,6 +21,7 @@ from expmgr.errors import JournalError
 from expmgr.secrecy import bare
 from expmgr.tracking.journal_record import (
     LEASE_SECONDS,
+    MARK_TAG_PREFIX,
     MODEL_TAG,
     RECORD_TAG_PREFIX,
     DeletionRecord,
@@ -52,12 +53,15 @@ __all__ = [
     "latest_records",
     "next_record_id",
     "now_ms",
+    "owner_name",
     "owner_of",
     "planned_among",
     "read_records",
+    "record_order",
     "renewed",
     "seen_digest",
     "write_record",
+    "write_tags",
 ]
 
 
@@ -71,12 +75,15 @@ def owner_name() -> str:
 
 
 def next_record_id(tags: Mapping[str, str]) -> str:
-    """Return the lowest number above those of the deletions that the tags already record."""
+    """Return the lowest number above those of the deletions and marks that the tags record.
+
+    They are numbered together, which tells what came later where several clocks do not agree.
+    """
     numbers = [
         int(number)
         for key in tags
-        if key.startswith(RECORD_TAG_PREFIX)
-        and (number := key[len(RECORD_TAG_PREFIX) :]).isdecimal()
+        if key.startswith((RECORD_TAG_PREFIX, MARK_TAG_PREFIX))
+        and (number := key.rpartition(".")[2]).isdecimal()
     ]
     return str(max(numbers, default=0) + 1)
 
@@ -92,6 +99,7 @@ def begin(
     forced: Sequence[str] = (),
     seen: str = "",
     asked: str = "",
+    part: str = "model",
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
@@ -109,6 +117,7 @@ def begin(
         forced=tuple(forced),
         seen=seen,
         asked=asked,
+        part=part,
     )
 
 
@@ -126,30 +135,38 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
         The owner cannot take tags (it is in the trash, or its experiment is), the record is too
         long, or the server did not accept it. No journal, no deletion.
     """
+    key, value = record.to_tag()
+    write_tags(client, record.owner_id, {key: value, MODEL_TAG: record.state})
+
+
+def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> None:
+    """Write the journal's tags in one request, to the run or the model that owns them.
+
+    Raises
+    ------
+    JournalError
+        As `write_record`.
+    """
     from mlflow.entities import RunTag
 
-    key, value = record.to_tag()
     try:
         # MLflow's own retries against a server that went away go on for four minutes.
         ensure_reachable(client.tracking_uri)
-        with asking("write the journal", run_id=record.owner_id):
-            if is_model_id(record.owner_id):
-                tags = {key: value, MODEL_TAG: record.state}
-                client.set_logged_model_tags(record.owner_id, tags)
+        with asking("write the journal", run_id=owner_id):
+            if is_model_id(owner_id):
+                client.set_logged_model_tags(owner_id, dict(tags))
             else:
-                client.log_batch(
-                    record.owner_id, tags=[RunTag(key, value), RunTag(MODEL_TAG, record.state)]
-                )
+                client.log_batch(owner_id, tags=[RunTag(key, tags[key]) for key in tags])
     except Exception as error:
         message = (
-            f"{owner_of(record.owner_id)} could not record its deletion ({error}). A run or model "
+            f"{owner_of(owner_id)} could not record its deletion ({error}). A run or model "
             "in the trash, or a run in an experiment in the trash, takes no tags: restore it first."
         )
         bare(error)
-        raise JournalError(message, run_id=record.owner_id) from error
+        raise JournalError(message, run_id=owner_id) from error
 
 
-def _number(record: DeletionRecord) -> tuple[int, str]:
+def record_order(record: DeletionRecord) -> tuple[int, str]:
     """Return a record's place in the order of deletions; several processes' clocks do not agree."""
     return int(record.record_id) if record.record_id.isdecimal() else 0, record.record_id
 
@@ -162,7 +179,7 @@ def read_records(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord
         if key.startswith(RECORD_TAG_PREFIX)
         and (record := decode_record(key, value, owner_id)) is not None
     ]
-    return tuple(sorted(records, key=_number))
+    return tuple(sorted(records, key=record_order))
 
 
 def latest_records(owner_id: str, tags: Mapping[str, str]) -> dict[str, DeletionRecord]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEASE_SECONDS",
+    "MARK_STATES",
+    "MARK_TAG_PREFIX",
     "MODEL_TAG",
     "RECORD_TAG_PREFIX",
     "DeletionRecord",
@@ -40,6 +42,8 @@ __all__ = [
 ]
 
 RECORD_TAG_PREFIX = "expmgr.deletion."
+MARK_TAG_PREFIX = "expmgr.mark."
+"""Marks stand beside the deletions, not among them: a mark deletes nothing and tells no state."""
 MODEL_TAG = "expmgr.model"
 LEASE_SECONDS = 900.0
 """How long a record is believed without being renewed; a longer deletion renews it as it goes."""
@@ -61,7 +65,11 @@ _KIND_TO_CODE: dict[LocationKind, str] = {
 }
 _CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
 
-RecordState = Literal["deleting", "deleted", "failed", "cancelled", "restored"]
+RecordState = Literal[
+    "deleting", "deleted", "failed", "cancelled", "restored", "marked", "kept", "replaced", "done"
+]
+MARK_STATES: frozenset[str] = frozenset({"marked", "kept", "replaced", "done"})
+"""A deletion that is to happen later, and how that ended."""
 
 
 def now_ms() -> int:
@@ -87,6 +95,10 @@ class DeletionRecord:
     seen
         A short digest of each file that the plan saw, see `seen_digest`; "" where they are too
         many, or there was no plan.
+    part
+        What of the run it takes, see `expmgr.cleanup.plan.RunPlan`.
+    due
+        When a mark is to be carried out; None for a deletion.
     """
 
     record_id: str
@@ -104,6 +116,8 @@ class DeletionRecord:
     note: str = ""
     seen: str = ""
     asked: str = ""
+    part: str = "model"
+    due: int | None = None
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -140,14 +154,16 @@ class DeletionRecord:
             value = self._json("", packed=True)
         if len(value) > _MAX_CHARACTERS:  # without digests a resume leaves what is in doubt
             value = self._json("", packed=True, seen=False)
-        if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
+        begins = self.state in {"deleting", "marked"}
+        if len(value) > (_MAX_CHARACTERS if begins else _MAX_CHARACTERS_AT_END):
             message = (
                 f"the deletion of {owner_of(self.owner_id)} has {len(self.locations)} locations, "
                 "more than one journal tag can hold, so nothing was deleted. Delete the models in "
                 "parts with model_ids=[...]."
             )
             raise JournalError(message, run_id=self.owner_id)
-        return RECORD_TAG_PREFIX + self.record_id, value
+        prefix = MARK_TAG_PREFIX if self.state in MARK_STATES else RECORD_TAG_PREFIX
+        return prefix + self.record_id, value
 
     def _json(self, note: str, *, packed: bool = False, seen: bool = True) -> str:
         first = self.locations[0]
@@ -176,6 +192,8 @@ class DeletionRecord:
                 "note": note,
                 **({"seen": self.seen} if self.seen and seen else {}),
                 **({"asked": self.asked} if self.asked else {}),
+                **({"part": self.part} if self.part != "model" else {}),
+                **({"due": self.due} if self.due is not None else {}),
             },
             separators=(",", ":"),
         )
@@ -231,6 +249,8 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             note=str(data["note"]),
             seen=str(data.get("seen", "")),
             asked=str(data.get("asked", "")),
+            part=str(data.get("part", "model")),
+            due=None if data.get("due") is None else _time(data["due"]),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
