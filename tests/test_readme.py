@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, LATER, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -58,6 +58,18 @@ def test_the_script_code_does_what_its_comments_say(manager, blob_names, capsys)
     assert names["result"].outcome == "deleted"
     assert len(blob_names()) == 8 - 4 - 1
     assert "deleted 1 " in capsys.readouterr().out
+
+
+def test_the_code_for_later_marks_keeps_and_deletes_nothing_yet(manager, blob_names):
+    runs = manager.runs()
+    names = {"manager": manager, "runs": runs, "plan": manager.plan_deletion(runs.run_id.head(5))}
+
+    exec(LATER, names)
+
+    assert len(manager.marks()) == 3, "one is protected, one was kept"
+    assert list(manager.runs()["goes"].notna())[:5] == [False, True, False, True, True]
+    assert sorted(manager.deletion_log()["state"]) == ["kept", "marked", "marked", "marked"]
+    assert len(blob_names()) == 8
 
 
 def test_the_training_code_keeps_one_model(manager, capsys):
