@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from lab import Lab
+from moved_clock import Clock
 from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.cleanup.grace import due_after
 from expmgr.errors import InvalidInputError, NotFoundError
-from expmgr.storage.blob_store import BlobStore
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import (
     LEASE_SECONDS,
@@ -141,29 +139,6 @@ def test_a_later_word_that_cannot_be_read_ends_a_mark_and_a_copy_of_anothers_doe
 
 
 # ---------------------------------------------------------------------------- on the real servers
-
-
-class Clock:
-    """This machine's clock and what the storage says its own is, moved on by hand."""
-
-    def __init__(self, monkeypatch) -> None:
-        self.ahead = timedelta(0)
-        self.storage_ahead = timedelta(0)
-        here = self
-        later = SimpleNamespace(time=lambda: time.time() + here.ahead.total_seconds())
-        monkeypatch.setattr("expmgr.tracking.journal_record.time", later)
-        measure = BlobStore.measure
-
-        def measured(store, location, **options):
-            listing = measure(store, location, **options)
-            return replace(listing, listed_at=listing.listed_at + here.storage_ahead)
-
-        monkeypatch.setattr(BlobStore, "measure", measured)
-
-    def move(self, *, storage: bool = True, **ahead) -> None:
-        self.ahead += timedelta(**ahead)
-        if storage:
-            self.storage_ahead += timedelta(**ahead)
 
 
 @pytest.fixture
