@@ -8,13 +8,15 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
+from azure.storage.blob import BlobServiceClient
 from lab import Lab
 from moved_clock import Clock
 from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.cleanup.grace import due_after
-from expmgr.errors import InvalidInputError, NotFoundError
+from expmgr.errors import InvalidInputError, NotFoundError, TrackingError
+from expmgr.storage.blob_store import BlobStore
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import (
     LEASE_SECONDS,
@@ -529,6 +531,88 @@ def test_a_run_in_the_trash_is_told_and_left(lab, clock):
     assert result.outcome == "failed"
     assert "trash" in result.message
     assert model_files(lab, made_model(lab, run_id))
+
+
+def test_a_manager_of_another_container_ends_no_mark(lab, clock, azurite):
+    run_id = lab.with_model()
+    lab.manager().delete_models([run_id], after="1d", progress=False)
+    clock.move(days=2)
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_container("elsewhere")
+    other = lab.manager(azure_blob_credentials=azurite.credentials("elsewhere"))
+    (result,) = other.delete_due(progress=False)
+    assert result.outcome == "failed"
+    assert len(lab.manager().marks()) == 1
+    assert model_files(lab, made_model(lab, run_id))
+
+
+def test_a_listing_that_is_empty_once_ends_no_mark(lab, clock, monkeypatch):
+    run_id = lab.with_model()
+    manager = lab.manager()
+    manager.delete_models([run_id], after="1d", progress=False)
+    clock.move(days=2)
+    measure = BlobStore.measure
+    looks = []
+
+    def empty_once(store, location, **options):
+        listing = measure(store, location, **options)
+        looks.append(location)
+        return replace(listing, files=0, bytes=0, etags={}) if len(looks) == 1 else listing
+
+    monkeypatch.setattr(BlobStore, "measure", empty_once)
+    (result,) = manager.delete_due(progress=False)
+    assert result.outcome == "deleted"
+
+
+def test_a_deletion_that_is_cancelled_before_a_file_went_leaves_the_mark(lab, clock, monkeypatch):
+    run_id = lab.with_model()
+    manager = lab.manager()
+    manager.delete_models([run_id], after="1d", progress=False)
+    clock.move(days=2)
+    cancel = threading.Event()
+    write = write_record
+
+    def cancels(client, record):
+        cancel.set()
+        write(client, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("expmgr.cleanup.deletion.write_record", cancels)
+        report = manager.delete_due(progress=False, cancel=cancel)
+    assert report.cancelled
+    assert model_files(lab, made_model(lab, run_id))
+    assert len(manager.marks()) == 1
+    assert [result.outcome for result in manager.delete_due(progress=False)] == ["deleted"]
+
+
+def test_a_mark_that_nobody_can_ask_about_deletes_nothing_and_stays(lab, clock, monkeypatch):
+    run_id = lab.with_model()
+    manager = lab.manager()
+    manager.delete_models([run_id], after="1d", progress=False)
+    clock.move(days=2)
+
+    def fails(_client, _owner_id):
+        raise TrackingError("the server is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("expmgr.cleanup.due.owner_by_id", fails)
+        (result,) = manager.delete_due(progress=False)
+    assert result.outcome == "failed"
+    assert model_files(lab, made_model(lab, run_id))
+    assert manager.runs().set_index("run_id").loc[run_id]["model"] == "stored"
+    assert [result.outcome for result in manager.delete_due(progress=False)] == ["deleted"]
+
+
+def test_models_of_one_run_that_were_marked_apart_all_go(lab, clock):
+    run_id = lab.run(0.1)
+    models = [lab.logged_model(run_id) for _ in range(3)]
+    manager = lab.manager()
+    for chosen in (models[:1], models[1:2]):
+        plan = manager.plan_deletion(run_id, model_ids=chosen)
+        assert manager.delete_models(plan, after="1d", progress=False).counts == {"marked": 1}
+    clock.move(days=2)
+    assert manager.delete_due(progress=False).counts == {"deleted": 2}
+    assert [bool(model_files(lab, model)) for model in models] == [False, False, True]
 
 
 def test_the_time_is_told_in_utc():

@@ -118,7 +118,7 @@ def _rows(owner: JournalOwner, experiment: str, at: int) -> Iterator[tuple[Any, 
     for record in records:
         state = _state(record, at)
         if state == "marked" and record.record_id not in standing:
-            state = "replaced"  # a later record holds, and nobody wrote that here yet
+            state = "done"  # a later record holds, as the next delete_due() will write here
         yield _row(record, owner, experiment, state)
     known = {(record.state in MARK_STATES, record.record_id) for record in records}
     yield from _unreadable(owner, experiment, known)

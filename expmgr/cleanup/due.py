@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
     from expmgr.cleanup.deletion import Deleter
+    from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.planner import Planner
     from expmgr.results import DeletionProgress, DeletionResult
     from expmgr.tracking.journal import DeletionRecord
@@ -155,8 +156,10 @@ class DueMarks:
         on_progress: Callable[[DeletionProgress], None] | None,
         cancel: threading.Event,
     ) -> list[DeletionResult]:
+        finder = self.planner.finder()
+
         def check(plans: Sequence[RunPlan]) -> Sequence[RunPlan]:
-            looked = in_parallel(lambda plan: self._looked_at(plan, jobs[plan.id]), plans)
+            looked = in_parallel(lambda plan: self._looked_at(plan, jobs[plan.id], finder), plans)
             there = [plan for plan in looked if plan is not None]
             ask = [plan for plan in there if not plan.problem]
             checked = self.planner.check_again(ask) if ask else ()
@@ -176,14 +179,19 @@ class DueMarks:
         )
         return list(report)
 
-    def _looked_at(self, plan: RunPlan, job: _Job) -> RunPlan | None:
+    def _looked_at(self, plan: RunPlan, job: _Job, finder: Finder) -> RunPlan | None:
         """Return the plan with what lies there now; None where the storage's clock says: not yet.
 
         What the mark did not see is a problem only where nothing else is there.
         """
         places = [planned.location for planned in plan.locations]
+        measure = self.planner.blob_store.measure
         try:
-            listings = [self.planner.blob_store.measure(place) for place in places]
+            for place in places:  # a manager of another container has no say in it
+                finder.check(place)
+            listings = list(map(measure, places))
+            if not any(listing.etags for listing in listings):
+                listings = list(map(measure, places))  # what is empty must be so twice
         except ExpmgrError as error:
             return replace(plan, problem=words(error), problem_error=error)
         plan = replace(
@@ -259,6 +267,8 @@ class DueMarks:
         if job.kept:
             message = "Kept: the mark was taken back or changed meanwhile; nothing was deleted"
             return replace(result, outcome="protected", message=message, error=None)
+        if isinstance(result.error, DeletionCancelledError) and not result.files:
+            return result  # before any file went: the mark stands as it stood
         if job.begun or job.changed or result.outcome == "not_found":
             self._end([mark], job.owner, words(f"{result.outcome}: {result.message}"))
         elif result.outcome == "protected":
