@@ -502,7 +502,9 @@ def test_raw_artifacts_that_are_a_model_by_now_are_left(lab, clock):
     clock.move(days=2)
     (result,) = manager.delete_due(progress=False)
     assert result.outcome == "failed"
+    assert "is a model by now" in result.message
     assert model_files(lab, raw) == before
+    assert manager.marks().empty
 
 
 def test_a_delete_step_of_ones_own_takes_nothing_that_came_since(lab, clock, put_blob):
@@ -538,7 +540,9 @@ def test_a_manager_of_another_container_ends_no_mark(lab, clock, azurite):
     lab.manager().delete_models([run_id], after="1d", progress=False)
     clock.move(days=2)
     with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
-        service.create_container("elsewhere")
+        other = service.create_container("elsewhere")
+        for name in model_files(lab, made_model(lab, run_id)):  # as a copy of the container has it
+            other.upload_blob(name, b"copied")
     other = lab.manager(azure_blob_credentials=azurite.credentials("elsewhere"))
     (result,) = other.delete_due(progress=False)
     assert result.outcome == "failed"
