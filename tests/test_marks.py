@@ -586,6 +586,9 @@ def test_a_deletion_that_is_cancelled_before_a_file_went_leaves_the_mark(lab, cl
     assert report.cancelled
     assert model_files(lab, made_model(lab, run_id))
     assert len(manager.marks()) == 1
+    assert manager.keep(run_id) is True
+    manager.delete_models([run_id], after="1h", progress=False)
+    clock.move(days=1)
     assert [result.outcome for result in manager.delete_due(progress=False)] == ["deleted"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -13,7 +14,14 @@ from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionCancelledError, ExpmgrError
 from expmgr.text import words
-from expmgr.tracking.journal import RECORD_TAG_PREFIX, now_ms, owner_of, planned_among
+from expmgr.tracking.journal import (
+    RECORD_TAG_PREFIX,
+    now_ms,
+    owner_of,
+    planned_among,
+    read_records,
+    record_order,
+)
 from expmgr.tracking.journal_owners import JournalOwner, journal_owners, owner_by_id
 from expmgr.tracking.marks import (
     GOES_TAG,
@@ -39,6 +47,10 @@ if TYPE_CHECKING:
 __all__ = ["DueMarks"]
 
 logger = logging.getLogger(__name__)
+
+_NUMBERS = 1_000
+_STRIDE = 32
+"""More than models are checked together, whose numbers of one owner follow one another."""
 
 
 @dataclass
@@ -247,8 +259,13 @@ class DueMarks:
             except ExpmgrError as error:  # nothing went, and the mark stays
                 message = f"nobody told whether the mark of {owner_of(plan.id)} still stands"
                 raise DeletionCancelledError(f"{message}: {error}", run_id=plan.id) from error
-            own = RECORD_TAG_PREFIX + record.record_id
-            tags = {key: value for key, value in owner.tags.items() if key != own}
+            # Of several that begin at once the lowest number goes on, so that one always does.
+            yields = {
+                RECORD_TAG_PREFIX + one.record_id
+                for one in read_records(owner.id, owner.tags)
+                if one.state == "deleting" and record_order(one) >= record_order(record)
+            }
+            tags = {key: value for key, value in owner.tags.items() if key not in yields}
             standing = {one.record_id: one for one in standing_marks(owner.id, tags)}
             now = standing.get(mark.record_id)
             if now is None or now.locations != mark.locations or now.due != mark.due:
@@ -257,9 +274,11 @@ class DueMarks:
                 raise DeletionCancelledError(message, run_id=plan.id)
             job.begun = True
 
-        # A deletion of its own number, kept to what the mark saw.
+        # A deletion of its own number, kept to what the mark saw. Another process that carries out
+        # this mark at the same time would count to the same one, and write over this record.
+        number = int(plan.record_id) + _STRIDE * secrets.randbelow(_NUMBERS)
         keeps_to = replace(
-            mark, record_id=plan.record_id, state="deleting", began=now_ms(), due=None, note=""
+            mark, record_id=str(number), state="deleting", began=now_ms(), due=None, note=""
         )
         result = self.deleter.delete(
             plan, on_progress=on_progress, cancel=cancel, resumes=keeps_to, begun=begun

@@ -185,7 +185,12 @@ def keep(client: MlflowClient, id_: str) -> bool:
         # the other, whatever happens at the same time.
         records = read_records(owner.id, owner_by_id(client, owner.id).tags)
         for mark in mine:
-            late = [one for one in records if record_order(one)[0] >= record_order(mark)[0]]
+            late = [
+                one
+                for one in records
+                if record_order(one)[0] >= record_order(mark)[0]
+                and (one.state != "cancelled" or one.files)
+            ]
             begun = any(touches(late, place) for place in mark.locations)
             if begun:
                 logger.warning(
