@@ -19,6 +19,7 @@ from expmgr.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime, timedelta
 
     import pandas as pd
     from mlflow.entities import Experiment
@@ -402,10 +403,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         force: bool = False,
         progress: bool = True,
         *,
+        after: str | timedelta | datetime | None = None,
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionReport:
-        """Delete the models of several runs, a few at a time.
+        """Delete the models of several runs, a few at a time, or mark them to go later.
 
         Parameters
         ----------
@@ -415,6 +417,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             Pass the protection, with a plan only what that plan shows of it.
         progress
             Show a progress bar (in a notebook a widget, in a terminal text).
+        after
+            Delete nothing yet, but mark what may go: `delete_due` takes it once that age
+            (``"7d"``, ``"12h"``, a timedelta) has passed, or that time (with its zone) has come.
+            A later mark replaces an earlier one, so marking again moves the time.
         on_progress
             Called with the totals over all runs.
         cancel
@@ -423,8 +429,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            Malformed ids, or a plan that was made for another tracking server, account or
-            container; nothing was deleted.
+            Malformed ids, a plan that was made for another tracking server, account or container,
+            or ``after`` that is no time to come, or stands together with ``force``; nothing was
+            deleted.
         NotFoundError
             There are no such runs or models, of a list of ids; it names all, and nothing was
             deleted. What a plan names and is gone by now is a result.
@@ -432,15 +439,36 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             MLflow could not be asked.
         """
         from expmgr.cleanup.bulk import delete_all
+        from expmgr.cleanup.grace import due_after
         from expmgr.cleanup.home import check_home
+        from expmgr.cleanup.marking import mark_all
         from expmgr.cleanup.plan import DeletionPlan
+        from expmgr.tracking.journal import now_ms
 
+        if after is not None:
+            if force:
+                message = (
+                    "force=True cannot wait: what protects a model when it is due is not known "
+                    "yet. Leave out force or after."
+                )
+                raise InvalidInputError(message)
+            due_after(after, now_ms())  # before anything is planned
         shown: DeletionPlan | None = None
         if isinstance(ids_or_plan, DeletionPlan):
             plan = shown = ids_or_plan
             check_home(plan.home, self._planner().home)
         else:
             plan = self.plan_deletion(ids_or_plan, cancel=cancel)
+        if after is not None:
+            return mark_all(
+                self.interactive_client,
+                plan,
+                self._planner().check_again,
+                after,
+                progress=progress,
+                on_progress=on_progress,
+                cancel=cancel,
+            )
         deleter = self._deleter()
 
         def delete_run(
@@ -466,6 +494,106 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         gone = {result.run_id for result in report.results if result.outcome == "deleted"}
         uses = merged(run.tiers for run in plan.runs if run.id in gone)
         return replace(report, saved=self.storage_prices.bill(uses))
+
+    def delete_due(
+        self,
+        experiments: str | Iterable[str] | None = None,
+        progress: bool = True,
+        *,
+        on_progress: Callable[[DeletionProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> DeletionReport:
+        """Delete the marked models that are due, after asking protection again.
+
+        Only files that the mark saw go; what came or changed since stays and is reported. A model
+        that something protects by now is reported as ``protected``; its mark stays and is asked
+        again the next time. A mark is due when this machine's clock and the storage's both say so.
+        What a process leaves half done, which dies here, is finished by `resume_deletions`.
+
+        Parameters
+        ----------
+        experiments
+            As in `runs`.
+        progress, on_progress, cancel
+            As in `delete_models`.
+
+        Raises
+        ------
+        NotFoundError, TrackingError
+            No such experiment, or MLflow could not be asked.
+        """
+        from expmgr.cleanup.due import DueMarks
+
+        marks = DueMarks(
+            self._planner(),
+            self._deleter(),
+            exact=self._overrides_step,
+            ended=lambda plan: self._survey.forget([plan.run_id, *plan.model_ids]),
+        )
+        return marks.delete(
+            experiments, self.is_own, progress=progress, on_progress=on_progress, cancel=cancel
+        )
+
+    def keep(self, id: str) -> bool:  # noqa: A002 - the id of a run or a model
+        """Take back the marks of a run's models, or of one model; returns whether there were any.
+
+        Anybody may. A mark of several models together is taken back as a whole. False where there
+        is none, or where its deletion has begun.
+
+        Parameters
+        ----------
+        id
+            A run id, or a model's (``m-...``, ``<run id>/<path>``).
+
+        Raises
+        ------
+        NotFoundError, TrackingError, JournalError
+            There is no such run or model, or it takes no tags.
+        """
+        from expmgr.cleanup.marking import keep
+
+        (id_,) = _as_ids(id)
+        return keep(self.interactive_client, id_)
+
+    def marks(self, experiments: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return what is to go later, the next first.
+
+        Parameters
+        ----------
+        experiments
+            As in `runs`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``id``, ``name``, ``experiment``, ``goes`` (UTC), ``marked_by``, ``marked_at``,
+            ``files`` and ``bytes`` that the mark saw.
+        """
+        from expmgr.cleanup.deletion_log import marks_table
+
+        return marks_table(self.interactive_client, experiments, self.is_own)
+
+    def deletion_log(self, experiments: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return all deletions, marks and restorations that the journal holds, the newest first.
+
+        Parameters
+        ----------
+        experiments
+            As in `runs`. Records that are kept as blobs, of what takes no tags, name no
+            experiment: they come with None and ``"all"``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``when`` and ``ended`` (UTC), ``who``, ``id``, ``run_id``, ``name``, ``experiment``,
+            ``part``, ``state`` (``deleting``, ``interrupted``, ``deleted``, ``failed``,
+            ``cancelled``, ``restored``; of marks ``marked``, ``kept``, ``replaced``, ``done``;
+            ``unknown``), ``files``, ``bytes``, ``forced`` (the protections passed), ``due`` (of
+            marks) and ``note``.
+        """
+        from expmgr.cleanup.deletion_log import log_table
+
+        return log_table(self.interactive_client, self.blob_store, experiments, self.is_own)
 
     def resume_deletions(self, experiments: str | Iterable[str] | None = None) -> DeletionReport:
         """Finish deletions whose process died, or which failed, after asking protection again.

@@ -247,7 +247,8 @@ class ExperimentsManager(Tracker):
         pandas.DataFrame
             One row a run: MLflow's columns and ``run_name``, ``experiment_name``,
             ``parent_run_id``, ``model``, ``files``, ``bytes`` (missing until measured),
-            ``is_best``, ``protected_by``.
+            ``is_best``, ``protected_by``, ``goes`` (UTC: when the first of its marked models is
+            to go; missing without a mark).
 
         Raises
         ------
@@ -286,7 +287,8 @@ class ExperimentsManager(Tracker):
             PENDING, FAILED), ``step``, ``created``, ``quality`` (its own value of the main metric,
             else its run's), ``model`` (the state), ``files``, ``bytes`` (missing until measured),
             ``is_best``, ``protected_by``, ``alone`` (whether it may go by its own id, or with its
-            run only), and ``metrics.*``, its newest own values.
+            run only), ``goes`` (UTC: when it is marked to go), and ``metrics.*``, its newest own
+            values.
 
         Raises
         ------

@@ -18,7 +18,7 @@ __all__ = ["OUTCOMES", "DeletionProgress", "DeletionResult", "Outcome", "tell"]
 
 logger = logging.getLogger(__name__)
 
-Outcome = Literal["deleted", "not_found", "protected", "failed"]
+Outcome = Literal["deleted", "not_found", "protected", "failed", "marked"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 
@@ -77,7 +77,8 @@ class DeletionResult:
     run_id
         The run, or the model that was asked for by its id.
     outcome
-        ``deleted``, ``not_found``, ``protected`` or ``failed``.
+        ``deleted``, ``not_found``, ``protected`` or ``failed``; ``marked`` where it is to go
+        later, and nothing went.
     files, bytes
         Blobs and bytes that this call removed (on ``failed`` what was removed before it stopped).
     attempts

@@ -68,6 +68,7 @@ def study_tables(*, now=None):
                 "is_best": bool(held),
                 "protected_by": held,
                 "alone": True,
+                "goes": pd.NaT,
                 "metrics.accuracy": float("nan") if quality is None else quality,
             }
         )

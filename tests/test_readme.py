@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, CLEANUP, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, LATER, CLEANUP, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -77,6 +77,18 @@ def test_the_cleanup_code_deletes_what_its_policy_says(manager, blob_names, monk
     assert names["report"].counts == {"deleted": 8 - len(kept)}
     assert len(blob_names()) == len(kept) == 4
     assert (tmp_path / "cleanup.json").is_file()
+
+
+def test_the_code_for_later_marks_keeps_and_deletes_nothing_yet(manager, blob_names):
+    runs = manager.runs()
+    names = {"manager": manager, "runs": runs, "plan": manager.plan_deletion(runs.run_id.head(5))}
+
+    exec(LATER, names)
+
+    assert len(manager.marks()) == 3, "one is protected, one was kept"
+    assert list(manager.runs()["goes"].notna())[:5] == [False, True, False, True, True]
+    assert sorted(manager.deletion_log()["state"]) == ["kept", "marked", "marked", "marked"]
+    assert len(blob_names()) == 8
 
 
 def test_the_training_code_keeps_one_model(manager, capsys):

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from expmgr.storage.protocol import Storage
     from expmgr.tracking.journal_record import RecordState
 
-__all__ = ["Deleter", "failure"]
+__all__ = ["Deleter", "failure", "record_of", "refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ class Deleter:
         on_progress: Callable[[DeletionProgress], None] | None = None,
         cancel: threading.Event | None = None,
         resumes: DeletionRecord | None = None,
+        begun: Callable[[DeletionRecord], None] | None = None,
     ) -> DeletionResult:
         """Carry out one plan; every way it can end is a result, none an exception.
 
@@ -117,9 +118,12 @@ class Deleter:
             Pass the protection; the journal records what it overrode.
         resumes
             The record of an interrupted deletion to be finished instead of a new one.
+        begun
+            Called with the record once it is written and before any file goes; an error that it
+            raises ends the deletion there.
         """
         result = self._deleted(
-            plan, force=force, on_progress=on_progress, cancel=cancel, resumes=resumes
+            plan, force=force, on_progress=on_progress, cancel=cancel, resumes=resumes, begun=begun
         )
         return replace(result, name=plan.run_name)
 
@@ -131,30 +135,16 @@ class Deleter:
         on_progress: Callable[[DeletionProgress], None] | None,
         cancel: threading.Event | None,
         resumes: DeletionRecord | None,
+        begun: Callable[[DeletionRecord], None] | None,
     ) -> DeletionResult:
         began = time.monotonic()
-        refused = _refused(plan, force=force)
-        if refused is None and is_named(plan.part):
-            refused = self._refused_part(plan, resumes)
-        if refused is not None:
-            return refused
-        planned_at = None if plan.planned_at is None else int(plan.planned_at.timestamp() * 1000)
-        planned_etags = {
-            name: tag for planned in plan.locations for name, tag in planned.etags.items()
-        }
-        record = begin(
-            plan.journal_id,
-            [planned.location for planned in plan.locations],
-            record_id=plan.record_id,
-            planned_at=planned_at,
-            files=plan.files,
-            bytes=plan.bytes,
-            forced=plan.reasons if force else (),
-            seen=(part_digest if is_named(plan.part) else seen_digest)(planned_etags),
-            asked=plan.asked,
-            part=plan.part,
-            counts=[planned.files for planned in plan.locations] if is_named(plan.part) else (),
-        )
+        stopped = refused(plan, force=force)
+        if stopped is None and is_named(plan.part):
+            stopped = self._refused_part(plan, resumes)
+        if stopped is not None:
+            return stopped
+        planned_etags = _etags(plan)
+        record = record_of(plan, forced=plan.reasons if force else ())
         if resumes is not None:
             record = replace(
                 record,
@@ -189,6 +179,8 @@ class Deleter:
         )
         try:
             write_record(self.client, record)
+            if begun is not None:
+                begun(record)
             with self.hand_overs.given(current):
                 deleted = self.delete_step(plan.journal_id, plan.experiment_id)
         except Exception as error:  # noqa: BLE001 - every end is recorded and returned
@@ -347,13 +339,36 @@ class Deleter:
             logger.info("%s", words(error))
 
 
+def record_of(plan: RunPlan, *, forced: Sequence[str] = ()) -> DeletionRecord:
+    """Return the record with which a plan's deletion begins: what it may take, and no more."""
+    named = is_named(plan.part)
+    return begin(
+        plan.journal_id,
+        [planned.location for planned in plan.locations],
+        record_id=plan.record_id,
+        planned_at=None if plan.planned_at is None else int(plan.planned_at.timestamp() * 1000),
+        files=plan.files,
+        bytes=plan.bytes,
+        forced=forced,
+        seen=(part_digest if named else seen_digest)(_etags(plan)),
+        asked=plan.asked,
+        part=plan.part,
+        counts=[planned.files for planned in plan.locations] if named else (),
+    )
+
+
+def _etags(plan: RunPlan) -> dict[str, str]:
+    return {name: tag for planned in plan.locations for name, tag in planned.etags.items()}
+
+
 def _end_state(result: DeletionResult) -> RecordState:
     if isinstance(result.error, DeletionCancelledError):
         return "cancelled"
     return "failed" if result.outcome == "failed" else "deleted"
 
 
-def _refused(plan: RunPlan, *, force: bool) -> DeletionResult | None:
+def refused(plan: RunPlan, *, force: bool = False) -> DeletionResult | None:
+    """Return why a plan is not carried out, as the result to tell; None where it may be."""
     id_ = plan.id
     if plan.problem:
         error = plan.problem_error

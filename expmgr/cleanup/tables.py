@@ -12,12 +12,14 @@ from expmgr.catalog.model import Size
 from expmgr.catalog.quality import newest_entries
 from expmgr.catalog.reason import Reasons, distinct
 from expmgr.catalog.states import MODEL_STATES, run_state
+from expmgr.tracking.marks import earliest_due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pandas as pd
 
+    from expmgr.catalog.model import Maker, Model
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.survey import Surveyed
 
@@ -49,6 +51,7 @@ BASE_COLUMNS = (
     "bytes",
     "is_best",
     "protected_by",
+    "goes",
 )
 
 
@@ -70,6 +73,7 @@ MODEL_COLUMNS = (
     "is_best",
     "protected_by",
     "alone",
+    "goes",
 )
 
 
@@ -83,6 +87,8 @@ class RunRow:
         The state, see `expmgr.catalog.states.ModelState`.
     files, bytes
         None until measured.
+    goes
+        When the first of its marked models goes, in milliseconds since 1970; None without a mark.
     """
 
     model: str
@@ -90,6 +96,7 @@ class RunRow:
     bytes: int | None
     is_best: bool
     reasons: tuple[Reason, ...]
+    goes: int | None = None
 
 
 class RunsAndModels(NamedTuple):
@@ -137,6 +144,7 @@ def runs_table(surveyed: Surveyed) -> pd.DataFrame:
         "bytes": pd.Series([row.bytes for row in rows], dtype="Int64"),
         "is_best": pd.Series([row.is_best for row in rows], dtype="bool"),
         "protected_by": pd.Series([Reasons(row.reasons) for row in rows], dtype="object"),
+        "goes": _times([row.goes for row in rows]),
     }
     count = len(runs)
     for group, missing in (("metrics", float("nan")), ("params", None), ("tags", None)):
@@ -180,6 +188,7 @@ def rows_by_run(surveyed: Surveyed) -> dict[str, RunRow]:
             distinct([reason for model in models for reason in reasons[model.id]])
             if state in MODEL_STATES
             else (),
+            earliest_due([(run_id, run.data.tags), *((one.id, one.tags) for one in models)]),
         )
     return rows
 
@@ -232,6 +241,7 @@ def models_table(surveyed: Surveyed, filter_string: str = "") -> pd.DataFrame:
         "is_best": [model.id in stars for model in models],
         "protected_by": pd.Series([Reasons(reasons[one.id]) for one in models], dtype="object"),
         "alone": [model.alone for model in models],
+        "goes": _times([_goes(model, maker) for model, maker in zip(models, makers, strict=True)]),
     }
     values: dict[str, list[float]] = {}
     for index, model in enumerate(models):
@@ -243,6 +253,15 @@ def models_table(surveyed: Surveyed, filter_string: str = "") -> pd.DataFrame:
     for key in sorted(values):
         columns[f"metrics.{key}"] = pd.Series(values[key], dtype="float64")
     return pd.DataFrame(columns)
+
+
+def _goes(model: Model, maker: Maker | None) -> int | None:
+    if model.path is None:
+        return None
+    owners = [(model.id, model.tags)]
+    if maker is not None:
+        owners.append((maker.id, maker.tags))
+    return earliest_due(owners, model.path)
 
 
 def _times(milliseconds: Sequence[int | None]) -> pd.Series[Any]:

@@ -22,6 +22,7 @@ from expmgr.errors import JournalError
 from expmgr.secrecy import bare
 from expmgr.tracking.journal_record import (
     LEASE_SECONDS,
+    MARK_TAG_PREFIX,
     MODEL_TAG,
     PART_TAG,
     PART_TAG_PREFIX,
@@ -63,6 +64,7 @@ __all__ = [
     "latest_records",
     "next_record_id",
     "now_ms",
+    "owner_name",
     "owner_of",
     "part_among",
     "part_digest",
@@ -70,9 +72,11 @@ __all__ = [
     "planned_among",
     "read_part_records",
     "read_records",
+    "record_order",
     "renewed",
     "seen_digest",
     "write_record",
+    "write_tags",
 ]
 
 
@@ -86,11 +90,14 @@ def owner_name() -> str:
 
 
 def next_record_id(tags: Mapping[str, str]) -> str:
-    """Return the lowest number above those of the deletions that the tags already record."""
+    """Return the lowest number above those of the deletions, of parts too, and marks recorded.
+
+    They are numbered together, which tells what came later where several clocks do not agree.
+    """
     numbers = [
         int(number)
         for key in tags
-        for prefix in (RECORD_TAG_PREFIX, PART_TAG_PREFIX)
+        for prefix in (RECORD_TAG_PREFIX, PART_TAG_PREFIX, MARK_TAG_PREFIX)
         if key.startswith(prefix) and (number := key[len(prefix) :]).isdecimal()
     ]
     return str(max(numbers, default=0) + 1)
@@ -145,31 +152,39 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
         The owner cannot take tags (it is in the trash, or its experiment is), the record is too
         long, or the server did not accept it. No journal, no deletion.
     """
-    from mlflow.entities import RunTag
-
     key, value = record.to_tag()
     word = PART_TAG if is_named(record.part) else MODEL_TAG
+    write_tags(client, record.owner_id, {key: value, word: record.state})
+
+
+def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> None:
+    """Write the journal's tags in one request, to the run or the model that owns them.
+
+    Raises
+    ------
+    JournalError
+        As `write_record`.
+    """
+    from mlflow.entities import RunTag
+
     try:
         # MLflow's own retries against a server that went away go on for four minutes.
         ensure_reachable(client.tracking_uri)
-        with asking("write the journal", run_id=record.owner_id):
-            if is_model_id(record.owner_id):
-                tags = {key: value, word: record.state}
-                client.set_logged_model_tags(record.owner_id, tags)
+        with asking("write the journal", run_id=owner_id):
+            if is_model_id(owner_id):
+                client.set_logged_model_tags(owner_id, dict(tags))
             else:
-                client.log_batch(
-                    record.owner_id, tags=[RunTag(key, value), RunTag(word, record.state)]
-                )
+                client.log_batch(owner_id, tags=[RunTag(key, tags[key]) for key in tags])
     except Exception as error:
         message = (
-            f"{owner_of(record.owner_id)} could not record its deletion ({error}). A run or model "
+            f"{owner_of(owner_id)} could not record its deletion ({error}). A run or model "
             "in the trash, or a run in an experiment in the trash, takes no tags: restore it first."
         )
         bare(error)
-        raise JournalError(message, run_id=record.owner_id) from error
+        raise JournalError(message, run_id=owner_id) from error
 
 
-def _number(record: DeletionRecord) -> tuple[int, str]:
+def record_order(record: DeletionRecord) -> tuple[int, str]:
     """Return a record's place in the order of deletions; several processes' clocks do not agree."""
     return int(record.record_id) if record.record_id.isdecimal() else 0, record.record_id
 
@@ -195,7 +210,7 @@ def latest_parts(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord
         if record.state != "cancelled" or record.files
         for location in record.locations
     }
-    return tuple(sorted(dict.fromkeys(latest.values()), key=_number))
+    return tuple(sorted(dict.fromkeys(latest.values()), key=record_order))
 
 
 def part_files(owner_id: str, tags: Mapping[str, str], model_id: str) -> int:
@@ -219,7 +234,7 @@ def _read(prefix: str, owner_id: str, tags: Mapping[str, str]) -> tuple[Deletion
         for key, value in tags.items()
         if key.startswith(prefix) and (record := decode_record(key, value, owner_id)) is not None
     ]
-    return tuple(sorted(records, key=_number))
+    return tuple(sorted(records, key=record_order))
 
 
 def latest_records(owner_id: str, tags: Mapping[str, str]) -> dict[str, DeletionRecord]:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEASE_SECONDS",
+    "MARK_STATES",
+    "MARK_TAG_PREFIX",
     "MODEL_TAG",
     "PART_TAG",
     "PART_TAG_PREFIX",
@@ -47,6 +49,8 @@ __all__ = [
 ]
 
 RECORD_TAG_PREFIX = "expmgr.deletion."
+MARK_TAG_PREFIX = "expmgr.mark."
+"""Marks stand beside the deletions, not among them: a mark deletes nothing and tells no state."""
 MODEL_TAG = "expmgr.model"
 PART_TAG_PREFIX = "expmgr.part."
 """Records of parts have keys of their own: nothing that asks what became of a model reads them."""
@@ -72,7 +76,11 @@ _KIND_TO_CODE: dict[LocationKind, str] = {
 }
 _CODE_TO_KIND = {code: kind for kind, code in _KIND_TO_CODE.items()}
 
-RecordState = Literal["deleting", "deleted", "failed", "cancelled", "restored"]
+RecordState = Literal[
+    "deleting", "deleted", "failed", "cancelled", "restored", "marked", "kept", "replaced", "done"
+]
+MARK_STATES: frozenset[str] = frozenset({"marked", "kept", "replaced", "done"})
+"""A deletion that is to happen later, and how that ended."""
 
 
 def now_ms() -> int:
@@ -102,6 +110,8 @@ class DeletionRecord:
         What of the locations goes: all of it, or a part's files.
     counts
         Of a part: how many files were planned in each location.
+    due
+        When a mark is to be carried out; None for a deletion.
     """
 
     record_id: str
@@ -121,6 +131,7 @@ class DeletionRecord:
     asked: str = ""
     part: Part = "model"
     counts: tuple[int, ...] = ()
+    due: int | None = None
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -157,14 +168,16 @@ class DeletionRecord:
             value = self._json("", packed=True)
         if len(value) > _MAX_CHARACTERS:  # without digests a resume leaves what is in doubt
             value = self._json("", packed=True, seen=False)
-        if len(value) > (_MAX_CHARACTERS if self.state == "deleting" else _MAX_CHARACTERS_AT_END):
+        begins = self.state in {"deleting", "marked"}
+        if len(value) > (_MAX_CHARACTERS if begins else _MAX_CHARACTERS_AT_END):
             message = (
                 f"the deletion of {owner_of(self.owner_id)} has {len(self.locations)} locations, "
                 "more than one journal tag can hold, so nothing was deleted. Delete the models in "
                 "parts with model_ids=[...]."
             )
             raise JournalError(message, run_id=self.owner_id)
-        return _prefix(self.part) + self.record_id, value
+        prefix = MARK_TAG_PREFIX if self.state in MARK_STATES else _prefix(self.part)
+        return prefix + self.record_id, value
 
     def _json(self, note: str, *, packed: bool = False, seen: bool = True) -> str:
         first = self.locations[0]
@@ -193,7 +206,9 @@ class DeletionRecord:
                 "note": note,
                 **({"seen": self.seen} if self.seen and seen else {}),
                 **({"asked": self.asked} if self.asked else {}),
-                **({"part": self.part, "counts": self.counts} if is_named(self.part) else {}),
+                **({"part": self.part} if self.part != "model" else {}),
+                **({"counts": self.counts} if is_named(self.part) else {}),
+                **({"due": self.due} if self.due is not None else {}),
             },
             separators=(",", ":"),
         )
@@ -269,6 +284,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             asked=str(data.get("asked", "")),
             part=part,
             counts=tuple(map(int, data.get("counts", ()))),
+            due=None if data.get("due") is None else _time(data["due"]),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing

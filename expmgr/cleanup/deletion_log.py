@@ -1,0 +1,236 @@
+"""What the journal holds as tables: all that went, and what is to go."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from expmgr.errors import StorageError
+from expmgr.secrecy import redact
+from expmgr.storage.blob_path import JOURNAL_PREFIX
+from expmgr.text import words
+from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records
+from expmgr.tracking.journal_owners import JournalOwner, journal_owners
+from expmgr.tracking.journal_record import (
+    MARK_STATES,
+    MARK_TAG_PREFIX,
+    RECORD_TAG_PREFIX,
+    DeletionRecord,
+    decode_record,
+)
+from expmgr.tracking.marks import GOES_TAG, read_marks, standing_marks
+from expmgr.tracking.queries import ALL_EXPERIMENTS, iter_experiments, select_experiments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+    from expmgr.storage.protocol import Storage
+
+__all__ = ["LOG_COLUMNS", "MARK_COLUMNS", "log_table", "marks_table"]
+
+logger = logging.getLogger(__name__)
+
+LOG_COLUMNS = (
+    "when",
+    "ended",
+    "who",
+    "id",
+    "run_id",
+    "name",
+    "experiment",
+    "part",
+    "state",
+    "files",
+    "bytes",
+    "forced",
+    "due",
+    "note",
+)
+MARK_COLUMNS = ("id", "name", "experiment", "goes", "marked_by", "marked_at", "files", "bytes")
+
+_TIMES = frozenset({"when", "ended", "due", "goes", "marked_at"})
+_NUMBERS = frozenset({"files", "bytes"})
+
+
+def marks_table(
+    client: MlflowClient,
+    experiments: str | Iterable[str] | None,
+    is_own: Callable[[Experiment], bool],
+) -> pd.DataFrame:
+    """Return a row a standing mark, the next to go first."""
+    chosen = _chosen(client, experiments, is_own)
+    rows = [
+        (
+            _id(owner, mark),
+            owner.name,
+            chosen[owner.experiment_id],
+            mark.due,
+            mark.owner,
+            mark.began,
+            mark.files,
+            mark.bytes,
+        )
+        for owner in journal_owners(client, list(chosen), [GOES_TAG])
+        for mark in standing_marks(owner.id, owner.tags)
+    ]
+    rows.sort(key=lambda row: (row[3] or 0, row[0]))
+    return _frame(MARK_COLUMNS, rows)
+
+
+def log_table(
+    client: MlflowClient,
+    blob_store: Storage,
+    experiments: str | Iterable[str] | None,
+    is_own: Callable[[Experiment], bool],
+) -> pd.DataFrame:
+    """Return a row a record of the journal, the newest first."""
+    chosen = _chosen(client, experiments, is_own)
+    at = now_ms()
+    rows = [
+        row
+        for owner in journal_owners(client, list(chosen), [MODEL_TAG, GOES_TAG])
+        for row in _rows(owner, chosen[owner.experiment_id], at)
+    ]
+    if experiments is None or experiments == ALL_EXPERIMENTS:
+        rows += _blob_rows(blob_store, at)
+    rows.sort(key=lambda row: (-(row[0] or 0), str(row[3])))
+    return _frame(LOG_COLUMNS, rows)
+
+
+def _chosen(
+    client: MlflowClient,
+    experiments: str | Iterable[str] | None,
+    is_own: Callable[[Experiment], bool],
+) -> dict[str, str]:
+    """Return the names of the chosen experiments by their ids."""
+    found = select_experiments(iter_experiments(client), experiments, is_own)
+    return {experiment.experiment_id: experiment.name for experiment in found}
+
+
+def _rows(owner: JournalOwner, experiment: str, at: int) -> Iterator[tuple[Any, ...]]:
+    standing = {mark.record_id for mark in standing_marks(owner.id, owner.tags)}
+    records = [*read_records(owner.id, owner.tags), *read_marks(owner.id, owner.tags)]
+    for record in records:
+        state = _state(record, at)
+        if state == "marked" and record.record_id not in standing:
+            state = "done"  # a later record holds, as the next delete_due() will write here
+        yield _row(record, owner, experiment, state)
+    known = {(record.state in MARK_STATES, record.record_id) for record in records}
+    yield from _unreadable(owner, experiment, known)
+
+
+def _unreadable(
+    owner: JournalOwner, experiment: str, known: set[tuple[bool, str]]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield what stands in the journal and cannot be read; copies of another's tags are not its."""
+    for key, value in owner.tags.items():
+        if not key.startswith((RECORD_TAG_PREFIX, MARK_TAG_PREFIX)):
+            continue
+        if (key.startswith(MARK_TAG_PREFIX), key.rpartition(".")[2]) in known:
+            continue
+        if _owner_named(value) in {None, owner.id}:
+            note = f"the tag {key} cannot be read: of a later version, or damaged"
+            yield _dark(owner.id, owner.run_id, owner.name, experiment, note)
+
+
+def _blob_rows(blob_store: Storage, at: int) -> Iterator[tuple[Any, ...]]:
+    """Yield the records that are kept as blobs, of what takes no tags."""
+    try:
+        names = [blob.name for blob in blob_store.list(f"{JOURNAL_PREFIX}/")]
+    except StorageError as error:
+        logger.warning("the log is without records that are kept as blobs: %s", error)
+        return
+    for name in names:
+        if not name.endswith(".json"):
+            continue
+        try:
+            text = blob_store.read_text(name)
+        except StorageError as error:
+            yield _dark("", "", "", "", f"{name} could not be read: {error}")
+            continue
+        owner_id = _owner_named(text)
+        number = name.rpartition("/")[2].removesuffix(".json").rpartition(".")[2]
+        record = (
+            None if owner_id is None else decode_record(RECORD_TAG_PREFIX + number, text, owner_id)
+        )
+        if record is None:
+            yield _dark(owner_id or "", "", "", "", f"{name} cannot be read")
+            continue
+        run_id = "" if record.owner_id.startswith("m-") else record.owner_id
+        owner = JournalOwner(record.owner_id, run_id, "", "", {})
+        yield _row(record, owner, "", _state(record, at))
+
+
+def _owner_named(text: str) -> str | None:
+    """Return whose record a text says it is, None where it says nothing that can be read."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    named = data.get("run") if isinstance(data, dict) else None
+    return named if isinstance(named, str) else None
+
+
+def _state(record: DeletionRecord, at: int) -> str:
+    if record.state == "deleting" and not record.is_live(at):
+        return "interrupted"
+    return words(record.state)
+
+
+def _id(owner: JournalOwner, record: DeletionRecord) -> str:
+    return words(record.asked or owner.id)
+
+
+def _row(
+    record: DeletionRecord, owner: JournalOwner, experiment: str, state: str
+) -> tuple[Any, ...]:
+    return (
+        record.began,
+        record.ended,
+        words(record.owner),
+        _id(owner, record),
+        owner.run_id,
+        owner.name,
+        experiment,
+        words(record.part),
+        state,
+        record.files,
+        record.bytes,
+        words(redact("; ".join(record.forced))),
+        record.due,
+        words(redact(record.note)),
+    )
+
+
+def _dark(id_: str, run_id: str, name: str, experiment: str, note: str) -> tuple[Any, ...]:
+    return (
+        *(None, None, "", id_, run_id, name, experiment, "", "unknown"),
+        *(None, None, "", None, words(redact(note))),
+    )
+
+
+def _frame(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    from expmgr.whole_table import WholeTable
+
+    values: Mapping[str, Any] = {
+        name: _column(name, [row[at] for row in rows]) for at, name in enumerate(columns)
+    }
+    return WholeTable(pd.DataFrame(values, columns=list(columns)))
+
+
+def _column(name: str, values: list[Any]) -> Any:
+    import pandas as pd
+
+    if name in _TIMES:
+        counts = pd.Series(values, dtype="Int64")
+        return pd.to_datetime(counts, unit="ms", utc=True).dt.floor("s")
+    if name in _NUMBERS:
+        return pd.array(values, dtype="Int64")
+    return pd.Series(values, dtype="object")
