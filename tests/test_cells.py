@@ -293,3 +293,13 @@ def test_ten_megabytes_in_any_name_make_a_short_cell():
     assert len(cell_html(said("run_name", record))) < 20_000
     assert len(page(record)) < 40_000
     assert len(lines(record)[0]) < 600
+
+
+def test_a_mark_is_told_where_there_is_still_something_to_go():
+    marked = {**RUN, "goes": pd.Timestamp("2026-12-02 10:00", tz="UTC")}
+    cell = said("model", marked)
+    assert (cell.text, cell.remark) == ("stored", "goes Dec 2")
+    assert "marked to be deleted from 2026-12-02 10:00 UTC on" in cell.hover
+    assert "goes Dec 2" in cell_html(cell)
+    assert said("model", {**marked, "model": "deleted"}).remark == ""
+    assert said("model", {**RUN, "goes": pd.NaT}).remark == ""

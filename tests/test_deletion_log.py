@@ -151,3 +151,18 @@ def test_nothing_is_an_empty_table_with_its_columns(lab):
     assert manager.deletion_log().empty
     assert tuple(manager.deletion_log().columns) == LOG_COLUMNS
     assert f"tags.{GOES_TAG}" not in manager.runs().columns
+
+
+def test_parts_are_in_the_log_by_what_they_took(lab):
+    run_id = lab.run(0.1)
+    files = {"MLmodel": b"flavors: {}\n", "w.bin": b"w", "optimizer.pt": b"o"}
+    model_id = lab.logged_model(run_id, files)
+    lab.artifacts(run_id, {"plots/c.png": b"p", "plots/d.csv": b"c"})
+    manager = lab.manager()
+    for id_, part in ((model_id, "optimizer"), (run_id, ["plots/*.png", "plots/*.csv"])):
+        manager.delete_models(manager.plan_deletion(id_, part=part), progress=False)
+    log = manager.deletion_log()
+    assert list(log["part"]) == ["plots/*.png, plots/*.csv", "optimizer"]
+    assert set(log["state"]) == {"deleted"}
+    manager.delete_model(run_id)
+    assert manager.deletion_log()["part"].iloc[0] == "model"

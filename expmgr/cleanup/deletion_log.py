@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,17 @@ from expmgr.errors import StorageError
 from expmgr.secrecy import redact
 from expmgr.storage.blob_path import JOURNAL_PREFIX
 from expmgr.text import words
-from expmgr.tracking.journal import MODEL_TAG, now_ms, read_records
+from expmgr.tracking.journal import (
+    MODEL_TAG,
+    PART_TAG,
+    now_ms,
+    read_part_records,
+    read_records,
+)
 from expmgr.tracking.journal_owners import JournalOwner, journal_owners
 from expmgr.tracking.journal_record import (
-    MARK_STATES,
     MARK_TAG_PREFIX,
+    PART_TAG_PREFIX,
     RECORD_TAG_PREFIX,
     DeletionRecord,
     decode_record,
@@ -93,7 +100,7 @@ def log_table(
     at = now_ms()
     rows = [
         row
-        for owner in journal_owners(client, list(chosen), [MODEL_TAG, GOES_TAG])
+        for owner in journal_owners(client, list(chosen), [MODEL_TAG, PART_TAG, GOES_TAG])
         for row in _rows(owner, chosen[owner.experiment_id], at)
     ]
     if experiments is None or experiments == ALL_EXPERIMENTS:
@@ -114,24 +121,26 @@ def _chosen(
 
 def _rows(owner: JournalOwner, experiment: str, at: int) -> Iterator[tuple[Any, ...]]:
     standing = {mark.record_id for mark in standing_marks(owner.id, owner.tags)}
-    records = [*read_records(owner.id, owner.tags), *read_marks(owner.id, owner.tags)]
-    for record in records:
+    read = {
+        RECORD_TAG_PREFIX: read_records(owner.id, owner.tags),
+        PART_TAG_PREFIX: read_part_records(owner.id, owner.tags),
+        MARK_TAG_PREFIX: read_marks(owner.id, owner.tags),
+    }
+    for record in itertools.chain.from_iterable(read.values()):
         state = _state(record, at)
         if state == "marked" and record.record_id not in standing:
             state = "done"  # a later record holds, as the next delete_due() will write here
         yield _row(record, owner, experiment, state)
-    known = {(record.state in MARK_STATES, record.record_id) for record in records}
+    known = {prefix + record.record_id for prefix, found in read.items() for record in found}
     yield from _unreadable(owner, experiment, known)
 
 
-def _unreadable(
-    owner: JournalOwner, experiment: str, known: set[tuple[bool, str]]
-) -> Iterator[tuple[Any, ...]]:
+def _unreadable(owner: JournalOwner, experiment: str, known: set[str]) -> Iterator[tuple[Any, ...]]:
     """Yield what stands in the journal and cannot be read; copies of another's tags are not its."""
     for key, value in owner.tags.items():
-        if not key.startswith((RECORD_TAG_PREFIX, MARK_TAG_PREFIX)):
-            continue
-        if (key.startswith(MARK_TAG_PREFIX), key.rpartition(".")[2]) in known:
+        if key in known or not key.startswith(
+            (RECORD_TAG_PREFIX, PART_TAG_PREFIX, MARK_TAG_PREFIX)
+        ):
             continue
         if _owner_named(value) in {None, owner.id}:
             note = f"the tag {key} cannot be read: of a later version, or damaged"
@@ -197,7 +206,7 @@ def _row(
         owner.run_id,
         owner.name,
         experiment,
-        words(record.part),
+        words(record.part if isinstance(record.part, str) else ", ".join(record.part)),
         state,
         record.files,
         record.bytes,

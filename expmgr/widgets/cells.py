@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from expmgr.catalog.states import MODEL_STATES
 from expmgr.formatting import ago, format_bytes, format_count, format_metric, format_seconds
 from expmgr.text import CELL_LIMIT, HOVER_LIMIT, escape, plain
 from expmgr.widgets.columns import is_missing, protection, run_url
@@ -233,7 +234,13 @@ def _model(column: Column, record: Mapping[str, Any], _: Context) -> Cell:
     if not state:
         return Cell()
     hover = f"{state}: {MODEL_WORDS.get(state, 'unknown state')}"
-    return Cell(state, hover, MODEL_SIGNS.get(state, "?"), classes=(f"xm-model-{_word(state)}",))
+    goes = _moment(record.get("goes")) if state in MODEL_STATES else None
+    remark = ""
+    if goes is not None:
+        remark = f"goes {goes:%b} {goes.day}"
+        hover += f"; marked to be deleted from {goes:%Y-%m-%d %H:%M} UTC on"
+    classes = (f"xm-model-{_word(state)}",)
+    return Cell(state, hover, MODEL_SIGNS.get(state, "?"), remark=remark, classes=classes)
 
 
 def _count(column: Column, record: Mapping[str, Any], _: Context) -> Cell:

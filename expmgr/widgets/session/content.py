@@ -35,6 +35,7 @@ AS_RUN = {
     "bytes": "bytes",
     "is_best": "is_best",
     "protected_by": "protected_by",
+    "goes": "goes",
 }
 """Columns of the table of runs, and what a model has for them."""
 
@@ -136,7 +137,8 @@ class Content:
         loose = self.models[~self.models["run_id"].isin(known)]
         if loose.empty:
             return
-        part = pd.DataFrame({name: loose[source].array for name, source in AS_RUN.items()})
+        told = {name: source for name, source in AS_RUN.items() if source in loose}
+        part = pd.DataFrame({name: loose[source].array for name, source in told.items()})
         for key in loose:
             if str(key).startswith("metrics."):
                 part[key] = loose[key].array
