@@ -432,11 +432,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             Malformed ids, a plan that was made for another tracking server, account or container,
             or ``after`` that is no time to come, or stands together with ``force``; nothing was
             deleted.
-        NotFoundError
-            There are no such runs or models, of a list of ids; it names all, and nothing was
-            deleted. What a plan names and is gone by now is a result.
         TrackingError
             MLflow could not be asked.
+
+        Ids of nothing are results, ``not_found``; `plan_deletion` refuses them.
         """
         from expmgr.cleanup.bulk import delete_all
         from expmgr.cleanup.grace import due_after
@@ -458,7 +457,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             plan = shown = ids_or_plan
             check_home(plan.home, self._planner().home)
         else:
-            plan = self.plan_deletion(ids_or_plan, cancel=cancel)
+            plan = self._planner().plan(_as_ids(ids_or_plan), cancel=cancel)
         if after is not None:
             return mark_all(
                 self.interactive_client,
