@@ -240,12 +240,10 @@ def test_a_plan_of_many_asks_once_for_the_runs_that_made_them(
     del artifact_root
     backend = Backend("http", mlflow_server.tracking_uri, None, container)
     lab = Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
-    lab.best()
-    for _ in range(14):
-        lab.with_model(0.1)
+    made = {lab.best(), *(lab.with_model(0.1) for _ in range(14))}
     asked = []
     get_run = MlflowClient.get_run
     monkeypatch.setattr(MlflowClient, "get_run", lambda *a: asked.append(a[1]) or get_run(*a))
     plan = lab.manager().plan_cleanup(where=ALL, keep=best(1))
     assert len(plan.deletable) == 14
-    assert len(asked) <= 2
+    assert len([id_ for id_ in asked if id_ in made]) <= 2  # the server holds other tests' too
