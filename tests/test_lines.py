@@ -162,13 +162,13 @@ def test_what_is_gone_or_half_there_takes_the_place_of_no_best(lines, state):
     """Whole ones are ranked among themselves: otherwise every one that is left would be ticked."""
     run_id = id_of(lines, "four checkpoints")
     own = list(lines.content.models_of(run_id)["model_id"])
-    lines.change(own[3], {"model": state})
+    lines.content.change(own[3], {"model": state})
     assert lines.but_its_best(run_id) == own[:2]
     told = lines.content.by_quality().set_index("run_id")["metrics.accuracy"]
     assert told[run_id] == 0.92
     for id_ in own:
-        lines.change(id_, {"model": "deleted"})
-    lines.change(run_id, {"model": "deleted"})
+        lines.content.change(id_, {"model": "deleted"})
+    lines.content.change(run_id, {"model": "deleted"})
     told = lines.content.by_quality().set_index("run_id")["metrics.accuracy"]
     assert np.isnan(told[run_id])
 
@@ -253,7 +253,7 @@ def test_a_search_finds_what_has_changed_without_making_all_texts_anew(lines, mo
         "expmgr.widgets.session.content.haystack",
         lambda frame: (made.append(len(frame)), haystack(frame))[1],
     )
-    lines.change(id_of(lines, "plain 3"), {"model": "interrupted", "bytes": 5})
+    lines.content.change(id_of(lines, "plain 3"), {"model": "interrupted", "bytes": 5})
     usage = pd.DataFrame(
         {"run_id": list(lines.frame["run_id"]), "model": "stored", "files": 1, "bytes": 1}
     )
@@ -276,11 +276,11 @@ def test_what_a_plan_did_not_hold_stays(lines):
 def test_a_run_resumes_where_nothing_whole_is_left_of_it(lines):
     run_id = id_of(lines, "trial 2")
     own = list(lines.content.models_of(run_id)["model_id"])
-    lines.change(run_id, {"model": "interrupted"})
-    lines.change(own[0], {"model": "interrupted"})
+    lines.content.change(run_id, {"model": "interrupted"})
+    lines.content.change(own[0], {"model": "interrupted"})
     assert lines.record(run_id)["resumes"] is False
     for id_ in own[1:]:
-        lines.change(id_, {"model": "deleted"})
+        lines.content.change(id_, {"model": "deleted"})
     assert lines.record(run_id)["resumes"] is True
 
 

@@ -300,8 +300,8 @@ def test_many_that_end_at_once_are_drawn_once(open_session, monkeypatch):
     session = open_session(manager)
     do(session, lambda: session.pick_many("all"))
     turned = []
-    turn = session.lines.turn
-    monkeypatch.setattr(session.lines, "turn", lambda page: (turned.append(page), turn(page)))
+    read = session.lines._read_page
+    monkeypatch.setattr(session.lines, "_read_page", lambda: (turned.append(1), read())[1])
     do(session, lambda: session.delete_picked(confirmed=True))
     assert told(session, MANY).summary.count("\ndeleted\t") > 200
     assert len(turned) < 5
@@ -346,12 +346,15 @@ def test_a_pin_on_a_model_holds_its_run_back_too(open_session):
     session = open_session(study_manager())
     run_id = id_of(session, "trial 2")
     own = list(session.lines.content.models_of(run_id)["model_id"])
+    do(session, lambda: session.unfold(id_of(session, "search A")))
     do(session, lambda: session.pick([run_id]))
     do(session, lambda: session.open(own[0]))
     do(session, lambda: session.keep(own[0], "audit"))
     assert str(session.lines.content.value(run_id, "protected_by")).startswith("pinned")
     assert run_id not in session.lines.content.deletable()
     assert run_id not in session.lines.selected
+    (shown,) = [one for one in session.lines.records if one["id"] == run_id]
+    assert str(shown["protected_by"]).startswith("pinned"), "the line says so too"
     assert own[1] in session.lines.content.deletable()
     do(session, lambda: session.keep(own[0], ""))
     assert run_id in session.lines.content.deletable()

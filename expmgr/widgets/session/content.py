@@ -62,6 +62,8 @@ class Content:
         How many rows of ``frame`` are runs.
     families
         Which run lies below which.
+    version
+        Counts what was taken, changed and measured: what was read at another one may be old.
     ids, place
         The id of each row of ``frame``, and the row of each id.
     """
@@ -81,10 +83,12 @@ class Content:
         self._changes: dict[str, dict[str, tuple[float, Any]]] = {}
         self._measurements: list[tuple[float, pd.DataFrame]] = []
         self._texts: list[str] | None = None
+        self.version = 0
         self._forget()
 
     def _forget(self) -> None:
         """Drop what was worked out of states and protections as they were."""
+        self.version += 1
         self._without_best: list[str] | None = None
         self._held: set[str] | None = None
 

@@ -64,7 +64,8 @@ class Lines:
         self.selected: set[str] = set()
         self.page = 0
         self.page_size = page_size
-        self.records: list[dict[str, Any]] = []
+        self._records: list[dict[str, Any]] = []
+        self._read_at: tuple[int, int, int] | None = None
         self._is_loss = is_loss
         self._unfolded: set[str] = set()
         self._below_of: dict[int, list[int]] = {}
@@ -97,11 +98,6 @@ class Lines:
             self.selected &= self.content.deletable()
         self.recompute()
 
-    def change(self, id_: str, values: dict[str, Any]) -> None:
-        """Write down what has become of a line. Order and filter are left as they are."""
-        self.content.change(id_, values)
-        self.turn(self.page)
-
     def ended(
         self, *results: DeletionResult, planned: Mapping[str, Collection[str]] | None = None
     ) -> None:
@@ -114,13 +110,11 @@ class Lines:
         """
         for result in results:
             self.selected -= self.content.ended(result, (planned or {}).get(result.run_id))
-        self.turn(self.page)
 
     def measured(self, usage: pd.DataFrame, sent: float) -> None:
         """Write down sizes; see `Content.measured`."""
         self.content.measured(usage, sent)
         self.selected &= self.content.deletable()
-        self.turn(self.page)
 
     # -------------------------------------------------------------------------------------- layout
 
@@ -155,6 +149,7 @@ class Lines:
 
     def _lay_out(self) -> None:
         """Put what matches into lines, those that are folded away left out."""
+        self._read_at = None
         tops = self.positions
         if self._nested:
             tops = tops[self.content.families.shown_parents(tops, self._matched) < 0]
@@ -209,11 +204,21 @@ class Lines:
     def turn(self, page: int) -> None:
         """Go to a page, or the nearest one there is."""
         self.page = max(0, min(page, self.pages - 1))
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The page's lines as they are by now, read once for all who ask."""
+        now = (self.content.version, self.page, self.page_size)
+        if self._read_at != now:
+            self._read_at, self._records = now, self._read_page()
+        return self._records
+
+    def _read_page(self) -> list[dict[str, Any]]:
         start = self.page * self.page_size
         part = self._sequence[start : start + self.page_size]
         runs = part[part >= 0]
         found = iter(records_of(self.content.frame.iloc[runs]) if len(runs) else ())
-        self.records = [
+        return [
             self._run_line(next(found), int(at)) if at >= 0 else self._model_line(-1 - int(at))
             for at in part
         ]

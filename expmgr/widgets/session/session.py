@@ -558,7 +558,7 @@ class Session:
     def _run_killed(self, run_id: str) -> None:
         self._stale.pop(run_id, None)
         held = self.lines.content.value(run_id, "protected_by")
-        self.lines.change(
+        self.lines.content.change(
             run_id,
             {
                 "status": "KILLED",
@@ -598,8 +598,8 @@ class Session:
                 parts = held.parts if held is not None else ()
                 others = [part for part in parts if (part.kind, part.subject) != ("pinned", id_)]
                 held = Reasons((*others, *pinned))
-            self.lines.change(one, {"protected_by": held})
-        self.lines.change(id_, {f"tags.{KEEP_TAG}": reason or None})
+            self.lines.content.change(one, {"protected_by": held})
+        self.lines.content.change(id_, {f"tags.{KEEP_TAG}": reason or None})
         maker = content.maker(id_)
         content.sum_up(maker)
         deletion = self.dialogues.get(id_)
