@@ -278,7 +278,7 @@ def test_a_new_best_run_is_noticed(frame):
 def test_what_changed_after_a_query_was_sent_is_newer_than_its_answer(frame):
     runs = Lines(10)
     runs.take(frame, sent=1.0, complete=True)
-    runs.change(frame["run_id"][0], {"model": "deleted", "bytes": 0})
+    runs.content.change(frame["run_id"][0], {"model": "deleted", "bytes": 0})
     runs.take(frame, sent=1.0, complete=True)
     assert runs.content.value(frame["run_id"][0], "model") == "deleted"
     runs.take(frame, sent=float("inf"), complete=True)
