@@ -107,13 +107,14 @@ class Kit:
         *classes: str,
         live: bool = True,
         value: str = "",
+        tooltip: str = "",
     ) -> widgets.Text:
         """Return a line to type in; not ``live`` means that it is heard on Enter or leaving."""
         line = self.keep(
             widgets.Text(
                 value=value,
                 placeholder=placeholder,
-                tooltip=placeholder,
+                tooltip=tooltip or placeholder,
                 continuous_update=live,
                 layout=self.shown,
                 style=self._style(widgets.widgets.widget_string.TextStyle),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from expmgr.formatting import format_bytes, format_count
 from expmgr.secrecy import redact
 from expmgr.text import escape
-from expmgr.widgets.arming import Slot, armed_button
+from expmgr.widgets.arming import Slot
+from expmgr.widgets.offering import Offering
 from expmgr.widgets.row import FACES, bar, popover
 
 if TYPE_CHECKING:
@@ -20,15 +21,14 @@ if TYPE_CHECKING:
     import ipywidgets as widgets
 
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.session.deletion import Deletion, Offer
+    from expmgr.widgets.offering import OfferActions
+    from expmgr.widgets.session.deletion import Deletion
     from expmgr.widgets.session.words import Asked
 
-    class ManyActions(Protocol):
+    class ManyActions(OfferActions, Protocol):
         """What the line asks for. Every call must return at once."""
 
         def press_many(self) -> None: ...
-        def confirm_many(self, offer: Offer) -> None: ...
-        def type_many(self, text: str) -> None: ...
         def pick_many(self, which: str) -> None: ...
 
 
@@ -59,8 +59,6 @@ class ManyLine:
         After it ended, one line a model, to be copied.
     delete_button
         Delete selected, and in its place Cancel, Stop and Close.
-    confirm_button, count_box
-        Made anew for each offer: the second click, and where many go, the box for their number.
     """
 
     def __init__(
@@ -90,28 +88,40 @@ class ManyLine:
         self._slot = Slot(kit, "", actions.press_many, "xm-delete-many")
         self.delete_button = self._slot.button
         self._line = kit.html("", "xm-line")
-        self._base = (self.delete_button, self.select, self._line)
-        self._offer: Offer | None = None
-        self.confirm_button: widgets.Button | None = None
-        self.count_box: widgets.Text | None = None
-        self._typed_for: Deletion | None = None
-        self.box = kit.box(self._base, "xm-bulk")
+        base = (self.delete_button, self.select, self._line)
+        self.box = kit.box(base, "xm-bulk")
+        self._offering = Offering(kit, actions, self.box, base)
+
+    @property
+    def confirm_button(self) -> widgets.Button | None:
+        """The second click: a new button for each offer, None while nothing is offered."""
+        return self._offering.confirm_button
+
+    @property
+    def count_box(self) -> widgets.Text | None:
+        """Where many go: the box for their number; else None."""
+        return self._offering.count_box
 
     def cancel(self) -> None:
         """Take back what is asked, stop what is under way, or close what has ended."""
         if self.phase != "idle":
             self._actions.press_many()
 
-    def show(self, deletion: Deletion | None, asked: Asked) -> None:
-        """Say what becomes of what was ticked, or while there is nothing of that, what is."""
+    def show_ticked(self, asked: Asked) -> None:
+        """Say what is ticked, while nothing becomes of it."""
+        self._say_ticked(asked)
+        self._turn_to(None)
+
+    def show_deletion(self, deletion: Deletion) -> None:
+        """Say what becomes of what was ticked."""
+        self._say_deletion(deletion)
+        self._turn_to(deletion)
+
+    def _turn_to(self, deletion: Deletion | None) -> None:
         self.phase = "idle" if deletion is None else deletion.phase
         self.summary = "" if deletion is None else deletion.summary
-        if deletion is None:
-            self._say_ticked(asked)
-        else:
-            self._say_deletion(deletion)
         self.select.layout = self._kit.shown if deletion is None else self._kit.gone
-        self._show_offer(deletion)
+        self._offering.show(deletion)
 
     def _say_ticked(self, asked: Asked) -> None:
         count = len(asked.ids)
@@ -156,33 +166,6 @@ class ManyLine:
             f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
             f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
         )
-
-    def _show_offer(self, deletion: Deletion | None) -> None:
-        """Make what an offer needs, and end what an old one needed."""
-        offer = deletion.offer if deletion is not None and deletion.phase == "armed" else None
-        asked = deletion if deletion is not None and deletion.typed else None
-        dead: list[widgets.Widget | None] = []
-        if offer is not self._offer:
-            dead.append(self.confirm_button)
-            self._offer, self.confirm_button = offer, None
-            if offer is not None:
-                self.confirm_button = self._make_confirm(offer)
-        if asked is not self._typed_for:
-            dead.append(self.count_box)
-            self._typed_for, self.count_box = asked, None
-            if asked is not None:
-                number = f"Type {asked.typed}"
-                self.count_box = self._kit.text(number, self._actions.type_many, "xm-count")
-        made = (self.count_box, self.confirm_button)
-        children = (*self._base, *(widget for widget in made if widget is not None))
-        if self.box.children != children:
-            self.box.children = children
-        for widget in dead:
-            if widget is not None:
-                self._kit.end(widget)
-
-    def _make_confirm(self, offer: Offer) -> widgets.Button:
-        return armed_button(self._kit, offer.text, lambda: self._actions.confirm_many(offer))
 
 
 def plan_html(plan: Any) -> str:

@@ -144,9 +144,13 @@ class Page:
 
     def draw_many(self) -> None:
         """Draw the line above the table."""
-        if self.many is not None:
-            session = self._session
-            self.many.show(session.dialogues.get(MANY), session.asked())
+        if self.many is None:
+            return
+        deletion = self._session.dialogues.get(MANY)
+        if deletion is None:
+            self.many.show_ticked(self._session.asked())
+        else:
+            self.many.show_deletion(deletion)
 
     def draw_footer(self) -> None:
         """Draw the totals, and what is ticked."""
@@ -232,24 +236,16 @@ class Page:
         self._post(lambda: self._session.press(id_))
 
     def confirm(self, id_: str, offer: Offer) -> None:
-        """Second click on a line."""
+        """Second click, on a line or above the table."""
         self._post(lambda: self._session.confirm(id_, offer))
 
     def type_number(self, id_: str, text: str) -> None:
-        """Take note of a number that was typed on a line."""
+        """Take note of a number that was typed, on a line or above the table."""
         self._post(lambda: self._session.dialogues.type_number(id_, text))
 
     def press_many(self) -> None:
         """Delete selected, Cancel, Stop or Close."""
         self._post(self._session.press_many)
-
-    def confirm_many(self, offer: Offer) -> None:
-        """Second click above the table."""
-        self.confirm(MANY, offer)
-
-    def type_many(self, text: str) -> None:
-        """Take note of a number that was typed above the table."""
-        self.type_number(MANY, text)
 
     def redraw(self) -> None:
         """Show again what holds: a click that did not count may have changed a tick box."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_count
 from expmgr.text import escape, plain
-from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot, armed_button
+from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot
 from expmgr.widgets.columns import is_deletable, is_missing
+from expmgr.widgets.offering import Offering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,14 +21,13 @@ if TYPE_CHECKING:
     import ipywidgets as widgets
 
     from expmgr.widgets.kit import Kit
-    from expmgr.widgets.session.deletion import Deletion, Offer
+    from expmgr.widgets.offering import OfferActions
+    from expmgr.widgets.session.deletion import Deletion
 
-    class RowActions(Protocol):
+    class RowActions(OfferActions, Protocol):
         """What a row's buttons do. Every call must return at once."""
 
         def press(self, id_: str) -> None: ...
-        def confirm(self, id_: str, offer: Offer) -> None: ...
-        def type_number(self, id_: str, text: str) -> None: ...
         def tick(self, id_: str, on: bool) -> None: ...
         def open(self, id_: str) -> None: ...
         def unfold(self, id_: str) -> None: ...
@@ -128,10 +128,6 @@ class Row:
         In the place of Delete the same button says Cancel, Stop and Close.
     fold_button
         Unfolds a study or a run with several models, and folds it again.
-    confirm_button
-        The second click: a new button for each offer, None while nothing is offered.
-    count_box
-        Where so many go that their number is to be typed: the box for it; else None.
     """
 
     def __init__(self, kit: Kit, actions: RowActions, *, read_only: bool) -> None:
@@ -139,29 +135,35 @@ class Row:
         self._actions = actions
         self._fresh = Arming()
         self._slot: Slot | None = None
-        self._offer: Offer | None = None
         self._binding = False
         self.run_id = self.status = ""
         self.log: tuple[str, ...] = ()
         self.tick: widgets.Checkbox | None = None
         self.delete_button: widgets.Button | None = None
-        self.confirm_button: widgets.Button | None = None
-        self.count_box: widgets.Text | None = None
-        self._typed_for: Deletion | None = None
         # What stays the same from run to run costs no message when the page is turned.
         self.details_button = kit.button("▸", self._open, "xm-open", tooltip="Details")
         self.fold_button = kit.button("+", self._unfold, "xm-fold")
         self.fold_button.layout = kit.gone
         self.cells = kit.html("", "xm-cells")
-        inside = (self.fold_button, self.details_button, self.cells)
-        self._base: tuple[widgets.Widget, ...] = inside
+        base: tuple[widgets.Widget, ...] = (self.fold_button, self.details_button, self.cells)
         if not read_only:
             self.tick = kit.checkbox(self._ticked, tooltip="Select for deletion")
             self._slot = Slot(kit, "Delete", self._press, "xm-slot")
             self.delete_button = self._slot.button
-            self._base = (self.tick, *self._base, self.delete_button)
-        self.box = kit.box(self._base, "xm-row")
+            base = (self.tick, *base, self.delete_button)
+        self.box = kit.box(base, "xm-row")
         self.box.layout = kit.gone
+        self._offering = Offering(kit, actions, self.box, base)
+
+    @property
+    def confirm_button(self) -> widgets.Button | None:
+        """The second click: a new button for each offer, None while nothing is offered."""
+        return self._offering.confirm_button
+
+    @property
+    def count_box(self) -> widgets.Text | None:
+        """Where so many go that their number is to be typed: the box for it; else None."""
+        return self._offering.count_box
 
     def _open(self) -> None:
         if self.run_id and self._fresh.takes():
@@ -221,7 +223,7 @@ class Row:
         """
         if record is None:
             self.run_id, self.status, self.log = "", "", ()
-            self._show_offer(None, None)
+            self._offering.show(None)
             self.box.layout = self._kit.gone
             return
         run_id = str(record["id"])
@@ -245,7 +247,7 @@ class Row:
             kind, text = _face(record, deletion, stale=stale, checking=checking)
             about = _ABOUT.get(text, "{}").format(_name(record)) if kind else ""
             self._slot.show(kind, text, about=about, dead=kind == "waiting")
-        self._show_offer(deletion, opened)
+        self._offering.show(deletion, *(() if opened is None else (opened,)))
         self.box.layout = self._kit.shown
 
     def _show_fold(self, record: Mapping[str, Any], *, foldable: bool) -> None:
@@ -259,47 +261,6 @@ class Row:
             button.layout = (
                 self._kit.shown if below else self._kit.ghost if foldable else self._kit.gone
             )
-
-    def _show_offer(self, deletion: Deletion | None, opened: widgets.Widget | None) -> None:
-        """Make a Confirm for a new offer, end the one of an old, and show the details or not."""
-        offer = deletion.offer if deletion is not None else None
-        typed = deletion.typed if deletion is not None else 0
-        dead: list[widgets.Widget | None] = []
-        if offer is not self._offer:
-            dead.append(self.confirm_button)
-            self._offer, self.confirm_button = offer, None
-            if offer is not None and deletion is not None:
-                self.confirm_button = self._make_confirm(deletion.name, offer)
-        asked = deletion if typed else None
-        if asked is not self._typed_for:
-            dead.append(self.count_box)
-            self._typed_for, self.count_box = asked, None
-            if asked is not None:
-                self.count_box = self._make_count_box(asked)
-        extra = (self.count_box, self.confirm_button, opened)
-        children = (*self._base, *(widget for widget in extra if widget is not None))
-        if self.box.children != children:
-            self.box.children = children
-        for widget in dead:
-            if widget is not None:
-                self._kit.end(widget)
-
-    def _make_count_box(self, deletion: Deletion) -> widgets.Text:
-        number, id_ = deletion.typed, deletion.id
-        box = self._kit.text(
-            f"Type {number}", lambda text: self._actions.type_number(id_, text), "xm-count"
-        )
-        box.tooltip = f"Type {number} to delete the models of {plain(deletion.name, 60)}"
-        return box
-
-    def _make_confirm(self, name: str, offer: Offer) -> widgets.Button:
-        run_id = self.run_id
-        return armed_button(
-            self._kit,
-            offer.text,
-            lambda: self._actions.confirm(run_id, offer),
-            tooltip=f"{offer.text}: {plain(name, 60)}",
-        )
 
     def let_go(self, widget: widgets.Widget) -> None:
         """Give up the details panel, because another row is about to show it."""
