@@ -264,7 +264,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         keep: Policy | None = None,
         *,
         per: Per = "experiment",
-        part: str = "model",
+        part: str | Iterable[str] = "model",
         experiments: str | Iterable[str] | None = None,
         everything: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
@@ -288,7 +288,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             group of its own.
         part
             ``model``; ``optimizer``, the optimizer states of the selected ones; or ``raw``: only
-            raw artifacts, which are left out otherwise.
+            raw artifacts, which are left out otherwise. With ``checkpoints``, ``other`` or
+            patterns a policy chooses among the runs that have artifacts beside their models: by
+            when they began, the bytes of those artifacts, and the run's own main metric.
         experiments
             As in `runs`.
         everything
@@ -310,9 +312,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         TrackingError, StorageError
             MLflow or storage could not be asked.
         """
+        from expmgr.catalog.parts import as_part
         from expmgr.cleanup.policy_plan import plan_policy
         from expmgr.cleanup.selection import check_policy, select
 
+        part = as_part(part)
         check_policy(where, keep, per)
         plan = plan_policy(
             self._planner(),

@@ -123,6 +123,16 @@ def test_what_the_server_says_nothing_of_is_unknown_and_named_with_what_is_known
     assert inner == {prefix for prefix in found.index if prefix.startswith(f"{root}/")}
 
 
+def test_a_copy_of_what_was_deleted_is_no_trash(lab, put_blob):
+    run_id, model_id = trashed_run(lab), trashed_model(lab, "")
+    copies = {f"copy/{run_id}/artifacts/", f"copy/models/{model_id}/artifacts/"}
+    for prefix in copies:
+        put_blob(f"{prefix}weights.bin")
+    found = lab.manager().find_orphans().set_index("prefix")
+    assert set(found.index[found["kind"] == "unknown"]) == copies
+    assert found.loc[list(copies), "evidence"].str.contains("in the trash and keeps its").all()
+
+
 def test_every_byte_that_usage_calls_trash_or_unknown_is_in_the_table(lab, put_blob):
     trashed_run(lab)
     trashed_model(lab, lab.with_model(0.9))

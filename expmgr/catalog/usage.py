@@ -15,6 +15,8 @@ from expmgr.catalog.places import place_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from expmgr.catalog.model import Model
+
 __all__ = ["ArtifactFolder", "RootUsage", "Scan", "attribute"]
 
 _MARKER = "MLmodel"
@@ -50,6 +52,14 @@ class ArtifactFolder:
     def size(self) -> Size:
         """Of everything in it."""
         return self.below("")
+
+    def holding(self, path: str, models: Iterable[Model]) -> Size:
+        """Return the size of those of some models that lie in it; it lies at a path itself."""
+        inside = NOTHING
+        for model in models:
+            if model.kind != "logged" and model.path is not None:
+                inside = inside.plus(self.below(model.path[len(path) + 1 :]))
+        return inside
 
     def below(self, path: str) -> Size:
         """Return the size of what lies below a path; "" is everything."""
