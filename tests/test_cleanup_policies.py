@@ -223,6 +223,60 @@ def test_the_rest_of_a_run_goes_by_a_policy_and_its_models_stay(sqlite_lab):
     assert not none.runs
 
 
+STATES = {"checkpoint-9/pytorch_model.bin": b"w" * 50, "checkpoint-9/optimizer.pt": b"o" * 100}
+WITH_STATES = {"MLmodel": b"flavors: {}\n", "weights.bin": b"w" * 50, "optimizer.pt": b"o" * 100}
+
+
+def test_optimizer_states_go_from_the_selected_models_and_from_beside_them(lab):
+    old, top, raw, bare = lab.run(0.1), lab.run(0.9), lab.run(0.2), lab.with_model(0.3)
+    poor, good = lab.logged_model(old, WITH_STATES), lab.logged_model(top, WITH_STATES)
+    for run_id in (old, raw):
+        lab.artifacts(run_id, STATES)
+    lab.history_model(raw, "model", WITH_STATES)
+    pinned = lab.run(0.1, tags={"expmgr.keep": "yes"})
+    lab.artifacts(pinned, STATES)
+    before = lab.blob_names()
+    manager = lab.manager()
+
+    plan = manager.plan_cleanup(where=ALL, keep=best(1), part="optimizer")
+
+    assert ids(plan) == {old, raw}, "the best model stays as it is, and so does the best run"
+    said = why(plan)
+    assert said[good] == "kept by best(1)"
+    assert said[pinned].startswith("pinned")
+    assert "no optimizer states" in said[made(lab, bare)]
+    assert bare in said
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 2}
+    gone = set(before) - set(lab.blob_names())
+    assert {name.rpartition("/")[2] for name in gone} == {"optimizer.pt"}
+    assert len(gone) == 4
+    assert not [name for name in gone if good in name or pinned in name]
+    assert sum(poor in name for name in gone) == 1
+
+
+def test_a_run_selected_for_what_lies_beside_leaves_models_that_were_not(sqlite_lab):
+    lab = sqlite_lab
+    lab.best()
+    run_id = lab.run(0.1)
+    small, large = (
+        lab.logged_model(run_id, {**WITH_STATES, "more.bin": b"m" * size}, step=step)
+        for step, size in ((1, 1), (2, 5000))
+    )
+    lab.history_model(run_id, "model", WITH_STATES)
+    lab.artifacts(run_id, {**STATES, "log.bin": b"l" * 5000})
+    manager = lab.manager()
+    plan = manager.plan_cleanup(where=larger_than("4KB"), part="optimizer")
+    assert ids(plan) == {run_id}
+    names = {name for one in plan.runs[0].locations for name in one.etags}
+    assert len(names) == 2
+    assert all(large in name or "checkpoint-9/" in name for name in names)
+    assert plan.runs[0].model_ids == (large,)
+    before = set(lab.blob_names())
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 1}
+    assert before - set(lab.blob_names()) == names
+    assert small in why(plan)
+
+
 def test_what_this_manager_tracked_is_mine(sqlite_lab):
     lab = sqlite_lab
     manager = lab.manager()

@@ -70,8 +70,8 @@ def test_the_sample_runs_are_of_every_kind(first_check, data):
     runs = client.search_runs([one.experiment_id for one in experiments])
     by_name = {run.info.run_name: run for run in runs}
 
-    assert len(experiments) == 4
-    assert len(runs) == len(RECIPES) + 6 >= 24
+    assert len(experiments) == 5
+    assert len(runs) == len(RECIPES) + 9 >= 24
     assert sorted({run.info.status for run in runs}) == ["FAILED", "FINISHED", "RUNNING"]
     assert HOSTILE_NAME in by_name
     assert any("mlflow.log-model.history" in run.data.tags for run in runs)

@@ -15,7 +15,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, LATER, CLEANUP, ORPHANS, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, LATER, FREE, CLEANUP, ORPHANS, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture

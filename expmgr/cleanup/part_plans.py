@@ -146,6 +146,7 @@ def resolve_part(
     in_trash: bool = False,
     model_ids: Sequence[str] | None = None,
     among: Collection[str] | None = None,
+    leave: Collection[str] = (),
 ) -> PartOf:
     """Return the files of ``plan.part``, as of now.
 
@@ -161,6 +162,8 @@ def resolve_part(
         The optimizer states of these LoggedModels of the run only.
     among
         Only these names are asked to go; what the part is besides protects nothing.
+    leave
+        Nothing below these paths is asked to go.
 
     Raises
     ------
@@ -185,7 +188,11 @@ def resolve_part(
     ]
     locations, touched, beside = [], [], []
     for place, selection in zip(places, selections, strict=True):
-        names = [name for name in selection.names if among is None or name in among]
+        names = [
+            name
+            for name in selection.names
+            if (among is None or name in among) and not any(is_within(name, path) for path in leave)
+        ]
         if not names:
             continue
         locations.append(_narrowed(place, names, at))

@@ -54,7 +54,7 @@ from expmgr.tracking.queries import (
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
@@ -126,6 +126,7 @@ class Planner:
         model_ids: Sequence[str] | None = None,
         part: str | Iterable[str] = "model",
         makers: Sequence[str] = (),
+        leave: Collection[str] = (),
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> DeletionPlan:
@@ -138,6 +139,8 @@ class Planner:
         ----------
         makers
             Runs that made the models, where the caller knows them: they are read at once.
+        leave
+            Blob paths below which nothing of a run's part is asked to go.
         on_progress
             Called from worker threads with how many are looked at, and how many there are.
         cancel
@@ -177,7 +180,7 @@ class Planner:
             elif id_ in directories:
                 found = self._draft_directory(id_, gathered, frozenset(wanted), part, model_ids)
             else:
-                found = self._draft_run(id_, gathered, model_ids, part, cancel)
+                found = self._draft_run(id_, gathered, model_ids, part, cancel, leave)
             if on_progress is not None:
                 on_progress(next(done), len(wanted))
             return found
@@ -247,6 +250,7 @@ class Planner:
         model_ids: Sequence[str] | None,
         part: Part,
         cancel: threading.Event | None,
+        leave: Collection[str],
     ) -> Draft:
         plan = RunPlan(run_id, part=part)
         try:
@@ -265,7 +269,7 @@ class Planner:
             if is_named(part):
                 plan = replace(plan, linked=models.linked)
                 return self._draft_part(
-                    plan, run, models, gathered, run.data.tags, model_ids=model_ids
+                    plan, run, models, gathered, run.data.tags, model_ids=model_ids, leave=leave
                 )
             found = gathered.finder.find(run, models, model_ids, raw=part == "raw", cancel=cancel)
             plan = replace(plan, linked=models.linked, note=found.note)
@@ -363,6 +367,7 @@ class Planner:
         entity: LoggedModel | None = None,
         in_trash: bool = False,
         model_ids: Sequence[str] | None = None,
+        leave: Collection[str] = (),
     ) -> Draft:
         """Return the draft for a part, of a run or of what was asked for by its own id.
 
@@ -384,6 +389,7 @@ class Planner:
                 entity=entity,
                 in_trash=in_trash,
                 model_ids=model_ids,
+                leave=leave,
             )
         except LocationError:
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.facts import facts_of, facts_of_runs
-from expmgr.catalog.parts import is_of_run
+from expmgr.catalog.parts import is_named, is_of_run
 from expmgr.catalog.policy import Asking
 from expmgr.cleanup.plan import DeletionPlan
 from expmgr.cleanup.selection import only_selected
@@ -76,16 +76,25 @@ def plan_policy(
     with loading():
         surveyed = survey.read(client, finder, every, [one.experiment_id for one in chosen])
         names = {one.experiment_id: str(one.name) for one in surveyed.experiments}
-        if is_of_run(part):
+        models = () if is_of_run(part) else facts_of(surveyed.catalog, names)
+        runs: tuple[Facts, ...] = ()
+        if is_named(part):
             began = {run.info.run_id: run.info.start_time or 0 for run in surveyed.runs}
-            models = facts_of_runs(surveyed.catalog, names, began, _beside(finder, surveyed, scan))
-        else:
-            models = facts_of(surveyed.catalog, names)
-    selected = select(models, Asking(now_ms(), user_name()))
+            runs = facts_of_runs(surveyed.catalog, names, began, _beside(finder, surveyed, scan))
+            models = tuple(model for model in models if model.kind != "raw")
+    asking = Asking(now_ms(), user_name())
+    selected = select(models, asking)
+    if is_named(part):
+        selected = selected.plus(select(runs, asking))
     if not selected.ids:
         return DeletionPlan(kept=selected.kept, note=selected.note, home=planner.home)
     plan = planner.plan(
-        selected.ids, part=part, makers=selected.makers, on_progress=on_progress, cancel=cancel
+        selected.ids,
+        part=part,
+        makers=selected.makers,
+        leave=selected.left,
+        on_progress=on_progress,
+        cancel=cancel,
     )
     return only_selected(plan, selected)
 

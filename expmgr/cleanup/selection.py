@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from expmgr.catalog.parts import is_of_run, part_words
+from expmgr.catalog.parts import is_named, part_words
 from expmgr.catalog.policy import Policy
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
@@ -48,6 +48,8 @@ class Selection:
         The runs that made them.
     paths
         Where the selected models lie, and nothing else.
+    left
+        Where the other models lie.
     kept
         What stays.
     note
@@ -57,8 +59,22 @@ class Selection:
     ids: tuple[str, ...] = ()
     makers: tuple[str, ...] = ()
     paths: frozenset[str] = frozenset()
+    left: frozenset[str] = frozenset()
     kept: tuple[Kept, ...] = ()
     note: str = ""
+
+    def plus(self, other: Selection) -> Selection:
+        """Return both: of models, and of runs for what they have beside them."""
+        ids = tuple(dict.fromkeys([*self.ids, *other.ids]))
+        kept = (*self.kept, *other.kept)
+        return Selection(
+            ids,
+            tuple(dict.fromkeys([*self.makers, *other.makers])),
+            self.paths | other.paths,
+            self.left | other.left,
+            kept,
+            "" if ids else _nothing(len(kept)),
+        )
 
 
 def check_policy(where: object, keep: object, per: str) -> None:
@@ -137,7 +153,7 @@ def select(
             why[model.id] = stays
         else:
             taken.append(model)
-    if not everything and is_of_run(part):
+    if not everything and is_named(part):
         if where is None and keep is None:
             message = (
                 "no policy says which runs are meant: nothing was planned. Give where=... or "
@@ -155,6 +171,7 @@ def select(
         tuple(dict.fromkeys(model.id if model.alone else model.run_id for model in going)),
         tuple(dict.fromkeys(model.run_id for model in going if model.run_id)),
         frozenset(model.path for model in going if model.path is not None),
+        frozenset(model.path for model in rows if model.id in why and model.path is not None),
         tuple(
             Kept(model.id, model.name, why[model.id], model.bytes)
             for model in rows
@@ -260,6 +277,23 @@ def _nothing(count: int) -> str:
     return f"nothing to delete: {'the one model stays' if count == 1 else f'all {count:,} stay'}"
 
 
+def _narrowed(run: RunPlan, selection: Selection) -> RunPlan:
+    """Return the plan of a run's optimizer states without those of models that were not selected.
+
+    A run that was selected for what it has beside its models is planned with them.
+    """
+    if run.part != "optimizer" or run.asked:
+        return run
+    locations = tuple(
+        planned
+        for planned in run.locations
+        if planned.location.kind != "logged_model" or planned.location.path in selection.paths
+    )
+    kept = {one.location.owner_id for one in locations}
+    ids = tuple(model_id for model_id in run.model_ids if model_id in kept)
+    return replace(run, locations=locations, model_ids=ids)
+
+
 def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     """Return the plan of a selection with what turned out to stay among what is kept.
 
@@ -268,16 +302,16 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     """
     stays: list[Kept] = []
     goes: list[RunPlan] = []
-    for run in plan.runs:
+    for planned in plan.runs:
+        run = _narrowed(planned, selection)
         if run.reasons:
             stays.append(Kept(run.id, run.run_name, "; ".join(run.reasons), run.bytes))
-        elif is_of_run(run.part):
-            if run.files or run.problem:
-                goes.append(run)
-            else:
-                why = run.note or f"it has no {part_words(run.part)}"
-                stays.append(Kept(run.id, run.run_name, why, 0))
-        elif any(planned.location.path not in selection.paths for planned in run.locations):
+        elif is_named(run.part) and not run.files and not run.problem:
+            why = run.note or f"it has no {part_words(run.part)}"
+            stays.append(Kept(run.id, run.run_name, why, 0))
+        elif not is_named(run.part) and any(
+            one.location.path not in selection.paths for one in run.locations
+        ):
             why = "it has other models than those that were selected by now: plan again"
             stays.append(Kept(run.id, run.run_name, why, run.bytes))
         else:

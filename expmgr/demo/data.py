@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from expmgr.demo.azurite import AzuriteServer
 from expmgr.demo.errors import DemoError
 from expmgr.demo.own_files import check_own
-from expmgr.demo.recipes import PLUGIN_NAME, RECIPES, STORIES
+from expmgr.demo.recipes import FINE_TUNES, PLUGIN_NAME, RECIPES, STORIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -124,6 +124,7 @@ class DemoData:
         from azure.storage.blob import BlobServiceClient
         from mlflow import MlflowClient
 
+        from expmgr.demo.fine_tunes import create_fine_tunes
         from expmgr.demo.sample_runs import create_sample_runs
         from expmgr.demo.stories import create_stories
 
@@ -135,6 +136,7 @@ class DemoData:
             client = MlflowClient(self.tracking_uri)
             run_ids = create_sample_runs(client, container, _ARTIFACT_ROOT, on_run=on_run)
             create_stories(client, _ARTIFACT_ROOT)
+            create_fine_tunes(client, container, _ARTIFACT_ROOT)
         made = {"fingerprint": _fingerprint(), "runs": run_ids}
         (self.folder / "demo.json").write_text(json.dumps(made, indent=1), encoding="utf-8")
 
@@ -164,5 +166,5 @@ def notebook_source(name: str = "browse.ipynb") -> Path:
 
 def _fingerprint() -> str:
     # Another MLflow may want another database schema; other recipes want other runs.
-    recipe = f"{version('mlflow')} {PLUGIN_NAME} {RECIPES!r} {STORIES}"
+    recipe = f"{version('mlflow')} {PLUGIN_NAME} {RECIPES!r} {STORIES} {FINE_TUNES}"
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "FINE_TUNES",
     "HOSTILE_NAME",
     "PLUGIN_NAME",
     "RECIPES",
@@ -22,6 +23,8 @@ __all__ = [
 PLUGIN_NAME = "demo"
 STORIES = "fine-tuning"
 """The experiment of checkpoints, an evaluation, a study and a model without a run."""
+FINE_TUNES = "networks"
+"""The experiment of checkpoints with optimizer states, trash and a purged run's folder."""
 HOSTILE_NAME = (
     "<img src=x onerror=\"document.title='owned'\"><script>alert(1)</script>"
     " $E=mc^2$ \u202egnorts\u202c 💥"
