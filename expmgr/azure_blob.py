@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expmgr.cleanup.handover import HandOvers
 from expmgr.cleanup.report import DeletionReport
@@ -18,11 +19,12 @@ from expmgr.secrecy import forgets_arguments
 from expmgr.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import pandas as pd
     from mlflow.entities import Experiment
+    from typing_extensions import Self
 
     from expmgr.catalog.policy import Policy
     from expmgr.cleanup.deletion import Deleter
@@ -110,6 +112,33 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             artifacts_destination,
         )
         self._survey.storage = lambda: self.blob_store
+
+    @classmethod
+    @forgets_arguments
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Return a manager made from what the environment says.
+
+        Reads ``MLFLOW_TRACKING_URI``, ``EXPMGR_CONTAINER``, ``EXPMGR_PLUGIN`` and
+        ``EXPMGR_MAIN_METRIC``; where they are set ``EXPMGR_IS_LOSS`` (true or false),
+        ``MLFLOW_REGISTRY_URI`` and ``EXPMGR_ARTIFACTS_DESTINATION``; and what MLflow reads to sign
+        in to Azure (`AzureBlobCredentials.from_env`). Nothing is sent.
+
+        Parameters
+        ----------
+        environ
+            Variables to read; the process's own by default.
+        **overrides
+            Arguments of the constructor, which are not looked for in the environment then.
+
+        Raises
+        ------
+        InvalidInputError
+            Something is missing or cannot be read; all of it is named at once, and no secret.
+        """
+        from expmgr.settings import manager_arguments
+
+        variables = os.environ if environ is None else environ
+        return cls(**{**manager_arguments(variables, overrides), **overrides})
 
     @property
     def blob_store(self) -> BlobStore:

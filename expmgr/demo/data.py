@@ -69,6 +69,7 @@ class DemoData:
             "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
             "EXPMGR_CONTAINER": CONTAINER,
             "EXPMGR_PLUGIN": PLUGIN_NAME,
+            "EXPMGR_MAIN_METRIC": "accuracy",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 
