@@ -27,8 +27,8 @@ __all__ = ["CONTAINER", "NOTEBOOKS", "DemoData", "notebook_source"]
 CONTAINER = "models"
 _ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
 
-NOTEBOOKS = ("browse.ipynb", "track.ipynb")
-"""What the demo's JupyterLab shows: the run browser first, then a search that fills it."""
+NOTEBOOKS = ("browse.ipynb", "track.ipynb", "cleanup.ipynb")
+"""What the demo's JupyterLab shows: the run browser first, a search that fills it, a clean-up."""
 
 
 @dataclass(frozen=True)
