@@ -782,10 +782,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         """
         with drawing():
             from expmgr.pictures.draw import draw_frontier
-        from expmgr.pictures.points import points_of
+        from expmgr.pictures.points import points_of, unmeasured
 
         models = self.models(experiments)
-        if models["bytes"].isna().any():
+        if unmeasured(models):
             self.storage_usage(sorted(set(models["experiment_id"])))
             models = self.models(experiments)
         points = points_of(models, plan, is_loss=self.is_loss)

@@ -9,7 +9,10 @@ import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 from jupyter_driver import REPOSITORY
 from lab import METRIC, Lab
 from servers import Backend
@@ -17,7 +20,8 @@ from servers import Backend
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.__main__ import main
 from expmgr.catalog.shares import by_experiment
-from expmgr.cleanup.plan import DeletionPlan
+from expmgr.cleanup.plan import DeletionPlan, RunPlan
+from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import TrackingError
 
 ALL = ("--older-than", "0s")
@@ -162,6 +166,69 @@ def test_what_the_environment_does_not_say_is_one_line_and_one_document(ask, say
     assert "best(0)" in document["error"]["message"]
 
 
+class Listener:
+    """A manager that plans something and takes note of every call that changes anything."""
+
+    def __init__(self):
+        self.changes = []
+        run = RunPlan("r" * 32, model="stored", reasons=())
+        self.plan = DeletionPlan((run,))
+
+    def plan_deletion(self, *_, **__):
+        return self.plan
+
+    plan_cleanup = plan_deletion
+
+    def marks(self, *_):
+        when = pd.to_datetime(["2020-01-01"], utc=True)
+        return pd.DataFrame({"id": ["r" * 32], "goes": when, "bytes": [1]})
+
+    def delete_models(self, *arguments, **options):
+        self.changes.append((arguments, options))
+        return DeletionReport()
+
+    delete_due = delete_models
+
+
+FLAGS = st.lists(
+    st.sampled_from(
+        [
+            *(("run",), ("--older-than", "1d"), ("--keep-best", "1"), ("--status", "FAILED")),
+            *(("--mine",), ("--everything",), ("--all",), ("--experiment", "x"), ("--due",)),
+            *(("--force",), ("--after", "7d"), ("--part", "raw"), ("--per", "run"), ("--json",)),
+            *(("--dry-run",), ("--ye",), ("--y",), ("--forc",), ("--keep-last", "2")),
+        ]
+    ),
+    unique=True,
+    max_size=6,
+)
+
+
+@given(flags=FLAGS, really=st.booleans())
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_is_said_nothing_changes_without_yes_and_no_force_without_the_word(
+    flags, really, monkeypatch, capsys
+):
+    listener = Listener()
+    monkeypatch.setattr(
+        ExperimentsManagerWithAzureBlobBackend, "from_env", classmethod(lambda _: listener)
+    )
+    words = [word for flag in flags for word in flag] + ["--yes"] * really
+    code = main(["delete", *words])
+    capsys.readouterr()
+    if not really or code != 0:
+        assert listener.changes == []
+    for arguments, options in listener.changes:
+        assert options.get("force", False) is ("--force" in words)
+        assert not options.get("force") or ("run" in words and "--after" not in words)
+        planned = arguments[0].runs if "--due" not in words else ()
+        assert {run.id for run in planned} <= {run.id for run in listener.plan.runs}
+    assert not {"--ye", "--y", "--forc"} & set(words) or code == 2
+    event(f"exit {code}, {len(listener.changes)} changed")
+
+
 # --------------------------------------------------------------------------------------- looking
 
 
@@ -187,6 +254,40 @@ def test_usage_adds_up_to_the_container(lab, say, ask, put_blob):
     assert "run_id" in say("usage", "--runs")[1]
     chosen = ask("usage", "--experiment", f"{lab.plugin} / first")[1]
     assert chosen["bytes"] == 2015
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_tables_fit_the_terminal(lab, say, monkeypatch, width):
+    lab.best()
+    poor = lab.with_model(0.1)
+    say("delete", poor, "--after", "7d", "--yes")
+    monkeypatch.setenv("COLUMNS", str(width))
+    for command in (("usage",), ("usage", "--runs"), ("models", "--sizes"), ("log",), ("check",)):
+        code, out, _ = say(*command)
+        assert code == 0
+        assert max(map(len, out.splitlines())) <= width, command
+
+
+@pytest.mark.parametrize("backend", ["http", "proxied"], indirect=True)
+def test_a_server_that_proxies_artifacts_is_as_good(
+    backend, credentials, blob_names, tmp_path, plugin_name, monkeypatch, ask
+):
+    lab = Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+    for name, value in {
+        "MLFLOW_TRACKING_URI": backend.tracking_uri,
+        "EXPMGR_CONTAINER": backend.container,
+        "EXPMGR_PLUGIN": plugin_name,
+        "EXPMGR_MAIN_METRIC": METRIC,
+        "EXPMGR_ARTIFACTS_DESTINATION": backend.artifacts_destination or "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    top, poor = lab.best(), lab.with_model(0.1)
+    own = ask("usage", "--experiment", lab.experiment_id)[1]
+    assert own["bytes"] == 2 * 2015
+    code, document = ask("delete", *ALL, "--keep-best", "1", "--yes")
+    assert (code, document["counts"]) == (0, {"deleted": 1})
+    assert not [name for name in lab.blob_names() if made(lab, poor) in name]
+    assert [name for name in lab.blob_names() if made(lab, top) in name]
 
 
 def test_the_shares_of_a_usage_are_all_of_it(lab):
@@ -471,6 +572,10 @@ def test_a_policy_that_marks_every_day_leaves_the_first_day_s_time(lab, ask):
     assert ask(*mark)[1]["counts"] == {"marked": 1}
     first = ask("log", "--marks")[1]["marks"]
     assert ask(*mark)[1]["counts"] == {}
+    shown = ask("delete", *ALL, "--keep-best", "1", "--after", "7d")[1]
+    assert shown["models"] == []
+    assert shown["note"] == "all that would go is marked already"
+    assert [row["why"][:21] for row in shown["kept"]][:1] == ["marked already: goes "]
     assert ask("log", "--marks")[1]["marks"] == first
 
 

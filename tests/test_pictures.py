@@ -21,7 +21,7 @@ from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError
 from expmgr.pictures.bars import bars_of
 from expmgr.pictures.draw import draw_frontier, draw_storage
-from expmgr.pictures.points import Points, frontier, going_ids, points_of
+from expmgr.pictures.points import Points, frontier, going_ids, points_of, unmeasured
 from expmgr.policies import best, older_than
 from expmgr.storage.location import Location
 
@@ -72,6 +72,14 @@ def test_points_are_models_with_a_metric_and_a_size_and_the_others_are_counted()
     assert points.held.tolist() == [False, True, False]
     assert not points.going.any()
     assert points.left_out == 2
+
+
+@pytest.mark.parametrize("state", ["stored", "unknown"])
+def test_models_that_nobody_measured_are_measured_first(state):
+    assert unmeasured(table(("m-1", state, None, 0.5, Reasons())))
+    assert not unmeasured(table(("m-1", state, 5, 0.5, Reasons())))
+    for out_of_reach in ("elsewhere", "deleted", "none"):
+        assert not unmeasured(table(("m-1", out_of_reach, None, 0.5, Reasons())))
 
 
 def test_the_frontier_of_a_loss_is_of_small_values():

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import argparse
     import threading
 
-    import pandas as pd
-
     from expmgr.azure_blob import ExperimentsManagerWithAzureBlobBackend
     from expmgr.cleanup.plan import DeletionPlan
     from expmgr.cli.wanted import Wanted
@@ -59,7 +57,9 @@ def delete(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Na
             return _due(manager, wanted, cancel, really=options.yes)
         found = _planned(manager, wanted, cancel)
         if wanted.way == "policy" and options.after is not None and not cancel.is_set():
-            found = _not_marked_yet(found, manager.marks(wanted.experiments))
+            from expmgr.cleanup.unmarked import not_marked_yet
+
+            found = not_marked_yet(found, manager.marks(wanted.experiments))
         if cancel.is_set():
             return Answer(_STOPPED, {"cancelled": True}, Exit.INTERRUPTED)
         if not options.yes:
@@ -107,15 +107,6 @@ def _planned(
         except InvalidInputError as error:
             message = f"{error} (Here: --keep-best 1, --everything.)"
             raise InvalidInputError(message) from error
-
-
-def _not_marked_yet(found: DeletionPlan, marks: pd.DataFrame) -> DeletionPlan:
-    """Leave out what is marked already.
-
-    A mark that is made again begins anew: what a daily job marks for a week would never go.
-    """
-    marked = set(marks["id"])
-    return found.without(*(run.id for run in found.runs if run.id in marked))
 
 
 def _dry_run(found: DeletionPlan, options: argparse.Namespace) -> Answer:

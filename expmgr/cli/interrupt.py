@@ -32,10 +32,13 @@ def cancel_by_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    names = [name for name in _SIGNALS if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
-    for number in before:
-        signal.signal(number, cancel)
+    known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in known}
+    for number, handler in list(before.items()):
+        if handler == signal.SIG_IGN:  # nohup: whoever started this wants it to go on
+            del before[number]
+        else:
+            signal.signal(number, cancel)
     try:
         yield event
     finally:

@@ -40,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Browse MLflow runs and delete their models from Azure Blob Storage, safely.",
         epilog=f"{_EXITS}\n{_ENVIRONMENT}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="commands"
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
             description=textwrap.fill(description or f"{said[0].upper()}{said[1:]}.", 90),
             epilog=_EXITS,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,  # half of a flag that deletes is none
         )
 
     for add in (_usage, _models, _plan, _delete, _keep, _resume, _log, _check, _demo, _app):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
 
-__all__ = ["Points", "frontier", "going_ids", "points_of"]
+__all__ = ["Points", "frontier", "going_ids", "points_of", "unmeasured"]
 
 _STORED = MODEL_STATES | {"unknown", "elsewhere"}
 """States of models that a picture owes a word: what was deleted is no part of it."""
@@ -102,6 +102,12 @@ def points_of(models: pd.DataFrame, plan: DeletionPlan | None, *, is_loss: bool)
         len(stored) - len(shown),
         "" if plan is None else " and ".join(filter(None, words)) or "the model",
     )
+
+
+def unmeasured(models: pd.DataFrame) -> bool:
+    """Whether a table of models holds some that could be measured and were not yet."""
+    within_reach = models["model"].isin(_STORED - {"elsewhere"})
+    return bool(models.loc[within_reach, "bytes"].isna().any())
 
 
 def going_ids(plan: DeletionPlan) -> frozenset[str]:
