@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from expmgr.__main__ import main
 from expmgr.catalog.shares import by_experiment
 from expmgr.cleanup.plan import DeletionPlan, RunPlan
 from expmgr.cleanup.report import DeletionReport
+from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.errors import TrackingError
 
 ALL = ("--older-than", "0s")
@@ -230,6 +232,18 @@ def test_whatever_is_said_nothing_changes_without_yes_and_no_force_without_the_w
 
 
 # --------------------------------------------------------------------------------------- looking
+
+
+def test_mlflow_s_news_are_no_part_of_an_answer(tmp_path):
+    told = python(
+        *("-m", "expmgr", "models"),
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path}/fresh.db",
+        EXPMGR_PLUGIN="x",
+        EXPMGR_CONTAINER="models",
+        EXPMGR_MAIN_METRIC=METRIC,
+        AZURE_STORAGE_CONNECTION_STRING="AccountName=acct;AccountKey=c2VjcmV0",
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, "0 models\n", "")
 
 
 def test_usage_adds_up_to_the_container(lab, say, ask, put_blob):
@@ -609,6 +623,54 @@ def test_ctrl_c_ends_with_a_report_of_what_is_done(lab, ask, monkeypatch):
     monkeypatch.undo()
     left = [run for run in poor if any(made(lab, run) in name for name in lab.blob_names())]
     assert len(left) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_what_whoever_started_it_ignores_ends_nothing():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with cancel_by_signals() as cancel:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not cancel.is_set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert cancel.wait(30)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a terminal as POSIX has it")
+def test_progress_is_for_a_terminal_and_the_answer_for_a_pipe(lab):
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    lab.best()
+    poor = lab.with_model(0.1)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with subprocess.Popen(
+        [sys.executable, "-m", "expmgr", "delete", poor, "--yes", "--json"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end was closed
+            while some := os.read(ours, 4096):
+                shown += some
+        document = json.loads(process.stdout.read())
+    os.close(ours)
+    assert document["counts"] == {"deleted": 1}
+    assert b"deleting models" in shown
+    another = lab.with_model(0.1)
+    quiet = python("-m", "expmgr", "delete", another, "--yes", "--json")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")

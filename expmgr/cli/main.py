@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -67,9 +66,8 @@ def _answer(options: argparse.Namespace) -> Answer:
 
     if options.command in _DELETING:
         read_wanted(options)  # what is wrong with the flags is told before the environment
-    # MLflow's news (versions of a database, hints) are no part of an answer.
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if "mlflow" not in sys.modules:  # its news, as of a new database, are no part of an answer
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     manager = ExperimentsManagerWithAzureBlobBackend.from_env()
     commands = {
         "usage": looking.usage,
