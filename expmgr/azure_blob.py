@@ -295,7 +295,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         keep: Policy | None = None,
         *,
         per: Per = "experiment",
-        part: str = "model",
+        part: str | Iterable[str] = "model",
         experiments: str | Iterable[str] | None = None,
         everything: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
@@ -319,7 +319,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             group of its own.
         part
             ``model``; ``optimizer``, the optimizer states of the selected ones; or ``raw``: only
-            raw artifacts, which are left out otherwise.
+            raw artifacts, which are left out otherwise. With ``checkpoints``, ``other`` or
+            patterns a policy chooses among the runs that have artifacts beside their models: by
+            when they began, the bytes of those artifacts, and the run's own main metric.
         experiments
             As in `runs`.
         everything
@@ -341,9 +343,11 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         TrackingError, StorageError
             MLflow or storage could not be asked.
         """
+        from expmgr.catalog.parts import as_part
         from expmgr.cleanup.policy_plan import plan_policy
         from expmgr.cleanup.selection import check_policy, select
 
+        part = as_part(part)
         check_policy(where, keep, per)
         plan = plan_policy(
             self._planner(),
@@ -468,7 +472,6 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
 
         Ids of nothing are results, ``not_found``; `plan_deletion` refuses them.
         """
-        from expmgr.cleanup.bulk import delete_all
         from expmgr.cleanup.grace import due_after
         from expmgr.cleanup.home import check_home
         from expmgr.cleanup.marking import mark_all
@@ -499,25 +502,64 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 on_progress=on_progress,
                 cancel=cancel,
             )
-        deleter = self._deleter()
-
-        def delete_run(
-            run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
-        ) -> DeletionResult:
-            passes = force and (shown is None or shown.of(run.id).shows(run.reasons))
-            result = deleter.delete(run, force=passes, on_progress=report, cancel=event)
-            self._survey.forget([run.run_id, *run.model_ids])
-            return result
-
-        report = delete_all(
+        report = self._carry_out(
             plan,
             self._planner().check_again,
-            delete_run,
+            lambda run: force and (shown is None or shown.of(run.id).shows(run.reasons)),
             progress=progress,
             on_progress=on_progress,
             cancel=cancel,
         )
         again = partial(self.delete_models, force=force, progress=progress, on_progress=on_progress)
+        return report.retrying(plan, again)
+
+    def _carry_out(
+        self,
+        plan: DeletionPlan,
+        check_again: Callable[[Sequence[RunPlan]], Sequence[RunPlan]],
+        passes: Callable[[RunPlan], bool] = lambda _: False,
+        *,
+        progress: bool,
+        on_progress: Callable[[DeletionProgress], None] | None,
+        cancel: threading.Event | None,
+    ) -> DeletionReport:
+        """Delete what a plan holds and count what that saves.
+
+        Parameters
+        ----------
+        passes
+            Whether what protects a run is passed by force.
+        """
+        from expmgr.cleanup.bulk import delete_all
+
+        deleter = self._deleter()
+
+        def delete_run(
+            run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
+        ) -> DeletionResult:
+            result = deleter.delete(run, force=passes(run), on_progress=report, cancel=event)
+            self._survey.forget([run.run_id, *run.model_ids])
+            return result
+
+        report = delete_all(
+            plan,
+            check_again,
+            delete_run,
+            progress=progress,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+
+        def again(failed: DeletionPlan) -> DeletionReport:
+            return self._carry_out(
+                failed,
+                check_again,
+                passes,
+                progress=progress,
+                on_progress=on_progress,
+                cancel=None,
+            )
+
         report = report.retrying(plan, again)
         if self.storage_prices is None:
             return report
@@ -624,6 +666,133 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.deletion_log import log_table
 
         return log_table(self.interactive_client, self.blob_store, experiments, self.is_own)
+
+    def find_orphans(
+        self,
+        experiments: str | Iterable[str] | None = None,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> pd.DataFrame:
+        """Find what no live run or model owns: trash, and what is unknown. Changes nothing.
+
+        Trash is what the tracking server itself says was deleted: the artifacts of a run where the
+        run was, a LoggedModel where itself or its experiment was. Everything else that nobody
+        seems to own is unknown: another server may own it, or this user may not see its owner.
+        Traces are never orphans.
+
+        Parameters
+        ----------
+        experiments
+            None for this plugin's experiments, deleted ones too, and all that lies below no
+            experiment's root; or those that `runs` takes, and deleted ones by name or id.
+        on_progress
+            Called now and then with the files and bytes seen so far.
+        cancel
+            Set it to give up.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Largest first: ``kind`` (``trash``, ``unknown``), ``prefix``, ``id`` and ``name`` of
+            the run or model, ``experiment_id``, ``experiment_name``, ``files``, ``bytes``,
+            ``newest`` (UTC: when a file was last written), ``evidence``, ``protected_by``,
+            ``deletable`` (whether `delete_orphans` takes it: trash by its row, what is unknown
+            when it is named) and ``seen``, which tells later whether the files are still these.
+            With ``storage_prices`` also ``monthly`` and ``early``, as in `storage_usage`.
+
+        Raises
+        ------
+        NotFoundError, TrackingError, StorageError
+            No such experiment; MLflow or storage could not be asked, or it was cancelled.
+        """
+        from expmgr.cleanup.folder_scan import chosen_experiments, scan_folders
+        from expmgr.cleanup.orphans import found_orphans, orphans_table
+        from expmgr.tracking.queries import ALL_EXPERIMENTS, iter_experiments
+        from expmgr.tracking.sight import hidden_by
+
+        client, prices = self.interactive_client, self.storage_prices
+        every = list(iter_experiments(client, deleted=True))
+        chosen = chosen_experiments(every, experiments, self.is_own)
+        whole = experiments is None or experiments == ALL_EXPERIMENTS
+        seen = scan_folders(
+            self._finder(every),
+            every,
+            None if whole else chosen,
+            prices=prices,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+        ids = {experiment.experiment_id for experiment in chosen}
+        orphans = found_orphans(
+            self._planner(),
+            seen,
+            hidden_by(client),
+            None if experiments == ALL_EXPERIMENTS else ids,
+            outside=whole,
+        )
+        return orphans_table(orphans, priced=prices is not None)
+
+    def delete_orphans(
+        self,
+        frame: pd.DataFrame | None = None,
+        *,
+        prefixes: str | Iterable[str] | None = None,
+        progress: bool = True,
+        on_progress: Callable[[DeletionProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> DeletionReport:
+        """Delete trash that was found, or folders that a person names one by one.
+
+        Each is looked at again right before: whose it is, what protects it, and whether the files
+        are still those that were found. The journal keeps the deletion as a blob of the container
+        where nothing takes its tags.
+
+        Parameters
+        ----------
+        frame
+            Rows of `find_orphans`. Its trash goes; unknown rows stay and are reported as
+            ``protected``.
+        prefixes
+            Folders ``.../<id>/artifacts/`` of runs or models that nobody owns; these alone may be
+            unknown. Other folders are no business of expmgr's.
+        progress, on_progress, cancel
+            As in `delete_models`.
+
+        Returns
+        -------
+        DeletionReport
+            A result a prefix, or a model in the trash by its id; `DeletionReport.retry` deletes
+            what failed.
+
+        Raises
+        ------
+        InvalidInputError
+            Neither or both are given, the table is none of `find_orphans`, or prefixes that are
+            no such folders or have a live owner (all of them are named); nothing was deleted.
+        TrackingError
+            MLflow could not be asked.
+        """
+        from expmgr.cleanup.orphan_plans import OrphanPlanner, asked_of_table, asked_prefixes, left
+        from expmgr.tracking.sight import hidden_by
+
+        if (frame is None) == (prefixes is None):
+            message = "give delete_orphans() a table of find_orphans(), or prefixes=[...]."
+            raise InvalidInputError(message)
+        unknown: list[str] = []
+        if frame is not None:
+            asked, unknown = asked_of_table(frame)
+        else:
+            asked = asked_prefixes(() if prefixes is None else prefixes)
+        planner = OrphanPlanner(self._planner(), hidden_by(self.interactive_client))
+        report = self._carry_out(
+            planner.plan(asked),
+            planner.check_again,
+            progress=progress,
+            on_progress=on_progress,
+            cancel=cancel,
+        )
+        return replace(report, results=(*report.results, *map(left, unknown)))
 
     def resume_deletions(self, experiments: str | Iterable[str] | None = None) -> DeletionReport:
         """Finish deletions whose process died, or which failed, after asking protection again.

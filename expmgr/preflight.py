@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.tracking.queries import asking, iter_experiments
+from expmgr.tracking.sight import hidden_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Preflight:
         except ExpmgrError as error:
             advice = "Check tracking_uri, the network and that the server runs."
             self._add("tracking server", "no", str(error), advice)
-            for check in ("model registry", "experiments"):
+            for check in ("model registry", "permissions", "experiments"):
                 self._add(check, "unknown", "the tracking server could not be asked")
             return
         self._add("tracking server", "ok", f"{len(experiments)} experiments")
@@ -73,6 +74,7 @@ class Preflight:
             self._add("model registry", "no", str(error), advice)
         else:
             self._add("model registry", "ok")
+        self._sight(client)
         own = [e for e in experiments if e.name.startswith(self.prefix)]
         elsewhere = []
         reason = ""
@@ -91,3 +93,18 @@ class Preflight:
             self._add("experiments", "note", detail, advice)
         else:
             self._add("experiments", "ok", f"{len(own)} named '{self.prefix}...'")
+
+    def _sight(self, client: MlflowClient) -> None:
+        advice = (
+            "Registry facts are as far as this user may read, and no orphan can be told from what "
+            "is hidden: use an administrator's login to delete them."
+        )
+        try:
+            hidden = hidden_by(client)
+        except ExpmgrError as error:
+            self._add("permissions", "unknown", str(error), advice)
+            return
+        if hidden:
+            self._add("permissions", "note", hidden, advice)
+        else:
+            self._add("permissions", "ok", "this user sees all of the tracking server")

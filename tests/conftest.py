@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from jupyter_driver import chromium_browser, find_chromium
+from lab import Lab
 from servers import Backend, MlflowServer, wasbs
 
 from expmgr.demo.azurite import AzuriteServer, default_npm_dir
@@ -208,6 +209,16 @@ def backend(request, azurite, container, monkeypatch) -> Backend:
 def plugin_name() -> str:
     """A plugin name that no other test uses."""
     return f"plugin-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def lab(
+    sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name
+) -> Lab:
+    """Runs and models in every layout on SQLite; files that test on servers have their own."""
+    del artifact_root
+    backend = Backend("sqlite", sqlite_uri, None, container)
+    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture

@@ -79,12 +79,20 @@ class MlflowServer:
     """``mlflow server`` on a free loopback port, on SQLite.
 
     Without ``artifacts_destination`` clients talk to the blob storage themselves (direct); with
-    it the server proxies artifacts (``mlflow-artifacts:``) and keeps them there.
+    it the server proxies artifacts (``mlflow-artifacts:``) and keeps them there. With a password
+    it has users and permissions (the app ``basic-auth``): it is that of ``admin``, and others see
+    nothing that they were not given.
     """
 
     def __init__(
-        self, folder: Path, connection_string: str, artifacts_destination: str | None = None
+        self,
+        folder: Path,
+        connection_string: str,
+        artifacts_destination: str | None = None,
+        *,
+        password: str = "",
     ) -> None:
+        self.password = password
         self.folder = folder
         self.connection_string = connection_string
         self.artifacts_destination = artifacts_destination
@@ -109,12 +117,14 @@ class MlflowServer:
                 *("--port", str(port), "--workers", "1"),
                 *("--backend-store-uri", self.database_uri),
                 *artifacts,
+                *(("--app-name", "basic-auth") if self.password else ()),
             ],
             log=log,
             env={
                 **os.environ,
                 "AZURE_STORAGE_CONNECTION_STRING": self.connection_string,
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                **self._auth(),
             },
             cwd=self.folder,
         )
@@ -125,6 +135,21 @@ class MlflowServer:
             self.stop()
             raise
         return self
+
+    def _auth(self) -> dict[str, str]:
+        if not self.password:
+            return {}
+        config = self.folder / "auth.ini"
+        config.write_text(
+            "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
+            f"database_uri = sqlite:///{self.folder / 'auth.db'}\nadmin_username = admin\n"
+            "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        )
+        return {
+            "MLFLOW_AUTH_CONFIG_PATH": str(config),
+            "MLFLOW_AUTH_ADMIN_PASSWORD": self.password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test",
+        }
 
     def stop(self) -> None:
         if self._process is not None:

@@ -7,10 +7,9 @@ import time
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from lab import METRIC, Lab
+from lab import METRIC
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.recipes import HOSTILE_NAME, Recipe
@@ -247,13 +246,6 @@ class TestOverride:
             assert browser.wait(60)
             assert row.status.startswith("Deleted")
             assert manager.calls == [row.run_id]
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def line_of(browser, id_):

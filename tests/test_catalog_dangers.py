@@ -6,19 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
-from lab import METRIC, MODEL_FILES, Lab
+from lab import METRIC, MODEL_FILES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric
-from servers import Backend
 
 from expmgr.tracking.journal import read_records, write_record
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def unlinked(lab, run_id, *, experiment_id=None):

@@ -9,17 +9,9 @@ import sys
 import nbformat
 import pytest
 from jupyter_driver import REPOSITORY
-from lab import METRIC, Lab
-from servers import Backend
+from lab import METRIC
 
 NOTEBOOK = REPOSITORY / "notebooks" / "cleanup.ipynb"
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture

@@ -169,6 +169,70 @@ def test_raw_artifacts_are_a_part_of_their_own(sqlite_lab):
         manager.plan_cleanup(where=ALL, part="weights")
 
 
+CHECKPOINTS = {f"checkpoint-{step}/model.bin": b"w" * step for step in (100, 200, 300)}
+
+
+def test_what_runs_have_beside_their_models_goes_by_runs(lab):
+    top, poor = lab.run(0.9), lab.run(0.1)
+    for run_id in (top, poor):
+        lab.logged_model(run_id)
+        lab.artifacts(run_id, {**CHECKPOINTS, "notes.txt": b"n"})
+    bare, history = lab.with_model(0.2), lab.run(0.3)
+    lab.history_model(history)
+    before = lab.blob_names()
+    manager = lab.manager()
+
+    plan = manager.plan_cleanup(where=larger_than("100B"), keep=best(1), part="checkpoints")
+
+    assert ids(plan) == {poor}
+    said = why(plan)
+    assert said[top] == "kept by best(1)"
+    assert "larger_than" in said[bare], "its plot is small"
+    assert history not in said, "it has nothing beside its model"
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 1}
+    gone = set(before) - set(lab.blob_names())
+    assert {name.partition("artifacts/")[2] for name in gone} == {
+        "checkpoint-100/model.bin",
+        "checkpoint-200/model.bin",
+    }
+    assert all(poor in name for name in gone)
+
+
+def test_the_rest_of_a_run_goes_by_a_policy_and_its_models_stay(sqlite_lab):
+    lab = sqlite_lab
+    old, failed = lab.run(0.9), lab.run(0.1, status="FAILED")
+    for run_id in (old, failed):
+        lab.history_model(run_id)
+        lab.artifacts(run_id, {"logs/a.log": b"l" * 10, "plot.png": b"p"})
+    running = lab.run(0.1, status="RUNNING")
+    lab.artifacts(running, {"logs/a.log": b"l"})
+    manager = lab.manager()
+    logs = manager.plan_cleanup(where=status("FAILED", "RUNNING"), part="logs/**")
+    assert ids(logs) == {failed}
+    assert why(logs)[running].startswith("active")
+    plan = manager.plan_cleanup(where=ALL, part="other")
+    assert ids(plan) == {old, failed}
+    assert plan.bytes == 22
+    with pytest.raises(InvalidInputError, match="no policy"):
+        manager.plan_cleanup(part="other")
+    whole = manager.plan_cleanup(part="other", everything=True)
+    assert ids(whole) == {old, failed}
+    assert manager.delete_models(whole, progress=False).counts == {"deleted": 2}
+    assert set(manager.runs()["model"]) == {"stored", "none"}
+    none = manager.plan_cleanup(where=ALL, part="checkpoints")
+    assert not none.runs
+
+
+def test_what_this_manager_tracked_is_mine(sqlite_lab):
+    lab = sqlite_lab
+    manager = lab.manager()
+    manager.set_iteration("batch 1")
+    manager.set_run({"depth": 3})
+    manager.finish_run()
+    (run,) = manager.runs().itertuples()
+    assert lab.tags(run.run_id)["mlflow.user"] == getpass.getuser()
+
+
 def test_status_and_user_select(sqlite_lab):
     lab = sqlite_lab
     lab.best()

@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from jupyter_driver import REPOSITORY
 from lab import METRIC, Lab
-from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.__main__ import main
@@ -31,18 +30,8 @@ NEVER_A_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 @pytest.fixture
-def lab(
-    sqlite_uri,
-    artifact_root,
-    container,
-    credentials,
-    blob_names,
-    tmp_path,
-    plugin_name,
-    monkeypatch,
-):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
+def lab(lab, sqlite_uri, container, plugin_name, monkeypatch):
+    """The lab, and an environment that says it."""
     for name, value in {
         "MLFLOW_TRACKING_URI": sqlite_uri,
         "EXPMGR_CONTAINER": container,
@@ -52,7 +41,7 @@ def lab(
         monkeypatch.setenv(name, value)
     for name in ("EXPMGR_IS_LOSS", "EXPMGR_ARTIFACTS_DESTINATION", "EXPMGR_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+    return lab
 
 
 @pytest.fixture
@@ -139,7 +128,8 @@ def test_bad_usage_is_one_line_before_any_environment_is_read(say, monkeypatch):
         (("plan", "--status", "SAD"), "no status"),
         (("plan", "--keep-best", "0"), "best(0)"),
         (("plan", "--keep-best", "many"), "--keep-best"),
-        (("plan", *ALL, "--part", "plots/**"), "with a policy --part is one of"),
+        (("plan", *ALL, "--part", "weights"), "part must be one of"),
+        (("plan", "run", "--part", "../x"), "../x"),
         (("delete", *ALL, "--force"), "--force means nothing with a policy"),
         (("delete", "--plan", "x", "--force"), "--force means nothing with --plan"),
         (("delete", "--due", "--after", "7d"), "--after means nothing with --due"),
@@ -417,6 +407,11 @@ def test_what_a_policy_needs_is_passed_on(lab, ask):
     raw = lab.run(0.1)
     lab.artifacts(raw, {"weights.bin": b"w" * 50})
     assert ask("plan", *ALL, "--part", "raw")[1]["models"][0]["part"] == "raw"
+    lab.artifacts(first, {"plots/a.png": b"a", "log.txt": b"l"})
+    document = ask(
+        "plan", *ALL, "--part", "plots/*", "--part", "*.txt", "--experiment", lab.experiment_id
+    )[1]
+    assert {row["id"]: row["files"] for row in document["models"]} == {first: 2}
     assert ask("plan", *ALL, "--mine", "--keep-last", "9")[1]["models"] == []
 
 

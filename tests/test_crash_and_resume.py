@@ -10,8 +10,7 @@ import textwrap
 from dataclasses import replace
 
 import pytest
-from lab import MODEL_FILES, Lab
-from servers import Backend
+from lab import MODEL_FILES
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import DeletionError
@@ -20,13 +19,6 @@ from expmgr.tracking.journal import read_records, write_record
 
 class Killed(BaseException):
     """Stands for a kernel that was restarted at this point."""
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def dying_after(count: int | None):

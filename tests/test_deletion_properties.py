@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import uuid
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lab import Lab
-from servers import Backend
 
 FILES = st.dictionaries(
     st.sampled_from(["MLmodel", "data/w.bin", "sub dir/ü %2F.txt", "a+b#c?.json", "artifacts/x"]),
@@ -24,13 +21,6 @@ RUNS = st.lists(
     min_size=1,
     max_size=5,
 )
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def build(lab, container, experiment_id, layout, files, value, *, pinned):

@@ -7,18 +7,10 @@ import json
 import pytest
 from lab import MODEL_FILES, Lab
 from mlflow.entities import Metric
-from servers import Backend
 from test_crash_and_resume import Killed, dying_after, expire
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend, NotFoundError
 from expmgr.tracking.journal import read_records
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture

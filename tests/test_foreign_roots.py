@@ -6,8 +6,6 @@ MLflow accepts these locations and uploads to them. On a real Azurite and MLflow
 from __future__ import annotations
 
 import pytest
-from lab import Lab
-from servers import Backend
 
 SPELLINGS = [
     "//sub",
@@ -20,13 +18,6 @@ SPELLINGS = [
     "/...",
     "?x=1",
 ]
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

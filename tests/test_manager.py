@@ -9,8 +9,8 @@ import time
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
-from lab import METRIC, Lab
-from servers import Backend, container_sas, free_port, signed, wasbs
+from lab import METRIC
+from servers import container_sas, free_port, signed, wasbs
 
 from expmgr import (
     AzureBlobCredentials,
@@ -25,14 +25,6 @@ from expmgr.errors import (
     NotFoundError,
     TrackingUnreachableError,
 )
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
-
 
 GOOD = {"tracking_uri": "http://mlflow.server", "main_metric": "accuracy", "plugin_name": "p"}
 KEYED = AzureBlobCredentials(

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from lab import Lab
-from servers import Backend
 
 from expmgr.errors import InvalidInputError, NotFoundError
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def test_a_pin_keeps_a_run_until_it_is_taken_back(lab):

@@ -13,9 +13,7 @@ import pytest
 from gateway import Answer, Gateway
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from lab import Lab
 from scripted_manager import ScriptedManager, run_table
-from servers import Backend
 from storage_wire import Wire, answer, closing_store
 
 from expmgr import AzureBlobCredentials, ExperimentsManager, RetryConfig, RetryParams, errors
@@ -135,13 +133,6 @@ def test_a_reason_keeps_its_subject_whole_and_survives_a_pickle():
 
 
 # --------------------------------------------------------------------- real servers, hostile names
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 class Heard(logging.Handler):

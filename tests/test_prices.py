@@ -8,8 +8,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab import Lab
-from servers import Backend
 
 from expmgr import StoragePrices
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
@@ -22,13 +20,6 @@ PRICES = StoragePrices(hot=0.02, cool=0.01, cold=0.004, archive=0.001)
 DAY = 86_400
 GB = 10**9
 TIERS = ("", "Hot", "Cool", "Cold", "Archive")
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def test_a_bill_by_hand():

@@ -17,7 +17,7 @@ from expmgr.cli.parser import build_parser
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-NOTEBOOK, SCRIPT, LATER, CLEANUP, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
+NOTEBOOK, SCRIPT, LATER, CLEANUP, ORPHANS, PRICES, TRAINING, CREDENTIALS, RETRY = PYTHON
 
 
 @pytest.fixture
@@ -91,6 +91,21 @@ def test_the_code_for_later_marks_keeps_and_deletes_nothing_yet(manager, blob_na
     assert list(manager.runs()["goes"].notna())[:5] == [False, True, False, True, True]
     assert sorted(manager.deletion_log()["state"]) == ["kept", "marked", "marked", "marked"]
     assert len(blob_names()) == 8
+
+
+def test_the_code_for_orphans_takes_the_trash_and_what_is_named(manager, put_blob, blob_names):
+    run_id = manager.runs()["run_id"][0]
+    manager.client.delete_run(run_id)
+    stray = f"old/{'0' * 32}/artifacts/"
+    put_blob(f"{stray}weights.bin")
+    names = {"manager": manager}
+
+    exec(ORPHANS.replace("7/<run id>/artifacts/", stray), names)
+
+    assert sorted(names["found"]["kind"]) == ["trash", "unknown"]
+    left = [name for name in blob_names() if not name.startswith("expmgr-journal/")]
+    assert len(left) == 7
+    assert not [name for name in left if run_id in name or name.startswith(stray)]
 
 
 def test_the_training_code_keeps_one_model(manager, capsys):

@@ -7,18 +7,9 @@ requests themselves are held against the protocol in ``test_blob_store_retention
 from __future__ import annotations
 
 import pytest
-from lab import Lab
-from servers import Backend
 
 from expmgr.errors import NotFoundError, StorageError
 from expmgr.storage.restoration import StorageRestoration
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture

@@ -7,20 +7,11 @@ import pickle
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from lab import Lab
 from secret_walk import Walk
-from servers import Backend
 
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import InvalidInputError
 from expmgr.results import DeletionResult
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture

@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from lab import MODEL_FILES, Lab
+from lab import MODEL_FILES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput
 from mlflow.exceptions import MlflowException
-from servers import Backend
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import InvalidInputError, JournalError, TrackingUnreachableError
@@ -25,13 +24,6 @@ from expmgr.storage import deletion
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import begin, read_records, write_record
 from expmgr.training.best_only import passable
-
-
-@pytest.fixture
-def lab(sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("sqlite", sqlite_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 def below(lab, *parts):

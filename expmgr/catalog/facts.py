@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from expmgr.tracking.user import USER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from expmgr.catalog.catalog import Catalog
-    from expmgr.catalog.model import Maker, ModelKind
+    from expmgr.catalog.model import Maker, ModelKind, Size
     from expmgr.catalog.reason import Reason
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["Facts", "facts_of", "facts_of_runs"]
 
 _PARENT_TAG = "mlflow.parentRunId"
 """``mlflow.utils.mlflow_tags.MLFLOW_PARENT_RUN_ID``"""
-_USER_TAG = "mlflow.user"
-"""``mlflow.utils.mlflow_tags.MLFLOW_USER``"""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One model, as a policy sees it.
+    """One model, or what a run has beside its models, as a policy sees it.
 
     Attributes
     ----------
+    kind
+        The model's; ``run`` for what a run has beside its models.
     name
         What people know it by: its run's name, else its own.
     state
@@ -64,7 +66,7 @@ class Facts:
 
     id: str
     name: str = ""
-    kind: ModelKind = "logged"
+    kind: ModelKind | Literal["run"] = "logged"
     state: str = "stored"
     path: str | None = None
     experiment_id: str = ""
@@ -117,7 +119,7 @@ def facts_of(catalog: Catalog, names: Mapping[str, str]) -> tuple[Facts, ...]:
                 model.run_id,
                 _outermost(model.run_id, catalog.makers),
                 "" if maker is None else maker.status,
-                model.tags.get(_USER_TAG) or ("" if maker is None else _user(maker)),
+                model.tags.get(USER_TAG) or ("" if maker is None else _user(maker)),
                 model.created,
                 None if maker is None else maker.outputs.get(model.id),
                 None if model.stored is None else model.stored.size.bytes,
@@ -133,8 +135,57 @@ def facts_of(catalog: Catalog, names: Mapping[str, str]) -> tuple[Facts, ...]:
     return tuple(found)
 
 
+def facts_of_runs(
+    catalog: Catalog,
+    names: Mapping[str, str],
+    created: Mapping[str, int],
+    beside: Mapping[str, Size],
+) -> tuple[Facts, ...]:
+    """Return the facts of the runs that have artifacts beside their models.
+
+    How good a run is, is the value of its own main metric: its files are not a model's.
+
+    Parameters
+    ----------
+    names
+        Of the experiments, by their ids.
+    created
+        When the runs began (ms), by their ids.
+    beside
+        What each has beside its models; runs that are missing have nothing.
+    """
+    found = []
+    for run_id, began in created.items():
+        maker = catalog.makers.get(run_id)
+        if maker is None or maker.experiment_id not in names or not beside.get(run_id):
+            continue
+        goals = catalog.goals.get(maker.experiment_id, ())
+        found.append(
+            Facts(
+                run_id,
+                maker.name,
+                "run",
+                "stored",
+                None,
+                maker.experiment_id,
+                names[maker.experiment_id],
+                run_id,
+                _outermost(run_id, catalog.makers),
+                maker.status,
+                _user(maker),
+                began,
+                None,
+                beside[run_id].bytes,
+                goals[0].value_of(maker.metrics) if goals else None,
+                goals[0].metric if goals else "",
+                bool(goals) and goals[0].is_loss,
+            )
+        )
+    return tuple(found)
+
+
 def _user(maker: Maker) -> str:
-    return maker.tags.get(_USER_TAG) or ""
+    return maker.tags.get(USER_TAG) or ""
 
 
 def _outermost(run_id: str, makers: Mapping[str, Maker]) -> str:

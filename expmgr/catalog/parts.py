@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.reason import ReasonKind
 
-__all__ = ["EVERY_PART", "PARTS", "Part", "as_part", "is_named", "part_words"]
+__all__ = ["EVERY_PART", "PARTS", "Part", "as_part", "is_named", "is_of_run", "part_words"]
 
 Part = str | tuple[str, ...]
 """One of `PARTS`, or patterns."""
@@ -66,6 +66,11 @@ def as_part(part: str | Iterable[str]) -> Part:
 def is_named(part: Part) -> bool:
     """Whether a part is some files of a folder, each by its name, rather than all below it."""
     return part not in _WHOLE
+
+
+def is_of_run(part: Part) -> bool:
+    """Whether a part is of what a run has beside its models, rather than of each of its models."""
+    return part not in {"model", "raw", "optimizer"}
 
 
 def part_words(part: Part) -> str:

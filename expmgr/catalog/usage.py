@@ -1,7 +1,6 @@
-"""Which run, model or other owner each blob of a listing belongs to. Pure; memory grows by folder.
+"""Which run, model or other owner each blob of a listing belongs to. Pure.
 
-What MLflow keeps below an experiment's root: ``<id>/artifacts`` of runs, ``models/<id>/artifacts``
-of LoggedModels, ``traces/<id>/artifacts`` of traces.
+Memory grows with the folders, not with the blobs.
 """
 
 from __future__ import annotations
@@ -11,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import is_report, outermost
 from expmgr.catalog.model import NOTHING, Size, Stored
-from expmgr.storage.blob_path import JOURNAL_PREFIX
+from expmgr.catalog.places import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from expmgr.catalog.model import Model
 
 __all__ = ["ArtifactFolder", "RootUsage", "Scan", "attribute"]
 
@@ -51,6 +52,14 @@ class ArtifactFolder:
     def size(self) -> Size:
         """Of everything in it."""
         return self.below("")
+
+    def holding(self, path: str, models: Iterable[Model]) -> Size:
+        """Return the size of those of some models that lie in it; it lies at a path itself."""
+        inside = NOTHING
+        for model in models:
+            if model.kind != "logged" and model.path is not None:
+                inside = inside.plus(self.below(model.path[len(path) + 1 :]))
+        return inside
 
     def below(self, path: str) -> Size:
         """Return the size of what lies below a path; "" is everything."""
@@ -145,34 +154,19 @@ def attribute(
     journal = unknown = NOTHING
     for name, one in blobs:
         parts = name.split("/")
-        if parts[0] == JOURNAL_PREFIX:
+        place = place_of(parts, found)
+        if place.kind == "journal":
             journal = journal.plus(one)
-            continue
-        root, depth = _root_of(parts, found)
-        if root is None:
+        elif place.root is None:
             unknown = unknown.plus(one)
-            continue
-        usage = found[root]
-        below = parts[depth:]
-        if below[0] == "traces":
+        elif place.kind == "traces":
+            usage = found[place.root]
             usage.traces = usage.traces.plus(one)
-            continue
-        at = 3 if below[0] == "models" else 2
-        if len(below) <= at or below[at - 1] != "artifacts":
+        elif place.kind == "artifacts":
+            path = "/".join(parts[: place.end])
+            folders = found[place.root].folders
+            folders.setdefault(path, ArtifactFolder()).add("/".join(parts[place.end :]), one)
+        else:
+            usage = found[place.root]
             usage.unknown = usage.unknown.plus(one)
-            continue
-        path = "/".join(parts[: depth + at])
-        usage.folders.setdefault(path, ArtifactFolder()).add("/".join(below[at:]), one)
     return found, journal, unknown
-
-
-def _root_of(parts: list[str], roots: Mapping[str, object]) -> tuple[str | None, int]:
-    """Return the innermost root that a name lies in, and how many segments it has."""
-    found: str | None = "" if "" in roots else None
-    depth = 0
-    path = ""
-    for at, part in enumerate(parts[:-1], 1):
-        path = f"{path}/{part}" if path else part
-        if path in roots:
-            found, depth = path, at
-    return found, depth

@@ -10,9 +10,11 @@ import logging
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.parts import is_named, part_words
+from expmgr.cleanup.blob_journal import BlobJournal
 from expmgr.cleanup.handover import CurrentDeletion
 from expmgr.errors import (
     DeletionCancelledError,
@@ -38,7 +40,7 @@ from expmgr.tracking.journal import (
     seen_digest,
     write_record,
 )
-from expmgr.tracking.queries import asking, ensure_reachable
+from expmgr.tracking.queries import asking, ensure_reachable, run_or_none
 
 if TYPE_CHECKING:
     import threading
@@ -61,7 +63,7 @@ logger = logging.getLogger(__name__)
 class _Lease:
     """Renews the journal's deadline while a deletion goes on."""
 
-    client: MlflowClient
+    write: Callable[[DeletionRecord], None]
     record: DeletionRecord
     written: float = field(default_factory=time.monotonic)
 
@@ -71,7 +73,7 @@ class _Lease:
         self.written = time.monotonic()
         self.record = renewed(self.record)
         try:
-            write_record(self.client, self.record)
+            self.write(self.record)
         except JournalError as error:
             owner = owner_of(self.record.owner_id)
             logger.warning("%s: the journal was not renewed: %s", owner, error)
@@ -157,7 +159,8 @@ class Deleter:
                 asked=resumes.asked,
                 counts=resumes.counts,
             )
-        lease = _Lease(self.client, record)
+        write = self._writer(plan)
+        lease = _Lease(write, record)
 
         def progressed(progress: DeletionProgress) -> None:
             lease.renew()
@@ -178,7 +181,7 @@ class Deleter:
             cancel=cancel,
         )
         try:
-            write_record(self.client, record)
+            write(record)
             if begun is not None:
                 begun(record)
             with self.hand_overs.given(current):
@@ -187,7 +190,7 @@ class Deleter:
             result = failure(plan.id, error, time.monotonic() - began, plan.reasons)
         except (KeyboardInterrupt, SystemExit):
             result = failure(plan.id, DeletionError("it was interrupted", run_id=plan.id))
-            self._close(lease.record, plan, result, forced=record.forced)
+            self._close(write, lease.record, plan, result, forced=record.forced)
             raise
         else:
             result = self._success(
@@ -200,7 +203,7 @@ class Deleter:
             )
         if isinstance(result.error, JournalError):
             return result
-        return self._close(lease.record, plan, result, forced=record.forced)
+        return self._close(write, lease.record, plan, result, forced=record.forced)
 
     def _refused_part(self, plan: RunPlan, resumes: DeletionRecord | None) -> DeletionResult | None:
         if not self.takes_parts:
@@ -297,8 +300,15 @@ class Deleter:
             reasons=plan.reasons,
         )
 
+    def _writer(self, plan: RunPlan) -> Callable[[DeletionRecord], None]:
+        """Return what writes the record of a deletion where the plan says."""
+        if plan.journal == "blob":
+            return BlobJournal(self.blob_store).write
+        return partial(write_record, self.client)
+
     def _close(
         self,
+        write: Callable[[DeletionRecord], None],
         record: DeletionRecord,
         plan: RunPlan,
         result: DeletionResult,
@@ -320,7 +330,14 @@ class Deleter:
                 ensure_reachable(self.client.tracking_uri)
                 for model_id in plan.model_ids:
                     self._tag_model(model_id)
-            write_record(self.client, ended)
+            try:
+                write(ended)
+            except JournalError:
+                if plan.journal == "blob" or not self._in_trash(plan):
+                    raise
+                # It went to the trash midway, where it takes no tags.
+                BlobJournal(self.blob_store).write(ended)
+                logger.info("%s is in the trash: its journal is a blob", owner_of(plan.id))
         except ExpmgrError as error:
             logger.warning("%s: the journal was not closed: %s", owner_of(plan.id), error)
             note = (
@@ -329,6 +346,13 @@ class Deleter:
             )
             return replace(result, message=note)
         return result
+
+    def _in_trash(self, plan: RunPlan) -> bool:
+        """Whether the run that records the deletion is in the trash by now."""
+        if plan.journal_id != plan.run_id:
+            return False
+        run = run_or_none(self.client, plan.run_id)
+        return run is not None and run.info.lifecycle_stage == "deleted"
 
     def _tag_model(self, model_id: str) -> None:
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.model import is_model_id
+from expmgr.cleanup.blob_journal import named_owner, read_journal
 from expmgr.errors import StorageError
 from expmgr.secrecy import redact
-from expmgr.storage.blob_path import JOURNAL_PREFIX
 from expmgr.text import words
 from expmgr.tracking.journal import (
     MODEL_TAG,
@@ -24,18 +24,18 @@ from expmgr.tracking.journal_record import (
     PART_TAG_PREFIX,
     RECORD_TAG_PREFIX,
     DeletionRecord,
-    decode_record,
 )
 from expmgr.tracking.marks import GOES_TAG, read_marks, standing_marks
 from expmgr.tracking.queries import ALL_EXPERIMENTS, iter_experiments, select_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.cleanup.blob_journal import JournalBlob
     from expmgr.storage.protocol import Storage
 
 __all__ = ["LOG_COLUMNS", "MARK_COLUMNS", "log_table", "marks_table"]
@@ -98,13 +98,16 @@ def log_table(
     """Return a row a record of the journal, the newest first."""
     chosen = _chosen(client, experiments, is_own)
     at = now_ms()
+    blobs = _read_blobs(blob_store)
+    # A run that went to the trash midway began its record as a tag and closed it as a blob.
+    closed = {(one.record.owner_id, one.record.began) for one in blobs if one.record is not None}
     rows = [
         row
         for owner in journal_owners(client, list(chosen), [MODEL_TAG, PART_TAG, GOES_TAG])
-        for row in _rows(owner, chosen[owner.experiment_id], at)
+        for row in _rows(owner, chosen[owner.experiment_id], at, closed)
     ]
     if experiments is None or experiments == ALL_EXPERIMENTS:
-        rows += _blob_rows(blob_store, at)
+        rows += [_blob_row(blob, at) for blob in blobs]
     rows.sort(key=lambda row: (-(row[0] or 0), str(row[3])))
     return _frame(LOG_COLUMNS, rows)
 
@@ -119,7 +122,9 @@ def _chosen(
     return {experiment.experiment_id: experiment.name for experiment in found}
 
 
-def _rows(owner: JournalOwner, experiment: str, at: int) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    owner: JournalOwner, experiment: str, at: int, closed: Collection[tuple[str, int]]
+) -> Iterator[tuple[Any, ...]]:
     standing = {mark.record_id for mark in standing_marks(owner.id, owner.tags)}
     read = {
         RECORD_TAG_PREFIX: read_records(owner.id, owner.tags),
@@ -130,7 +135,8 @@ def _rows(owner: JournalOwner, experiment: str, at: int) -> Iterator[tuple[Any, 
         state = _state(record, at)
         if state == "marked" and record.record_id not in standing:
             state = "done"  # a later record holds, as the next delete_due() will write here
-        yield _row(record, owner, experiment, state)
+        if state not in {"deleting", "interrupted"} or (owner.id, record.began) not in closed:
+            yield _row(record, owner, experiment, state)
     known = {prefix + record.record_id for prefix, found in read.items() for record in found}
     yield from _unreadable(owner, experiment, known)
 
@@ -142,47 +148,27 @@ def _unreadable(owner: JournalOwner, experiment: str, known: set[str]) -> Iterat
             (RECORD_TAG_PREFIX, PART_TAG_PREFIX, MARK_TAG_PREFIX)
         ):
             continue
-        if _owner_named(value) in {None, owner.id}:
+        if named_owner(value) in {None, owner.id}:
             note = f"the tag {key} cannot be read: of a later version, or damaged"
             yield _dark(owner.id, owner.run_id, owner.name, experiment, note)
 
 
-def _blob_rows(blob_store: Storage, at: int) -> Iterator[tuple[Any, ...]]:
-    """Yield the records that are kept as blobs, of what takes no tags."""
+def _read_blobs(blob_store: Storage) -> list[JournalBlob]:
+    """Return the records that are kept as blobs, of what takes no tags."""
     try:
-        names = [blob.name for blob in blob_store.list(f"{JOURNAL_PREFIX}/")]
+        return list(read_journal(blob_store))
     except StorageError as error:
         logger.warning("the log is without records that are kept as blobs: %s", error)
-        return
-    for name in names:
-        if not name.endswith(".json"):
-            continue
-        try:
-            text = blob_store.read_text(name)
-        except StorageError as error:
-            yield _dark("", "", "", "", f"{name} could not be read: {error}")
-            continue
-        owner_id = _owner_named(text)
-        number = name.rpartition("/")[2].removesuffix(".json").rpartition(".")[2]
-        record = (
-            None if owner_id is None else decode_record(RECORD_TAG_PREFIX + number, text, owner_id)
-        )
-        if record is None:
-            yield _dark(owner_id or "", "", "", "", f"{name} cannot be read")
-            continue
-        run_id = "" if record.owner_id.startswith("m-") else record.owner_id
-        owner = JournalOwner(record.owner_id, run_id, "", "", {})
-        yield _row(record, owner, "", _state(record, at))
+        return []
 
 
-def _owner_named(text: str) -> str | None:
-    """Return whose record a text says it is, None where it says nothing that can be read."""
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    named = data.get("run") if isinstance(data, dict) else None
-    return named if isinstance(named, str) else None
+def _blob_row(blob: JournalBlob, at: int) -> tuple[Any, ...]:
+    record = blob.record
+    if record is None:
+        return _dark(blob.owner_id, "", "", "", blob.problem)
+    run_id = "" if is_model_id(record.owner_id) else record.owner_id
+    owner = JournalOwner(record.owner_id, run_id, "", "", {})
+    return _row(record, owner, "", _state(record, at))
 
 
 def _state(record: DeletionRecord, at: int) -> str:

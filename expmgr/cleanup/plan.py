@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from expmgr.catalog.parts import is_named, part_words
 from expmgr.catalog.reason import covered
@@ -124,6 +124,8 @@ class RunPlan:
         ``optimizer``, ``checkpoints``, ``other``; or patterns. See `expmgr.catalog.parts`.
     unknown
         Whether there is no such run or model; a run without a model is known.
+    journal
+        Where the deletion is recorded: ``tags`` of its owner, or a ``blob`` for what takes none.
     """
 
     run_id: str
@@ -145,6 +147,7 @@ class RunPlan:
     part: Part = "model"
     doubts: tuple[Reason, ...] = ()
     unknown: bool = False
+    journal: Literal["tags", "blob"] = "tags"
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from expmgr.catalog.files import marked_directories
 from expmgr.catalog.model import Size, Stored, is_model_id, run_and_path
 from expmgr.catalog.parts import as_part, is_named
-from expmgr.catalog.protection import reasons_of
-from expmgr.catalog.reason import Reason, distinct
+from expmgr.catalog.reason import Reason
 from expmgr.catalog.states import model_state, run_state
-from expmgr.cleanup.contest import Looks
 from expmgr.cleanup.directories import (
     check_alone,
     check_id,
@@ -23,7 +20,8 @@ from expmgr.cleanup.directories import (
     named,
     unknown,
 )
-from expmgr.cleanup.evidence import Subject, gather_evidence
+from expmgr.cleanup.drafts import Draft, protected
+from expmgr.cleanup.evidence import Subject
 from expmgr.cleanup.gathered import Gathered
 from expmgr.cleanup.home import home_of
 from expmgr.cleanup.locate import (
@@ -66,31 +64,11 @@ if TYPE_CHECKING:
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.home import Home
     from expmgr.cleanup.locate import Located
-    from expmgr.cleanup.part_plans import Guarded
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
 __all__ = ["Planner", "Resolved"]
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """A plan before protection, with what the rules look at; None where nothing can be judged.
-
-    Attributes
-    ----------
-    guarded
-        Of a part: what of the subject it touches.
-    matched
-        Of patterns: those that match something.
-    """
-
-    plan: RunPlan
-    subject: Subject | None = None
-    doubt: tuple[Reason, ...] = ()
-    guarded: Guarded | None = None
-    matched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -179,7 +157,7 @@ class Planner:
         if model_ids is not None and is_named(part) and part != "optimizer":
             message = "model_ids goes with part 'model' or 'optimizer': name a model by its id."
             raise InvalidInputError(message)
-        gathered = self._gathered()
+        gathered = self.gathered()
         wanted = list(dict.fromkeys(ids))
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
@@ -188,14 +166,12 @@ class Planner:
 
         done = itertools.count(1)
 
-        def draft(id_: str) -> _Draft | None:
+        def draft(id_: str) -> Draft | None:
             if cancel is not None and cancel.is_set():
                 model = is_model_id(id_)
                 run_id = "" if model else directories.get(id_, (id_,))[0]
                 plan = RunPlan(run_id, asked=id_ if model or id_ in directories else "")
-                return _Draft(
-                    replace(plan, problem=f"{owner_of(id_)}: the planning was cancelled.")
-                )
+                return Draft(replace(plan, problem=f"{owner_of(id_)}: the planning was cancelled."))
             if is_model_id(id_):
                 found = self._draft_model(id_, gathered, frozenset(runs), part)
             elif id_ in directories:
@@ -209,7 +185,7 @@ class Planner:
         drafts = [one for one in in_parallel(draft, wanted) if one is not None]
         if not isinstance(part, str):
             _check_matched(part, drafts)
-        return DeletionPlan(self._protect(drafts, gathered), home=self.home)
+        return DeletionPlan(protected(drafts, gathered, self.goals_of), home=self.home)
 
     @property
     def home(self) -> Home:
@@ -224,7 +200,7 @@ class Planner:
         TrackingError, LocationError, StorageError
             It could not be told.
         """
-        gathered = self._gathered()
+        gathered = self.gathered()
         run = gathered.run(run_id)
         if run is None:
             return Resolved(note="the tracking server has no such run")
@@ -248,12 +224,13 @@ class Planner:
         TrackingError
             MLflow could not be asked for the experiments.
         """
-        gathered = self._gathered()
+        gathered = self.gathered()
         gathered.prefetch([plan.run_id for plan in plans if plan.run_id])
         drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
-        return self._protect(drafts, gathered)
+        return protected(drafts, gathered, self.goals_of)
 
-    def _gathered(self) -> Gathered:
+    def gathered(self) -> Gathered:
+        """Return what one call learns of MLflow, nothing but the experiments yet."""
         experiments = {
             experiment.experiment_id: experiment
             for experiment in iter_experiments(self.client, deleted=True)
@@ -270,22 +247,17 @@ class Planner:
         model_ids: Sequence[str] | None,
         part: Part,
         cancel: threading.Event | None,
-    ) -> _Draft:
+    ) -> Draft:
         plan = RunPlan(run_id, part=part)
         try:
             run = gathered.run(run_id)
             if run is None:
-                return _Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
-            plan = replace(
-                plan,
-                run_name=run.info.run_name or "",
-                experiment_id=run.info.experiment_id,
-                record_id=next_record_id(run.data.tags),
-            )
+                return Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
+            plan = _made_by(plan, run)
             models = gathered.told(run)
             if part == "raw" and models.recorded:
                 problem = f"MLflow recorded a model of run {run_id}: it has no raw artifacts."
-                return _Draft(replace(plan, problem=problem))
+                return Draft(replace(plan, problem=problem))
             doubt: tuple[Reason, ...] = ()
             if model_ids is None and not models.recorded:
                 run = gathered.whole(run)
@@ -300,17 +272,14 @@ class Planner:
             return self._measured(
                 plan, run, found.models, models, gathered, tags=run.data.tags, doubt=doubt
             )
-        except InvalidInputError as error:
-            if not isinstance(error, LocationError):
-                raise
-            state = plan.model if plan.locations else "elsewhere"
-            return _Draft(replace(plan, model=state, problem=str(error), problem_error=error))
         except ExpmgrError as error:
-            return _Draft(replace(plan, problem=str(error), problem_error=error))
+            if isinstance(error, InvalidInputError) and not isinstance(error, LocationError):
+                raise
+            return _impossible(plan, error)
 
     def _draft_model(
         self, model_id: str, gathered: Gathered, named: frozenset[str], part: Part
-    ) -> _Draft | None:
+    ) -> Draft | None:
         """Return the draft for a model by its own id, None where its run is planned whole."""
         part = part if is_named(part) else "model"
         plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,), part=part)
@@ -318,7 +287,7 @@ class Planner:
             entity = logged_model(self.client, model_id)
             if entity is None:
                 problem = f"the tracking server has no model {model_id!r}; check the id."
-                return _Draft(replace(plan, model="none", unknown=True, problem=problem))
+                return Draft(replace(plan, model="none", unknown=True, problem=problem))
             if entity.source_run_id in named and isinstance(part, str):
                 return None
             run = gathered.run(entity.source_run_id) if entity.source_run_id else None
@@ -332,21 +301,23 @@ class Planner:
             tags: Mapping[str, str] = dict(entity.tags)
             if run is not None and _takes_tags(run, gathered):
                 plan, tags = replace(plan, owner_id=run.info.run_id), run.data.tags
-            plan = replace(plan, record_id=next_record_id(tags))
             # Only the trash is told by an id and by no search.
             in_trash = model_id not in {
                 model.model_id for model in models.made if model.model_id not in models.trashed
             }
+            plan = replace(
+                plan,
+                record_id=next_record_id(tags),
+                journal=_journal(plan, entity, gathered, in_trash=in_trash),
+            )
             if is_named(part):
                 return self._draft_part(
                     plan, run, models, gathered, tags, entity=entity, in_trash=in_trash
                 )
             located = gathered.finder.logged(entity, in_trash=in_trash)
             return self._measured(plan, run, (located,), models, gathered, tags=tags)
-        except LocationError as error:
-            return _Draft(replace(plan, model="elsewhere", problem=str(error), problem_error=error))
         except ExpmgrError as error:
-            return _Draft(replace(plan, problem=str(error), problem_error=error))
+            return _impossible(plan, error)
 
     def _draft_directory(  # noqa: PLR0911 - each way that it ends is one
         self,
@@ -355,7 +326,7 @@ class Planner:
         wanted: frozenset[str],
         part: Part,
         model_ids: Sequence[str] | None,
-    ) -> _Draft | None:
+    ) -> Draft | None:
         """Return the draft for a directory by its id, None where another wanted one includes it."""
         run_id = id_.partition("/")[0]
         plan = RunPlan(run_id, asked=id_, part=part)
@@ -363,13 +334,8 @@ class Planner:
             check_id(id_, part, model_ids)
             run = gathered.run(run_id)
             if run is None:
-                return _Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
-            plan = replace(
-                plan,
-                run_name=run.info.run_name or "",
-                experiment_id=run.info.experiment_id,
-                record_id=next_record_id(run.data.tags),
-            )
+                return Draft(replace(plan, model="none", unknown=True, problem=_no_run(run_id)))
+            plan = _made_by(plan, run)
             models, found = self._directories(run, gathered)
             one = named(id_, found)
             if one is not None and is_named(part):
@@ -377,17 +343,14 @@ class Planner:
                     return None
                 return self._draft_part(plan, run, models, gathered, run.data.tags)
             if one is None:
-                return _Draft(
-                    replace(plan, model="none", unknown=True, problem=unknown(id_, found))
-                )
+                return Draft(replace(plan, model="none", unknown=True, problem=unknown(id_, found)))
             whole = goes_with(one, found, recorded=models.recorded)
             if run_id in wanted or (whole != id_ and whole in wanted):
                 return None
             check_alone(id_, whole)
             return self._measured(plan, run, (one,), models, gathered, tags=run.data.tags)
         except ExpmgrError as error:
-            state = "elsewhere" if isinstance(error, LocationError) else plan.model
-            return _Draft(replace(plan, model=state, problem=str(error), problem_error=error))
+            return _impossible(plan, error)
 
     def _draft_part(
         self,
@@ -400,7 +363,7 @@ class Planner:
         entity: LoggedModel | None = None,
         in_trash: bool = False,
         model_ids: Sequence[str] | None = None,
-    ) -> _Draft:
+    ) -> Draft:
         """Return the draft for a part, of a run or of what was asked for by its own id.
 
         Parameters
@@ -427,15 +390,15 @@ class Planner:
         except InvalidInputError as error:
             if model_ids is not None:
                 raise
-            return _Draft(replace(plan, problem=str(error), problem_error=error))
+            return Draft(replace(plan, problem=str(error), problem_error=error))
         plan = planned_part(plan, found, tags)
         blocked = _blocked(plan, run, tags)
         if blocked:
-            return _Draft(replace(plan, problem=blocked), matched=found.matched)
+            return Draft(replace(plan, problem=blocked), matched=found.matched)
         if not plan.files:
-            return _Draft(plan, matched=found.matched)
+            return Draft(plan, matched=found.matched)
         subject = self._subject(run, found.guarded.touched, told, gathered)
-        return _Draft(plan, subject, guarded=found.guarded, matched=found.matched)
+        return Draft(plan, subject, guarded=found.guarded, matched=found.matched)
 
     def _redraft_part(
         self,
@@ -443,12 +406,12 @@ class Planner:
         run: Run | None,
         told: RunModels,
         gathered: Gathered,
-    ) -> _Draft:
+    ) -> Draft:
         """Resolve a planned part again; what it holds must be among what the part is now."""
         entity = logged_model(self.client, plan.asked) if is_model_id(plan.asked) else None
         if is_model_id(plan.asked) and entity is None:
             problem = f"the tracking server has no model {plan.asked!r} any more."
-            return _Draft(replace(plan, problem=problem))
+            return Draft(replace(plan, problem=problem))
         found = resolve_part(
             self.blob_store,
             gathered.finder,
@@ -462,7 +425,7 @@ class Planner:
         )
         check_still(plan, found)
         subject = self._subject(run, found.guarded.touched, told, gathered)
-        return _Draft(plan, subject, guarded=found.guarded)
+        return Draft(plan, subject, guarded=found.guarded)
 
     def _goals(self, plan: RunPlan, gathered: Gathered) -> tuple[Goal, ...]:
         experiment = gathered.experiments.get(plan.experiment_id)
@@ -526,7 +489,7 @@ class Planner:
         *,
         tags: Mapping[str, str],
         doubt: tuple[Reason, ...] = (),
-    ) -> _Draft:
+    ) -> Draft:
         """List what would go, and tell the state.
 
         Parameters
@@ -564,11 +527,11 @@ class Planner:
         if not blocked and plan.note and not plan.files:
             blocked = f"run {plan.run_id}: {plan.note}."
         if blocked:
-            return _Draft(replace(plan, problem=blocked))
+            return Draft(replace(plan, problem=blocked))
         if not plan.files:
-            return _Draft(plan)  # nothing is there that could be protected
+            return Draft(plan)  # nothing is there that could be protected
         raw = doubt if any(model.kind == "raw" for model in models) else ()
-        return _Draft(plan, self._subject(run, models, told, gathered), raw)
+        return Draft(plan, self._subject(run, models, told, gathered), raw)
 
     def _subject(
         self,
@@ -603,12 +566,12 @@ class Planner:
 
     def _redraft(  # noqa: PLR0911 - each way that it ends is one
         self, plan: RunPlan, gathered: Gathered
-    ) -> _Draft:
+    ) -> Draft:
         try:
             _check_claims(plan)
             run = gathered.run(plan.run_id) if plan.run_id else None
             if plan.run_id and run is None:
-                return _Draft(replace(plan, problem=_no_run(plan.run_id)))
+                return Draft(replace(plan, problem=_no_run(plan.run_id)))
             tags: Mapping[str, str] = {} if run is None else run.data.tags
             models = RunModels() if run is None else gathered.told(run)
             doubt: tuple[Reason, ...] = ()
@@ -618,15 +581,17 @@ class Planner:
                 entity = logged_model(self.client, plan.journal_id)
                 if entity is None:
                     problem = f"the tracking server has no model {plan.journal_id!r} any more."
-                    return _Draft(replace(plan, problem=problem))
+                    return Draft(replace(plan, problem=problem))
                 tags = dict(entity.tags)
                 if run is None and entity.source_run_id:
                     run = gathered.run(entity.source_run_id)
                 models = gathered.alone(entity) if run is None else gathered.told(run)
+                in_trash = entity.model_id in models.trashed
+                plan = replace(plan, journal=_journal(plan, entity, gathered, in_trash=in_trash))
             plan = replace(plan, record_id=next_record_id(tags))
             blocked = _blocked(plan, run, tags)
             if blocked:
-                return _Draft(replace(plan, problem=blocked))
+                return Draft(replace(plan, problem=blocked))
             if is_named(plan.part):
                 return self._redraft_part(plan, run, models, gathered)
             if run is not None and run_and_path(plan.asked) is not None:
@@ -634,12 +599,12 @@ class Planner:
             for planned in plan.locations:
                 gathered.finder.verify(run, models, planned.location)
             if not plan.files:
-                return _Draft(plan)  # as in a first plan: nothing is there that could be protected
+                return Draft(plan)  # as in a first plan: nothing is there that could be protected
             chosen = tuple(self._seen(planned, run, models, tags) for planned in plan.locations)
         except ExpmgrError as error:
-            return _Draft(replace(plan, problem=str(error), problem_error=error))
+            return Draft(replace(plan, problem=str(error), problem_error=error))
         raw = doubt if any(model.kind == "raw" for model in chosen) else ()
-        return _Draft(plan, self._subject(run, chosen, models, gathered), raw)
+        return Draft(plan, self._subject(run, chosen, models, gathered), raw)
 
     def _seen(
         self,
@@ -666,44 +631,22 @@ class Planner:
             journal=journal_of(location.path, now_ms(), (owner, tags)),
         )
 
-    # -------------------------------------------------------------------------------- protection
 
-    def _protect(self, drafts: Sequence[_Draft], gathered: Gathered) -> tuple[RunPlan, ...]:
-        evidence = gather_evidence(
-            self.client,
-            Looks(self.blob_store),
-            gathered.finder,
-            gathered.experiments,
-            self.goals_of,
-            [draft.subject for draft in drafts if draft.subject is not None],
-        )
-        plans = []
-        records: Counter[str] = Counter()
-        for draft in drafts:
-            experiment = gathered.experiments.get(draft.plan.experiment_id)
-            # Several models of one run each have a record of their own.
-            number = int(draft.plan.record_id) + records[draft.plan.journal_id]
-            records[draft.plan.journal_id] += 1
-            plan = replace(
-                draft.plan,
-                experiment_name="" if experiment is None else experiment.name,
-                record_id=str(number),
-            )
-            subject = draft.subject
-            if subject is not None and draft.guarded is not None:
-                guards = distinct(draft.guarded.reasons(subject.maker, evidence))
-                plan = replace(plan, reasons=guards)
-            elif subject is not None:
-                reasons = [
-                    reason
-                    for model in subject.models
-                    if not model.empty
-                    for reason in reasons_of(model, subject.maker, evidence)
-                ]
-                stated = distinct([*reasons, *draft.doubt])
-                plan = replace(plan, reasons=stated, doubts=draft.doubt)
-            plans.append(plan)
-        return tuple(plans)
+def _made_by(plan: RunPlan, run: Run) -> RunPlan:
+    """Return a plan with what its run says."""
+    return replace(
+        plan,
+        run_name=run.info.run_name or "",
+        experiment_id=run.info.experiment_id,
+        record_id=next_record_id(run.data.tags),
+    )
+
+
+def _impossible(plan: RunPlan, error: ExpmgrError) -> Draft:
+    """Return the draft of a plan that an error ended: a model may also lie in another store."""
+    lost = isinstance(error, LocationError) and not plan.locations
+    state = "elsewhere" if lost else plan.model
+    return Draft(replace(plan, model=state, problem=str(error), problem_error=error))
 
 
 def _takes_tags(run: Run, gathered: Gathered) -> bool:
@@ -714,6 +657,20 @@ def _takes_tags(run: Run, gathered: Gathered) -> bool:
         and experiment is not None
         and experiment.lifecycle_stage == "active"
     )
+
+
+def _journal(
+    plan: RunPlan, entity: LoggedModel, gathered: Gathered, *, in_trash: bool
+) -> Literal["tags", "blob"]:
+    """Return where the deletion of a LoggedModel is recorded.
+
+    One that was deleted itself takes no tags; one whose experiment was does [measured].
+    """
+    if plan.journal_id != entity.model_id or not in_trash:
+        return "tags"
+    experiment = gathered.experiments.get(str(entity.experiment_id))
+    gone = experiment is not None and experiment.lifecycle_stage == "deleted"
+    return "tags" if gone else "blob"
 
 
 def _blocked(plan: RunPlan, run: Run | None, tags: Mapping[str, str]) -> str:
@@ -759,7 +716,7 @@ def _check_claims(plan: RunPlan) -> None:
         raise InvalidInputError(message, run_id=plan.run_id or None)
 
 
-def _check_matched(patterns: Sequence[str], drafts: Sequence[_Draft]) -> None:
+def _check_matched(patterns: Sequence[str], drafts: Sequence[Draft]) -> None:
     """Refuse a pattern that matches nothing anywhere: it may be misspelt.
 
     Raises

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.facts import facts_of
+from expmgr.catalog.facts import facts_of, facts_of_runs
+from expmgr.catalog.parts import is_of_run
 from expmgr.catalog.policy import Asking
 from expmgr.cleanup.plan import DeletionPlan
 from expmgr.cleanup.selection import only_selected
 from expmgr.cleanup.tables import loading
 from expmgr.cleanup.usage import scan_roots
-from expmgr.errors import InvalidInputError, StorageError
+from expmgr.errors import StorageError
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_experiments, select_experiments
+from expmgr.tracking.user import user_name
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Sequence
 
     from expmgr.catalog.facts import Facts
+    from expmgr.catalog.model import Size
+    from expmgr.catalog.parts import Part
+    from expmgr.catalog.usage import Scan
+    from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.planner import Planner
     from expmgr.cleanup.selection import Selection
-    from expmgr.cleanup.survey import Survey
+    from expmgr.cleanup.survey import Survey, Surveyed
 
 __all__ = ["plan_policy"]
-
-_PARTS = ("model", "raw", "optimizer")
-"""What of a model; other parts are of a run."""
 
 
 def plan_policy(
@@ -35,7 +38,7 @@ def plan_policy(
     selection: str | Iterable[str] | None,
     select: Callable[[Sequence[Facts], Asking], Selection],
     *,
-    part: str = "model",
+    part: Part = "model",
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
 ) -> DeletionPlan:
@@ -56,9 +59,6 @@ def plan_policy(
     NotFoundError, TrackingError, StorageError
         An experiment is not there, or something could not be asked.
     """
-    if part not in _PARTS:
-        message = f"part must be one of {', '.join(_PARTS)}, not {part!r}."
-        raise InvalidInputError(message)
     client = planner.client
     every = list(iter_experiments(client, deleted=True))
     finder = planner.finder(every)
@@ -76,8 +76,12 @@ def plan_policy(
     with loading():
         surveyed = survey.read(client, finder, every, [one.experiment_id for one in chosen])
         names = {one.experiment_id: str(one.name) for one in surveyed.experiments}
-        models = facts_of(surveyed.catalog, names)
-    selected = select(models, Asking(now_ms(), _user()))
+        if is_of_run(part):
+            began = {run.info.run_id: run.info.start_time or 0 for run in surveyed.runs}
+            models = facts_of_runs(surveyed.catalog, names, began, _beside(finder, surveyed, scan))
+        else:
+            models = facts_of(surveyed.catalog, names)
+    selected = select(models, Asking(now_ms(), user_name()))
     if not selected.ids:
         return DeletionPlan(kept=selected.kept, note=selected.note, home=planner.home)
     plan = planner.plan(
@@ -86,12 +90,17 @@ def plan_policy(
     return only_selected(plan, selected)
 
 
-def _user() -> str:
-    """Return whom MLflow would record now as the one who made a run, or ""."""
-    from mlflow.tracking.context.default_context import DefaultRunContext
-    from mlflow.utils.mlflow_tags import MLFLOW_USER
-
-    try:
-        return str(DefaultRunContext().tags().get(MLFLOW_USER) or "")
-    except (OSError, KeyError):  # getpass: a container without a name for its user
-        return ""
+def _beside(finder: Finder, surveyed: Surveyed, scan: Scan) -> dict[str, Size]:
+    """Return what runs have beside their models, of those that have something."""
+    by_run = surveyed.catalog.by_run()
+    found: dict[str, Size] = {}
+    for run in surveyed.runs:
+        path = finder.path_or_none(run.info.artifact_uri)
+        folder = None if path is None else scan.folder(path)
+        if path is None or folder is None:
+            continue
+        models = [one for one in by_run.get(run.info.run_id, ()) if one.kind == "directory"]
+        size = folder.size.minus(folder.holding(path, models))
+        if size.files:
+            found[run.info.run_id] = size
+    return found

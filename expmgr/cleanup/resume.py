@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.parts import is_named
+from expmgr.cleanup.blob_journal import read_journal
 from expmgr.cleanup.deletion import failure
+from expmgr.cleanup.orphan_plans import Asked, OrphanPlanner
 from expmgr.cleanup.plan import PlannedLocation, RunPlan
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.journal import (
@@ -16,14 +18,17 @@ from expmgr.tracking.journal import (
     latest_records,
     now_ms,
     part_among,
+    record_order,
 )
 from expmgr.tracking.queries import (
+    ALL_EXPERIMENTS,
     iter_experiments,
     iter_runs,
     quoted,
     read_logged_models,
     select_experiments,
 )
+from expmgr.tracking.sight import hidden_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -90,6 +95,35 @@ def resume_all(
         for record in dict.fromkeys([*latest, *latest_parts(plan.id, tags)]):
             if record.state in {"deleting", "failed"} and not record.is_live(at):
                 yield _resume(planner, deleter, plan, record)
+    if experiments is None or experiments == ALL_EXPERIMENTS:
+        yield from _resume_orphans(planner, deleter, at)
+
+
+def _resume_orphans(planner: Planner, deleter: Deleter, at: int) -> Iterator[DeletionResult]:
+    """Finish the deletions that are recorded as blobs: of trash, and of what a person named."""
+    latest: dict[tuple[str, str], DeletionRecord] = {}
+    read = [blob.record for blob in read_journal(planner.blob_store)]
+    for record in sorted(filter(None, read), key=record_order):
+        for location in record.locations:
+            latest[record.owner_id, location.path] = record
+    unfinished = [
+        record
+        for (owner_id, _), record in latest.items()
+        if record.state in {"deleting", "failed"}
+        and not record.is_live(at)
+        # Of a run that went to the trash midway other places may be recorded: they are no trash.
+        and all(location.owner_id == owner_id for location in record.locations)
+    ]
+    orphans = OrphanPlanner(planner, hidden_by(planner.client)) if unfinished else None
+    for record in dict.fromkeys(unfinished):
+        for location in record.locations:
+            assert orphans is not None
+            try:
+                planned = orphans.plan([Asked(location.path, named=True)])
+                (plan,) = orphans.check_again(planned.runs)
+                yield deleter.delete(plan, resumes=record)
+            except ExpmgrError as error:
+                yield failure(record.asked or record.owner_id, error)
 
 
 def _resume(

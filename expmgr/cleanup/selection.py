@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from expmgr.catalog.parts import is_of_run, part_words
 from expmgr.catalog.policy import Policy
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from expmgr.catalog.facts import Facts
+    from expmgr.catalog.parts import Part
     from expmgr.catalog.policy import Asking
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
 
@@ -92,7 +94,7 @@ def select(
     keep: Policy | None = None,
     *,
     per: Per = "experiment",
-    part: str = "model",
+    part: Part = "model",
     everything: bool = False,
 ) -> Selection:
     """Return which of some models a policy takes.
@@ -109,7 +111,8 @@ def select(
         The groups: an experiment; in it a study, the outermost parent run with all below it; or a
         run. A model without a run is a group of its own.
     part
-        ``raw`` for raw artifacts, else the models.
+        ``raw`` for raw artifacts, else the models; of parts that a run has beside its models the
+        runs are what is chosen among.
     everything
         Whether a policy may take every model of an experiment.
 
@@ -134,7 +137,14 @@ def select(
             why[model.id] = stays
         else:
             taken.append(model)
-    if not everything:
+    if not everything and is_of_run(part):
+        if where is None and keep is None:
+            message = (
+                "no policy says which runs are meant: nothing was planned. Give where=... or "
+                "keep=..., or everything=True for all of them."
+            )
+            raise InvalidInputError(message)
+    elif not everything:
         _refuse_everything(rows, {model.id for model in taken}, where, keep)
     for model in taken:
         if model.reasons:
@@ -176,7 +186,7 @@ def _held(
     }
 
 
-def _out_of_reach(model: Facts, part: str) -> str:
+def _out_of_reach(model: Facts, part: Part) -> str:
     if model.state not in DELETABLE_STATES:
         return _STATES.get(model.state, f"it is {model.state}")
     if (model.kind == "raw") is not (part == "raw"):
@@ -261,6 +271,12 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     for run in plan.runs:
         if run.reasons:
             stays.append(Kept(run.id, run.run_name, "; ".join(run.reasons), run.bytes))
+        elif is_of_run(run.part):
+            if run.files or run.problem:
+                goes.append(run)
+            else:
+                why = run.note or f"it has no {part_words(run.part)}"
+                stays.append(Kept(run.id, run.run_name, why, 0))
         elif any(planned.location.path not in selection.paths for planned in run.locations):
             why = "it has other models than those that were selected by now: plan again"
             stays.append(Kept(run.id, run.run_name, why, run.bytes))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from expmgr.storage.protocol import Storage
 
-__all__ = ["Unowned", "read_unowned"]
+__all__ = ["Unowned", "read_unowned", "run_named_by"]
 
 _SHOWN = 3
 
@@ -106,7 +106,7 @@ def read_unowned(
         name = f"{root}/models/{model_id}/artifacts/MLmodel".lstrip("/")
         if model is not None:
             trashed[model.source_run_id or ""].append(model)
-        elif run_id := _run_named_by(blob_store, name, model_id):
+        elif run_id := run_named_by(blob_store, name, model_id):
             forgotten[run_id].append(model_id)
         else:
             doubtful[root].append(model_id)
@@ -117,7 +117,8 @@ def read_unowned(
     )
 
 
-def _run_named_by(blob_store: Storage, name: str, model_id: str) -> str:
+def run_named_by(blob_store: Storage, name: str, model_id: str) -> str:
+    """Return the run that an ``MLmodel`` file of a LoggedModel names, "" where none does."""
     try:
         text = blob_store.read_text(name)
     except StorageError:

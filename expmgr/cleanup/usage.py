@@ -201,17 +201,17 @@ class _Usage:
             info = run.info
             path = self.finder.path_or_none(info.artifact_uri)
             folder = None if path is None else self._folder(path)
+            models = by_run.get(info.run_id, ())
             inside = size = NOTHING
-            for model in by_run.get(info.run_id, ()):
-                if model.path is None:
+            for model in models:
+                if model.path is None or model.kind != "logged":
                     continue
-                if model.kind == "logged":
-                    own = self._folder(model.path)
-                    if own is not None and model.path not in self._counted:
-                        self._counted.add(model.path)
-                        size = size.plus(own.size)
-                elif folder is not None and path is not None:
-                    inside = inside.plus(folder.below(model.path[len(path) + 1 :]))
+                own = self._folder(model.path)
+                if own is not None and model.path not in self._counted:
+                    self._counted.add(model.path)
+                    size = size.plus(own.size)
+            if folder is not None and path is not None:
+                inside = folder.holding(path, models)
             if path is not None and folder is not None:
                 self._counted.add(path)
             self.rows.append(

@@ -89,16 +89,15 @@ def _planned(
         return DeletionPlan.load(wanted.file)
     with StatusLine("planning") as line:
         if wanted.way == "ids":
-            part = wanted.parts[0] if len(wanted.parts) == 1 else wanted.parts
             return manager.plan_deletion(
-                wanted.ids, part, on_progress=line.looked_at, cancel=cancel
+                wanted.ids, wanted.part, on_progress=line.looked_at, cancel=cancel
             )
         try:
             return manager.plan_cleanup(
                 wanted.where,
                 wanted.keep,
                 per=wanted.per,
-                part=wanted.parts[0],
+                part=wanted.part,
                 experiments=wanted.experiments,
                 everything=wanted.everything,
                 on_progress=line.looked_at,

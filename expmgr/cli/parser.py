@@ -117,7 +117,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
         "--part",
         action="append",
         metavar="PART",
-        help="model (default), optimizer, raw; by ids also checkpoints, other or a pattern",
+        help="model (default), optimizer, checkpoints, raw, other, or a pattern",
     )
 
 

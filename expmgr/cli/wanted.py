@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.parts import as_part
 from expmgr.errors import InvalidInputError
 from expmgr.policies import in_plain_values
 
 if TYPE_CHECKING:
     import argparse
 
+    from expmgr.catalog.parts import Part
     from expmgr.catalog.policy import Policy
     from expmgr.cleanup.selection import Per
 
 __all__ = ["Wanted", "chosen_experiments", "read_wanted"]
-
-_POLICY_PARTS = ("model", "optimizer", "raw")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Wanted:
     ----------
     way
         How: by ``ids``, a ``policy``, a saved ``plan``, or what is ``due``.
-    parts
+    part
         One name, or patterns.
     """
 
@@ -37,7 +37,7 @@ class Wanted:
     where: Policy | None = None
     keep: Policy | None = None
     per: Per = "experiment"
-    parts: tuple[str, ...] = ("model",)
+    part: Part = "model"
     experiments: str | list[str] | None = None
     everything: bool = False
 
@@ -70,12 +70,9 @@ def read_wanted(options: argparse.Namespace) -> Wanted:
         return Wanted("plan", file=file)
     if due:
         return Wanted("due", experiments=chosen)
-    parts = tuple(options.part or ("model",))
+    part = _part(options.part or ["model"])
     if options.ids:
-        return Wanted("ids", ids=tuple(options.ids), parts=parts)
-    if len(parts) > 1 or parts[0] not in _POLICY_PARTS:
-        message = f"with a policy --part is one of {', '.join(_POLICY_PARTS)}; others go by ids."
-        raise InvalidInputError(message)
+        return Wanted("ids", ids=tuple(options.ids), part=part)
     where, keep = in_plain_values(
         options.older_than,
         options.larger_than,
@@ -89,10 +86,14 @@ def read_wanted(options: argparse.Namespace) -> Wanted:
         where=where,
         keep=keep,
         per=options.per or "experiment",
-        parts=parts,
+        part=part,
         experiments=chosen,
         everything=options.everything,
     )
+
+
+def _part(named: list[str]) -> Part:
+    return as_part(named[0] if len(named) == 1 else named)
 
 
 def _policy_flags(options: argparse.Namespace) -> dict[str, bool]:

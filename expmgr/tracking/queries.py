@@ -41,6 +41,7 @@ __all__ = [
     "connect",
     "ensure_reachable",
     "in_parallel",
+    "is_forbidden",
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
@@ -183,6 +184,11 @@ def _plain(error: BaseException) -> str:
     if hasattr(error, "message"):
         error.message = said
     return said
+
+
+def is_forbidden(error: BaseException) -> bool:
+    """Whether the server refused because of permissions: what was asked for may be there."""
+    return getattr(error.__cause__, "error_code", "") == "PERMISSION_DENIED"
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:

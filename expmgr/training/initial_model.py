@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.model import INITIAL_TAG
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
+from expmgr.tracking.user import user_tags
 from expmgr.training.experiments import create_experiment, free_name
 from expmgr.training.iterations import PLUGIN_TAG, is_certain, iter_plugin_experiments
 from expmgr.training.runs import OpenRun, end_run
@@ -84,7 +85,9 @@ def _begin(desk: Desk) -> OpenRun:
         experiment = _make_home(desk)
     with asking("make the initial model's run"):
         run = desk.client.create_run(
-            experiment.experiment_id, tags={INITIAL_TAG: "true"}, run_name=INITIAL_NAME
+            experiment.experiment_id,
+            tags={INITIAL_TAG: "true", **user_tags()},
+            run_name=INITIAL_NAME,
         )
     return OpenRun(str(run.info.run_id), experiment.experiment_id, {}, model_step=0)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from expmgr.errors import InvalidInputError
 from expmgr.metrics import MetricsAccumulator, MetricValue
 from expmgr.tracking.queries import asking, quoted
+from expmgr.tracking.user import user_tags
 from expmgr.training.params import decode_params, fingerprint
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ def begin_run(client: MlflowClient, experiment_id: str, params: Mapping[str, str
     from mlflow.entities import Param
 
     with asking("make a run"):
-        run = client.create_run(experiment_id, tags={PARAMS_TAG: fingerprint(params)})
+        tags = {PARAMS_TAG: fingerprint(params), **user_tags()}
+        run = client.create_run(experiment_id, tags=tags)
     run_id = str(run.info.run_id)
     entries = [Param(name, value) for name, value in params.items()]
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_count
 from expmgr.text import escape
+from expmgr.tracking.user import user_name
 from expmgr.widgets.details import Details
 from expmgr.widgets.keyboard import keyboard
 from expmgr.widgets.kit import Kit
@@ -13,7 +14,6 @@ from expmgr.widgets.many_line import ManyLine
 from expmgr.widgets.notice import Notice
 from expmgr.widgets.page_watch import PageWatch
 from expmgr.widgets.session.dialogues import MANY
-from expmgr.widgets.session.query import whoami
 from expmgr.widgets.table import MOST_ROWS, RunTable, Surroundings
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.toolbar import Footer, Toolbar
@@ -211,7 +211,7 @@ class Page:
         session, content = self._session, self._session.lines.content
         self.toolbar.chooser.offer(session.offered_columns())
         self.toolbar.offer_experiments(content.experiments())
-        self.toolbar.offer_owners(content.owners(), whoami())
+        self.toolbar.offer_owners(content.owners(), user_name())
         self.toolbar.offer_studies(nested=content.families.nested)
         self._draw_style()
         self.draw_query()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.tracking.user import user_name
 from expmgr.widgets.session.deletion import describe_failure
-from expmgr.widgets.session.query import whoami
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +53,7 @@ class Keeping:
     def toggle(self, id_: str, kept: str, reason: str) -> None:
         """Keep a line for a reason, which may be "", or take back what keeps it."""
         if id_ and not self.busy:
-            reason = "" if kept else reason.strip() or f"kept by {whoami() or 'hand'}"
+            reason = "" if kept else reason.strip() or f"kept by {user_name() or 'hand'}"
             self._loop.start(self._toggle(id_, reason))
 
     async def _toggle(self, id_: str, reason: str) -> None:

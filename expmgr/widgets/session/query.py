@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,7 +33,6 @@ __all__ = [
     "merge",
     "sort_key",
     "totals",
-    "whoami",
 ]
 
 WHOLE = "stored"
@@ -305,11 +303,3 @@ def merge(old: pd.DataFrame, new: pd.DataFrame, key: str = "run_id") -> pd.DataF
         return old
     kept = old[~old[key].isin(new[key])]
     return pd.concat([new, kept], ignore_index=True) if len(kept) else new.reset_index(drop=True)
-
-
-def whoami() -> str:
-    """Return this user's name as MLflow writes it down for a run, "" where there is none."""
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):  # no such user in this container
-        return ""

@@ -1,0 +1,94 @@
+"""A plan before protection, and how drafts become plans: the same way for whatever is planned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from expmgr.catalog.protection import reasons_of
+from expmgr.catalog.reason import Reason, distinct
+from expmgr.cleanup.contest import Looks
+from expmgr.cleanup.evidence import Subject, gather_evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlflow.entities import Experiment
+
+    from expmgr.catalog.quality import Goal
+    from expmgr.cleanup.gathered import Gathered
+    from expmgr.cleanup.part_plans import Guarded
+    from expmgr.cleanup.plan import RunPlan
+
+__all__ = ["Draft", "protected"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan before protection, with what the rules look at; None where nothing can be judged.
+
+    Attributes
+    ----------
+    doubt
+        What no force passes: whose files these are.
+    guarded
+        Of a part: what of the subject it touches.
+    matched
+        Of patterns: those that match something.
+    """
+
+    plan: RunPlan
+    subject: Subject | None = None
+    doubt: tuple[Reason, ...] = ()
+    guarded: Guarded | None = None
+    matched: frozenset[str] = frozenset()
+
+
+def protected(
+    drafts: Sequence[Draft],
+    gathered: Gathered,
+    goals_of: Callable[[Experiment], tuple[Goal, ...]],
+) -> tuple[RunPlan, ...]:
+    """Return the drafts as plans, each with why it must stay.
+
+    Parameters
+    ----------
+    goals_of
+        What "best" means in an experiment.
+    """
+    evidence = gather_evidence(
+        gathered.client,
+        Looks(gathered.blob_store),
+        gathered.finder,
+        gathered.experiments,
+        goals_of,
+        [draft.subject for draft in drafts if draft.subject is not None],
+    )
+    plans = []
+    records: Counter[str] = Counter()
+    for draft in drafts:
+        experiment = gathered.experiments.get(draft.plan.experiment_id)
+        # Several models of one run each have a record of their own.
+        number = int(draft.plan.record_id) + records[draft.plan.journal_id]
+        records[draft.plan.journal_id] += 1
+        plan = replace(
+            draft.plan,
+            experiment_name="" if experiment is None else experiment.name,
+            record_id=str(number),
+        )
+        subject = draft.subject
+        if subject is not None and draft.guarded is not None:
+            guards = distinct(draft.guarded.reasons(subject.maker, evidence))
+            plan = replace(plan, reasons=guards)
+        elif subject is not None:
+            reasons = [
+                reason
+                for model in subject.models
+                if not model.empty
+                for reason in reasons_of(model, subject.maker, evidence)
+            ]
+            stated = distinct([*reasons, *draft.doubt])
+            plan = replace(plan, reasons=stated, doubts=draft.doubt)
+        plans.append(plan)
+    return tuple(plans)

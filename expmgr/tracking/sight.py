@@ -1,0 +1,59 @@
+"""Whether this user sees all of the tracking server: what is hidden reads as if it were not there.
+
+MLflow's ``basic-auth`` app leaves experiments, models and versions out of every search that their
+reader has no permission for (``mlflow.server.auth``), and a server with workspaces shows one
+workspace at a time (``mlflow.utils.workspace_utils``). The storage key sees the files all the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from expmgr.tracking.queries import asking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["hidden_by"]
+
+_CURRENT_USER = "/api/2.0/mlflow/users/current"
+_OK = 200
+_NOT_FOUND = 404
+
+
+def hidden_by(client: MlflowClient) -> str:
+    """Return in words what may hide things from this user, "" where nothing does.
+
+    Raises
+    ------
+    TrackingError
+        The server could not be asked.
+    """
+    store = client._tracking_client.store  # noqa: SLF001 - MLflow has no public question for it
+    credentials = getattr(store, "get_host_creds", None)
+    if credentials is None:  # a database, or files: no server stands between
+        return _workspaces(store)
+    if str(client.tracking_uri).partition(":")[0] not in {"http", "https"}:
+        return f"what {client.tracking_uri} hides from this user is not known"
+    with asking("ask what this user may see"):
+        from mlflow.utils.rest_utils import http_request
+
+        answer = http_request(credentials(), _CURRENT_USER, "GET")
+        status = int(answer.status_code)
+        user: dict[str, Any] = {}
+        if status == _OK:
+            said = answer.json()
+            user = said.get("user") or {} if isinstance(said, dict) else {}
+    if status == _NOT_FOUND:
+        return _workspaces(store)
+    if user.get("is_admin") is True:
+        return _workspaces(store)
+    if status == _OK:
+        return "the tracking server has permissions, and this user is not an administrator"
+    return f"the tracking server does not say what this user may see (HTTP {status})"
+
+
+def _workspaces(store: Any) -> str:
+    with asking("ask for workspaces"):
+        enabled = bool(getattr(store, "supports_workspaces", False))
+    return "the tracking server has workspaces, of which one is seen at a time" if enabled else ""
