@@ -703,6 +703,37 @@ def test_resume_finishes_and_the_log_tells_all(lab, say, ask):
     assert poor in say("log")[1]
 
 
+def test_a_document_has_the_keys_that_the_readme_names(lab, ask):
+    lab.best()
+    poor, other = lab.with_model(0.1), lab.with_model(0.2)
+    told = ["id", "bytes", "deletable", "protected_by"]
+    goes = {"files", "bytes", "note", "models", "kept"}
+    done = {"files", "bytes", "cancelled", "counts", "results"}
+    for command, keys in (
+        (("usage",), {"files", "bytes", "experiments", "rows"}),
+        (("models",), {"models"}),
+        (("plan", poor), {"saved", *goes}),
+        (("delete", poor), {"dry_run", "forced", *goes}),
+        (("delete", "--due"), {"dry_run", "due", "bytes"}),
+        (("delete", poor, "--yes"), {"dry_run", *done}),
+        (("delete", other, "--after", "7d", "--yes"), {"dry_run", *done}),
+        (("resume",), done),
+        (("log",), {"log"}),
+        (("log", "--marks"), {"marks"}),
+        (("check",), {"checks"}),
+        (("keep", other), {"kept"}),
+        (("models", "--experiment", "nowhere"), {"error"}),
+    ):
+        document = ask(*command)[1]
+        assert set(document) == {"command", "exit", *keys}, command
+    assert set(told) <= set(ask("plan", other)[1]["models"][0])
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = readme.split("It has `command`, `exit` and")[1].split("Errors are one line")[0]
+    named = set(re.findall(r"`([a-z_]+)`", table))
+    assert goes | done | set(told) <= named
+    assert {"saved", "forced", "due", "dry_run", "error", "experiments", "rows", "checks"} <= named
+
+
 def test_python_m_expmgr_is_the_same_on_a_pipe_that_knows_ascii_only(lab):
     lab.best()
     poor = lab.with_model(0.1)
