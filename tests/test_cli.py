@@ -355,6 +355,8 @@ def test_a_plan_by_a_policy_changes_nothing_and_can_be_saved(lab, say, ask, tmp_
     code, out, err = say("plan", *ALL, "--keep-best", "2")
     assert (code, err) == (0, "")
     assert out.strip() == repr(DeletionPlan.load(file)).strip()
+    odd = tmp_path / "a plan; of mine"
+    assert f"expmgr delete --plan '{odd}' shows it" in say("plan", poor, "--save", str(odd))[1]
 
     code, out, _ = say("delete", "--plan", str(file))
     assert code == 0
@@ -551,9 +553,16 @@ def test_marks_wait_can_be_taken_back_and_go_when_they_are_due(lab, say, ask, mo
     assert say("keep", other)[:2] == (0, f"{other}: kept\n")
     code, document = ask("keep", other)
     assert (code, document["kept"]) == (1, [{"id": other, "kept": False}])
+    nobody = "f" * 32
+    assert say("keep", nobody)[0] == 2
+    say("delete", other, "--after", "7d", "--yes")
+    code, out, _ = say("keep", nobody, other)
+    assert (code, out.splitlines()[1]) == (1, f"{other}: kept")
+    assert nobody in out.splitlines()[0]
     lab.manager().delete_models([poor], after="30min", progress=False)
     assert lab.blob_names() == before
-    assert say("delete", poor, "--after", "soon", "--yes")[0] == 2
+    for word in ((), ("--yes",)):
+        assert say("delete", poor, "--after", "soon", *word)[0] == 2
     assert say("delete", poor, "--after", "7d", "--force", "--yes")[0] == 2
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from expmgr.cleanup.grace import due_after
 from expmgr.cli.answer import Answer, Exit, exit_of, of_plan, of_report, rows_of
 from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.cli.progress import StatusLine
@@ -12,6 +14,7 @@ from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import read_wanted
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_count
+from expmgr.tracking.journal import now_ms
 
 if TYPE_CHECKING:
     import argparse
@@ -41,7 +44,8 @@ def plan(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Name
         except OSError as error:
             message = f"the plan could not be written to {options.save!r}: {error.strerror}."
             raise InvalidInputError(message) from error
-        text += f"\nSaved: expmgr delete --plan {options.save} --yes"
+        again = f"expmgr delete --plan {shlex.quote(options.save)}"
+        text += f"\nSaved: {again} shows it, and deletes it with --yes."
     return Answer(text, document, _exit_of(found))
 
 
@@ -52,6 +56,8 @@ def delete(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Na
         raise InvalidInputError("--yes and --dry-run do not go together: name one of them.")
     if options.force and options.after is not None:
         raise InvalidInputError("--force cannot wait: leave out --force or --after.")
+    if options.after is not None:
+        due_after(options.after, now_ms())  # a dry run refuses what could not be done
     with cancel_by_signals() as cancel:
         if wanted.way == "due":
             return _due(manager, wanted, cancel, really=options.yes)
@@ -104,7 +110,7 @@ def _planned(
                 cancel=cancel,
             )
         except InvalidInputError as error:
-            message = f"{error} (Here: --keep-best 1, --everything.)"
+            message = f"{error} (Here keep=best(1) is --keep-best 1, everything=True --everything.)"
             raise InvalidInputError(message) from error
 
 

@@ -8,6 +8,7 @@ from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of
 from expmgr.cli.progress import StatusLine
 from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import chosen_experiments
+from expmgr.errors import ExpmgrError
 from expmgr.formatting import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -86,9 +87,20 @@ def check(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Nam
 
 
 def keep(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Namespace) -> Answer:
-    """Take marks back."""
-    kept = {id_: manager.keep(id_) for id_ in dict.fromkeys(options.ids)}
-    lines = [f"{id_}: {'kept' if done else 'has no mark'}" for id_, done in kept.items()]
+    """Take marks back, of each id for itself."""
+    kept: dict[str, bool] = {}
+    errors: dict[str, ExpmgrError] = {}
+    for id_ in dict.fromkeys(options.ids):
+        try:
+            kept[id_] = manager.keep(id_)
+        except ExpmgrError as error:  # the others are kept all the same
+            kept[id_], errors[id_] = False, error
+    if len(errors) == len(kept):
+        raise next(iter(errors.values()))
+    lines = [
+        f"{id_}: {'kept' if done else errors.get(id_) or 'has no mark'}"
+        for id_, done in kept.items()
+    ]
     document = {"kept": [{"id": id_, "kept": done} for id_, done in kept.items()]}
     return Answer("\n".join(lines), document, Exit.DONE if all(kept.values()) else Exit.FAILED)
 
