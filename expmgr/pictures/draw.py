@@ -48,8 +48,8 @@ class Picture(Axes):
 
     def _repr_png_(self) -> bytes:
         written = io.BytesIO()
-        figure = self.get_figure(root=True)
-        assert figure is not None
+        figure = self.figure
+        assert isinstance(figure, Figure)  # its own, see `_axes`
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name may hold any sign
             figure.savefig(written, format="png", dpi=110)
