@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expmgr.cleanup.handover import HandOvers
 from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
 from expmgr.manager import ExperimentsManager
+from expmgr.pictures import drawing
 from expmgr.prices import merged
 from expmgr.secrecy import forgets_arguments
 from expmgr.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime, timedelta
 
     import pandas as pd
+    from matplotlib.axes import Axes
     from mlflow.entities import Experiment
+    from typing_extensions import Self
 
     from expmgr.catalog.policy import Policy
     from expmgr.cleanup.deletion import Deleter
@@ -110,6 +114,33 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             artifacts_destination,
         )
         self._survey.storage = lambda: self.blob_store
+
+    @classmethod
+    @forgets_arguments
+    def from_env(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Return a manager made from what the environment says.
+
+        Reads ``MLFLOW_TRACKING_URI``, ``EXPMGR_CONTAINER``, ``EXPMGR_PLUGIN`` and
+        ``EXPMGR_MAIN_METRIC``; where they are set ``EXPMGR_IS_LOSS`` (true or false),
+        ``MLFLOW_REGISTRY_URI`` and ``EXPMGR_ARTIFACTS_DESTINATION``; and what MLflow reads to sign
+        in to Azure (`AzureBlobCredentials.from_env`). Nothing is sent.
+
+        Parameters
+        ----------
+        environ
+            Variables to read; the process's own by default.
+        **overrides
+            Arguments of the constructor, which are not looked for in the environment then.
+
+        Raises
+        ------
+        InvalidInputError
+            Something is missing or cannot be read; all of it is named at once, and no secret.
+        """
+        from expmgr.settings import manager_arguments
+
+        variables = os.environ if environ is None else environ
+        return cls(**{**manager_arguments(variables, overrides), **overrides})
 
     @property
     def blob_store(self) -> BlobStore:
@@ -856,6 +887,78 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         with loading():
             surveyed = self._survey.read(client, finder, every, experiments)
         return usage_table(client, finder, every, surveyed, scan, prices=prices)
+
+    def plot_storage(
+        self, experiments: str | Iterable[str] | None = None, ax: Axes | None = None
+    ) -> Axes:
+        """Draw what each experiment stores: models, other artifacts, traces, trash and the rest.
+
+        Measures first. The bars add up to what `storage_usage` says: to the container, where
+        ``experiments`` is None.
+
+        Parameters
+        ----------
+        experiments
+            As in `storage_usage`.
+        ax
+            Where to draw; None for a figure of its own, which a notebook shows.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            ``ax.figure.savefig("storage.png")`` writes it.
+
+        Raises
+        ------
+        ExpmgrError
+            matplotlib is not installed, or as `storage_usage`.
+        """
+        with drawing():
+            from expmgr.pictures.draw import draw_storage
+        from expmgr.catalog.shares import by_experiment
+        from expmgr.pictures.bars import bars_of
+
+        return draw_storage(bars_of(by_experiment(self.storage_usage(experiments))), ax)
+
+    def plot_frontier(
+        self,
+        plan: DeletionPlan | None = None,
+        experiments: str | Iterable[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
+        """Draw the main metric against bytes, a point a model, and the best for each size.
+
+        Models that were not measured yet are measured first.
+
+        Parameters
+        ----------
+        plan
+            What it would remove is marked.
+        experiments
+            As in `runs`.
+        ax
+            As in `plot_storage`.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Below the axis stands how many models have no metric or no size.
+
+        Raises
+        ------
+        ExpmgrError
+            matplotlib is not installed, or as `models` and `storage_usage`.
+        """
+        with drawing():
+            from expmgr.pictures.draw import draw_frontier
+        from expmgr.pictures.points import points_of, unmeasured
+
+        models = self.models(experiments)
+        if unmeasured(models):
+            self.storage_usage(sorted(set(models["experiment_id"])))
+            models = self.models(experiments)
+        points = points_of(models, plan, is_loss=self.is_loss)
+        return draw_frontier(points, self.main_metric, ax, is_loss=self.is_loss)
 
     def check(self, live: bool = False) -> pd.DataFrame:
         """Say what is reachable and permitted, and what to do about what is not.

@@ -14,9 +14,11 @@ something is known that says so.
 from __future__ import annotations
 
 import math
+import operator
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.policy import Asking, Keep, Policy, Where
@@ -24,12 +26,13 @@ from expmgr.errors import InvalidInputError
 from expmgr.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from expmgr.catalog.facts import Facts
 
 __all__ = [
     "best",
+    "in_plain_values",
     "larger_than",
     "last",
     "mine",
@@ -287,6 +290,62 @@ def last(n: int) -> Keep:
         n is not a whole number of at least 1.
     """
     return _Last(_count(n, "last"))
+
+
+def in_plain_values(
+    age: str | None = None,
+    size: str | None = None,
+    statuses: Iterable[str] = (),
+    n_best: int | None = None,
+    n_last: int | None = None,
+    *,
+    own: bool = False,
+) -> tuple[Policy | None, Policy | None]:
+    """Return ``where`` and ``keep`` from what a command line or a notebook's parameters hold.
+
+    Parameters
+    ----------
+    age, size
+        Of `older_than` and `larger_than`; None leaves them out.
+    statuses
+        Of `status`; none leaves it out.
+    n_best, n_last
+        Of `best` and `last`; None leaves them out.
+    own
+        Whether `mine` is meant.
+
+    Returns
+    -------
+    tuple
+        ``where``, of which all must hold, and ``keep``, of which one is enough; None for neither.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them does not parse.
+
+    Examples
+    --------
+    >>> in_plain_values("30d", "1GB", n_best=3, n_last=1)
+    (older_than("30d") & larger_than("1GB"), best(3) | last(1))
+    """
+    where: list[Policy] = []
+    if age is not None:
+        where.append(older_than(age))
+    if size is not None:
+        where.append(larger_than(size))
+    named = tuple(statuses)
+    if named:
+        where.append(status(*named))
+    if own:
+        where.append(mine())
+    keep: list[Policy] = [] if n_best is None else [best(n_best)]
+    if n_last is not None:
+        keep.append(last(n_last))
+    return (
+        reduce(operator.and_, where) if where else None,
+        reduce(operator.or_, keep) if keep else None,
+    )
 
 
 def _count(n: int, name: str) -> int:

@@ -52,7 +52,19 @@ class WholeTable(pd.DataFrame):
 
     def __repr__(self) -> str:
         """Return the table as text that fits the terminal."""
-        names, rows = self._shown()
+        return self.as_text()
+
+    __str__ = __repr__
+
+    def as_text(self, most_rows: int = _MOST_ROWS) -> str:
+        """Return the table as text that fits the terminal, or 100 columns where there is none.
+
+        Parameters
+        ----------
+        most_rows
+            Of a longer table the first and the last of them.
+        """
+        names, rows = self._shown(most_rows)
         if not names:
             return super().__repr__()
         kinds = zip(*rows, strict=True) if rows else [()] * len(names)
@@ -62,7 +74,7 @@ class WholeTable(pd.DataFrame):
         widths = _fit(lines, room)
         blocks = _blocks(widths, room)
         if len(blocks) > 1:  # which line is which is told by the number in front
-            numbers = ["", *self._numbers()]
+            numbers = ["", *self._numbers(most_rows)]
             lines = [[(at, True), *line] for at, line in zip(numbers, lines, strict=True)]
             widths = _fit(lines, room)
             blocks = _blocks(widths, room)
@@ -71,29 +83,27 @@ class WholeTable(pd.DataFrame):
             text += [""] if text else []
             for line in lines:
                 text += _wrap([line[at] for at in places], [widths[at] for at in places])
-        if len(self) > _MOST_ROWS:
+        if len(self) > most_rows:
             text.append(f"[{format_count(len(self), 'row')}]")
         return "\n".join(text)
 
-    __str__ = __repr__
-
-    def _numbers(self) -> list[str]:
+    def _numbers(self, most_rows: int) -> list[str]:
         """Return the index of the rows to show."""
-        half = _MOST_ROWS // 2
+        half = most_rows // 2
         index = [plain(label) for label in self.index]
-        return [*index[:half], "…", *index[-half:]] if len(index) > _MOST_ROWS else index
+        return [*index[:half], "…", *index[-half:]] if len(index) > most_rows else index
 
-    def _shown(self) -> tuple[list[str], list[list[tuple[str, bool]]]]:
+    def _shown(self, most_rows: int = _MOST_ROWS) -> tuple[list[str], list[list[tuple[str, bool]]]]:
         """Return the headings and the rows to show: each cell as plain text, and if a number."""
-        half = _MOST_ROWS // 2
+        half = most_rows // 2
         part: Any = self
-        if len(self) > _MOST_ROWS:
+        if len(self) > most_rows:
             part = pd.concat([self.head(half), self.tail(half)])
         names = [plain(name) for name in self.columns]
         rows = [
             [_cell(value) for value in line] for line in part.itertuples(index=False, name=None)
         ]
-        if len(self) > _MOST_ROWS:
+        if len(self) > most_rows:
             rows.insert(half, [("…", False)] * len(names))
         return names, rows
 
@@ -109,7 +119,10 @@ def _fit(lines: list[list[tuple[str, bool]]], room: int) -> list[int]:
     columns = list(zip(*lines, strict=True))
     widths = [max(len(text) for text, _ in column) for column in columns]
     least = [
-        min(_WHOLE_WORD, max((len(word) for text, _ in column for word in text.split()), default=1))
+        min(
+            _WHOLE_WORD,
+            max((len(word) for text, _ in column for word in text.split(" ")), default=1),
+        )
         for column in columns
     ]
     room -= _GAP * (len(widths) - 1)

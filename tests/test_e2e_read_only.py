@@ -46,6 +46,7 @@ def app(azurite, container, sqlite_uri, artifact_root, plugin_name, tmp_path):
         "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
         "EXPMGR_CONTAINER": container,
         "EXPMGR_PLUGIN": plugin_name,
+        "EXPMGR_MAIN_METRIC": "accuracy",
     }
     started = []
 

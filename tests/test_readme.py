@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 
 import expmgr
 from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr.cli.parser import build_parser
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -138,6 +140,29 @@ def test_every_make_command_exists():
             check=True,
             capture_output=True,
         )
+
+
+def test_every_command_and_flag_of_the_command_line_exists():
+    section = README.split("## On the command line")[1].split("## What it costs")[0]
+    parser = build_parser()
+    (commands,) = (one.choices for one in parser._actions if one.choices and one.dest == "command")
+    named = set(re.findall(r"\bexpmgr ([a-z]+)", section))
+    assert {"usage", "models", "plan", "delete", "log", "check"} <= named <= set(commands)
+    known = {flag for one in commands.values() for flag in one._option_string_actions}
+    own = {"--to", "--execute", "--help"}  # of nbconvert, and argparse's
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", section)) - own <= known
+    for line in re.findall(r"expmgr delete [^;`]*--yes", section):
+        assert parser.parse_args(shlex.split(line)[1:]).yes
+
+
+def test_every_parameter_of_the_scheduled_notebook_exists():
+    cells = json.loads((REPOSITORY / "notebooks" / "cleanup.ipynb").read_text("utf-8"))["cells"]
+    (given,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    known = re.findall(r"^(\w+) = ", "".join(given["source"]), re.MULTILINE)
+    text = README + "".join("".join(cell["source"]) for cell in cells)
+    named = set(re.findall(r" -p (\w+) ", text))
+    assert named
+    assert named <= set(known)
 
 
 def test_every_picture_and_link_is_there():

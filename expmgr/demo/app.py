@@ -30,7 +30,7 @@ def run_app(
     """Serve the page on loopback until Ctrl-C.
 
     It shows the team's runs where MLFLOW_TRACKING_URI, EXPMGR_CONTAINER and EXPMGR_PLUGIN are
-    set, and the demo's otherwise.
+    set (see ``ExperimentsManagerWithAzureBlobBackend.from_env``), and the demo's otherwise.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def run_app(
     try:
         require_installed(("voila",), "app")
         with ended_by_signals(), ExitStack() as closing:
-            environment = _environment(data, closing)
+            environment = _environment(data, closing, write=write)
             if not write:
                 environment["EXPMGR_READ_ONLY"] = "1"
             data.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -90,9 +90,13 @@ def write_app_notebook(folder: Path) -> Path:
     return target
 
 
-def _environment(data: DemoData, closing: ExitStack) -> dict[str, str]:
+def _environment(data: DemoData, closing: ExitStack, *, write: bool) -> dict[str, str]:
     given: Mapping[str, str] = {name: os.environ.get(name, "") for name in _TEAMS_OWN}
     if all(given.values()):
+        if write and not os.environ.get("EXPMGR_MAIN_METRIC"):
+            # The page would call another model best than the team does, and offer theirs.
+            message = "--write needs EXPMGR_MAIN_METRIC: the metric whose best model stays"
+            raise DemoError(message)
         print(f"Runs of {given['EXPMGR_PLUGIN']!r}")
         return dict(given)
     if any(given.values()):

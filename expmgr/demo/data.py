@@ -27,8 +27,8 @@ __all__ = ["CONTAINER", "NOTEBOOKS", "DemoData", "notebook_source"]
 CONTAINER = "models"
 _ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
 
-NOTEBOOKS = ("browse.ipynb", "track.ipynb")
-"""What the demo's JupyterLab shows: the run browser first, then a search that fills it."""
+NOTEBOOKS = ("browse.ipynb", "track.ipynb", "cleanup.ipynb")
+"""What the demo's JupyterLab shows: the run browser first, a search that fills it, a clean-up."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class DemoData:
             "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
             "EXPMGR_CONTAINER": CONTAINER,
             "EXPMGR_PLUGIN": PLUGIN_NAME,
+            "EXPMGR_MAIN_METRIC": "accuracy",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
 

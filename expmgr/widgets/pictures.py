@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from expmgr.formatting import format_bytes, format_metric
+from expmgr.pictures.points import frontier
 from expmgr.text import escape, plain
 
 if TYPE_CHECKING:
@@ -35,27 +36,6 @@ _PAGE_COLOURS = {
 }
 MOST_HOVERS = 600
 _lock = threading.Lock()  # matplotlib's settings are global
-
-
-def frontier(
-    sizes: NDArray[np.float64], values: NDArray[np.float64], *, is_loss: bool
-) -> NDArray[np.bool_]:
-    """Return which runs no other run beats in both size and quality.
-
-    Examples
-    --------
-    >>> frontier(np.array([1., 2., 3.]), np.array([.5, .4, .9]), is_loss=False).tolist()
-    [True, False, True]
-    """
-    better = -values if is_loss else values
-    order = np.lexsort((-better, sizes))
-    mask = np.zeros(len(sizes), dtype=bool)
-    best = -np.inf
-    for at in order:
-        if better[at] > best:
-            best = better[at]
-            mask[at] = True
-    return mask
 
 
 def draw_pictures(frame: pd.DataFrame, main_metric: str, *, is_loss: bool) -> str:
