@@ -15,6 +15,8 @@ from expmgr.text import plain
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
 
+    from expmgr.prices import StoragePrices
+
 __all__ = ["NEEDED", "VARIABLES", "manager_arguments"]
 
 VARIABLES: Mapping[str, str] = {
@@ -25,6 +27,7 @@ VARIABLES: Mapping[str, str] = {
     "is_loss": "EXPMGR_IS_LOSS",
     "registry_uri": "MLFLOW_REGISTRY_URI",
     "artifacts_destination": "EXPMGR_ARTIFACTS_DESTINATION",
+    "storage_prices": "EXPMGR_PRICES",
 }
 """Arguments of the manager and the variables that say them; the container's is beside a login."""
 
@@ -39,6 +42,8 @@ NEEDED: Mapping[str, str] = {
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"", "0", "false", "no", "off"})
 _ANY_CONTAINER = "container"
+_TIERS = frozenset({"hot", "cool", "cold", "archive"})
+_PRICES = "hot=0.018,cool=0.01,currency=USD"
 
 
 @forgets_arguments
@@ -68,6 +73,11 @@ def manager_arguments(environ: Mapping[str, str], given: Container[str] = ()) ->
     wrong = (
         [] if loss in _YES | _NO else [f"EXPMGR_IS_LOSS is {plain(loss, 40)!r}: say true or false"]
     )
+    prices = None
+    try:
+        prices = _prices(read.pop("storage_prices", ""))
+    except InvalidInputError as error:
+        wrong.append(f"EXPMGR_PRICES: {error.message} Such as {_PRICES}")
     login, credentials = "", None
     if "azure_blob_credentials" in read:
         from expmgr.credentials import AzureBlobCredentials
@@ -83,9 +93,38 @@ def manager_arguments(environ: Mapping[str, str], given: Container[str] = ()) ->
     found: dict[str, Any] = {name: value for name, value in read.items() if value}
     if credentials is not None:
         found["azure_blob_credentials"] = credentials
+    if prices is not None:
+        found["storage_prices"] = prices
     if "is_loss" in read:
         found["is_loss"] = loss in _YES
     return found
+
+
+def _prices(text: str) -> StoragePrices | None:
+    """Return what a text such as ``hot=0.018,cool=0.01,currency=USD`` says.
+
+    Raises
+    ------
+    InvalidInputError
+        It says something else.
+    """
+    from expmgr.prices import StoragePrices
+
+    if not text:
+        return None
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (one.strip() for one in part.partition("="))
+        if not equals or name not in _TIERS | {"currency"} or name in given:
+            message = f"{plain(part.strip(), 40)!r} is no price: name hot, cool, cold, archive."
+            raise InvalidInputError(message)
+        try:
+            given[name] = float(value) if name in _TIERS else value
+        except ValueError:
+            raise InvalidInputError(f"{plain(value, 40)!r} is no number.") from None
+    if "hot" not in given:
+        raise InvalidInputError("the price of hot is missing.")
+    return StoragePrices(**given)
 
 
 def _refusal(missing: list[str], wrong: list[str], login: str) -> InvalidInputError:

@@ -726,6 +726,8 @@ def test_a_document_has_the_keys_that_the_readme_names(lab, ask):
         (("delete", "--due"), {"dry_run", "due", "bytes"}),
         (("delete", poor, "--yes"), {"dry_run", *done}),
         (("delete", other, "--after", "7d", "--yes"), {"dry_run", *done}),
+        (("orphans",), {"dry_run", "bytes", "orphans"}),
+        (("orphans", "--yes"), {"dry_run", *done}),
         (("resume",), done),
         (("log",), {"log"}),
         (("log", "--marks"), {"marks"}),

@@ -62,6 +62,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _answer(options: argparse.Namespace) -> Answer:
     from expmgr.azure_blob import ExperimentsManagerWithAzureBlobBackend
     from expmgr.cli import deleting, looking
+    from expmgr.cli.orphans import orphans
     from expmgr.cli.wanted import read_wanted
 
     if options.command in _DELETING:
@@ -74,6 +75,7 @@ def _answer(options: argparse.Namespace) -> Answer:
         "models": looking.models,
         "plan": deleting.plan,
         "delete": deleting.delete,
+        "orphans": orphans,
         "keep": looking.keep,
         "resume": looking.resume,
         "log": looking.log,

@@ -20,7 +20,8 @@ exit codes:
 _ENVIRONMENT = """\
 environment:
   MLFLOW_TRACKING_URI, EXPMGR_CONTAINER, EXPMGR_PLUGIN, EXPMGR_MAIN_METRIC; where needed
-  EXPMGR_IS_LOSS, MLFLOW_REGISTRY_URI, EXPMGR_ARTIFACTS_DESTINATION; and to sign in to Azure
+  EXPMGR_IS_LOSS, MLFLOW_REGISTRY_URI, EXPMGR_ARTIFACTS_DESTINATION, EXPMGR_PRICES
+  (hot=0.018,cool=0.01,currency=USD); and to sign in to Azure
   AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_ACCESS_KEY or a
   login that azure-identity finds. No flag takes a secret.
 """
@@ -56,7 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,  # half of a flag that deletes is none
         )
 
-    for add in (_usage, _models, _plan, _delete, _keep, _resume, _log, _check, _demo, _app):
+    for add in (
+        *(_usage, _models, _plan, _delete, _orphans, _keep, _resume, _log, _check),
+        *(_demo, _app),
+    ):
         add(command)
     return parser
 
@@ -148,6 +152,22 @@ def _delete(command: _Command) -> None:
         "--after", metavar="AGE", help="mark it to go later: 12h, 7d; --due deletes it then"
     )
     parser.add_argument("--force", action="store_true", help="pass the protection of named ids")
+    _json(parser)
+
+
+def _orphans(command: _Command) -> None:
+    parser = command(
+        "orphans",
+        "what nobody owns: trash and unknown folders; --yes deletes the trash",
+        "What no live run or model owns, with evidence. With --yes the trash among it is deleted, "
+        "which is what the tracking server itself says was deleted; what is unknown goes only by "
+        "--prefix.",
+    )
+    parser.add_argument(
+        "--prefix", action="append", metavar="PREFIX", help="only this folder, several times"
+    )
+    parser.add_argument("--yes", action="store_true", help="do it")
+    _experiments(parser)
     _json(parser)
 
 
