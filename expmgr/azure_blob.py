@@ -13,6 +13,7 @@ from expmgr.cleanup.handover import HandOvers
 from expmgr.cleanup.report import DeletionReport
 from expmgr.credentials import AzureBlobCredentials
 from expmgr.errors import InvalidInputError
+from expmgr.interrupt import cancel_by_ctrl_c
 from expmgr.manager import ExperimentsManager
 from expmgr.pictures import drawing
 from expmgr.prices import merged
@@ -460,6 +461,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             Called with the totals over all runs.
         cancel
             Set it to stop after the batches in flight; runs not begun are left out of the report.
+            Without one Ctrl-C, or a notebook's stop button, does the same where this is called on
+            the main thread; a second one raises KeyboardInterrupt.
 
         Raises
         ------
@@ -541,14 +544,15 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             self._survey.forget([run.run_id, *run.model_ids])
             return result
 
-        report = delete_all(
-            plan,
-            check_again,
-            delete_run,
-            progress=progress,
-            on_progress=on_progress,
-            cancel=cancel,
-        )
+        with cancel_by_ctrl_c(cancel) as event:
+            report = delete_all(
+                plan,
+                check_again,
+                delete_run,
+                progress=progress,
+                on_progress=on_progress,
+                cancel=event,
+            )
 
         def again(failed: DeletionPlan) -> DeletionReport:
             return self._carry_out(
@@ -602,9 +606,10 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             exact=self._overrides_step,
             ended=lambda plan: self._survey.forget([plan.run_id, *plan.model_ids]),
         )
-        return marks.delete(
-            experiments, self.is_own, progress=progress, on_progress=on_progress, cancel=cancel
-        )
+        with cancel_by_ctrl_c(cancel) as event:
+            return marks.delete(
+                experiments, self.is_own, progress=progress, on_progress=on_progress, cancel=event
+            )
 
     def keep(self, id: str) -> bool:  # noqa: A002 - the id of a run or a model
         """Take back the marks of a run's models, or of one model; returns whether there were any.

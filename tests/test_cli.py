@@ -22,8 +22,8 @@ from expmgr.__main__ import main
 from expmgr.catalog.shares import by_experiment
 from expmgr.cleanup.plan import DeletionPlan, RunPlan
 from expmgr.cleanup.report import DeletionReport
-from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.errors import TrackingError
+from expmgr.interrupt import cancel_by_signals
 
 ALL = ("--older-than", "0s")
 NEVER_A_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import os
 import pickle
+import signal
 
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -102,3 +105,34 @@ def test_a_report_of_nothing_that_failed_has_nothing_to_retry():
     assert DeletionReport((DeletionResult("r1", "protected"),)).retry() == DeletionReport()
     with pytest.raises(InvalidInputError, match="resume_deletions"):
         DeletionReport((DeletionResult("r1", "failed"),)).retry()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
+def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(lab):
+    lab.best()
+    run_ids = [lab.with_model(0.1) for _ in range(12)]
+    manager = lab.manager()
+    before = signal.getsignal(signal.SIGINT)
+    real = manager.blob_store.delete
+    done = itertools.count(1)
+
+    def delete(locations, **options):
+        found = real(locations, **options)
+        if next(done) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return found
+
+    manager.blob_store.delete = delete
+    report = manager.delete_models(run_ids, progress=False)
+    assert report.cancelled
+    assert "cancelled" in str(report)
+    gone = {result.run_id for result in report.results if result}
+    assert 2 <= len(gone) < len(run_ids)
+    states = manager.runs().set_index("run_id")["model"]
+    assert {run_id for run_id in run_ids if states[run_id] == "deleted"} == gone
+    half = {result.run_id for result in report.results if result.outcome == "failed"}
+    assert {run_id for run_id in run_ids if states[run_id] == "interrupted"} <= half
+    assert signal.getsignal(signal.SIGINT) is before
+    manager.blob_store.delete = real
+    rest = [run_id for run_id in run_ids if run_id not in gone]
+    assert manager.delete_models(rest, progress=False).counts == {"deleted": len(rest)}

@@ -46,13 +46,27 @@ if TYPE_CHECKING:
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.tracking.journal import DeletionRecord
 
-__all__ = ["keep", "mark_all"]
+__all__ = ["check_markable", "keep", "mark_all"]
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 25
 _MARKABLE = ("model", "raw")
 """Parts of which a mark's locations and digests tell all."""
+
+
+def check_markable(plan: DeletionPlan) -> None:
+    """Refuse a plan of a part that cannot be marked.
+
+    Raises
+    ------
+    InvalidInputError
+        It is.
+    """
+    strange = next((run.part for run in plan if run.part not in _MARKABLE), None)
+    if strange is not None:
+        message = f"part={strange!r} cannot be marked for later; delete it without after=."
+        raise InvalidInputError(message)
 
 
 def mark_all(
@@ -75,10 +89,7 @@ def mark_all(
     from tqdm.auto import tqdm
 
     due_after(after, now_ms())  # before anything is asked or written
-    strange = next((run.part for run in plan if run.part not in _MARKABLE), None)
-    if strange is not None:
-        message = f"part={strange!r} cannot be marked for later; delete it without after=."
-        raise InvalidInputError(message)
+    check_markable(plan)
     results: list[DeletionResult] = []
     event = cancel or threading.Event()
     with tqdm(

@@ -7,13 +7,14 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.grace import due_after
+from expmgr.cleanup.marking import check_markable
 from expmgr.cli.answer import Answer, Exit, exit_of, of_plan, of_report, rows_of
-from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.cli.progress import StatusLine
 from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import read_wanted
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_count
+from expmgr.interrupt import cancel_by_signals
 from expmgr.tracking.journal import now_ms
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def delete(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Na
             found = not_marked_yet(found, manager.marks(wanted.experiments))
         if cancel.is_set():
             return Answer(_STOPPED, {"cancelled": True}, Exit.INTERRUPTED)
+        if options.after is not None:
+            check_markable(found)
         if not options.yes:
             return _dry_run(found, options)
         report = manager.delete_models(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of
-from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.cli.progress import StatusLine
 from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import chosen_experiments
 from expmgr.errors import StorageError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.interrupt import cancel_by_signals
 
 if TYPE_CHECKING:
     import argparse

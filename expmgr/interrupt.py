@@ -1,4 +1,4 @@
-"""Ctrl-C asks a command to end well; a second one ends it at once."""
+"""Ctrl-C asks long work to end well; a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,29 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["cancel_by_signals"]
+__all__ = ["cancel_by_ctrl_c", "cancel_by_signals"]
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 @contextmanager
-def cancel_by_signals() -> Iterator[threading.Event]:
+def cancel_by_ctrl_c(cancel: threading.Event | None) -> Iterator[threading.Event]:
+    """Yield the caller's event, or, where there is none, one that Ctrl-C sets.
+
+    So a notebook's stop button ends a deletion after the requests in flight, with a report of what
+    is done, in place of an exception that loses it. As in `cancel_by_signals`.
+    """
+    if cancel is not None:
+        yield cancel
+        return
+    with cancel_by_signals(("SIGINT",)) as event:
+        yield event
+
+
+@contextmanager
+def cancel_by_signals(names: Sequence[str] = _SIGNALS) -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C, ``kill`` and a closed terminal set.
 
     What was begun is ended and told then. The second signal raises KeyboardInterrupt. Outside of
@@ -32,10 +46,11 @@ def cancel_by_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         event.set()
 
-    known = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in known}
     for number, handler in list(before.items()):
-        if handler == signal.SIG_IGN:  # nohup: whoever started this wants it to go on
+        # nohup: whoever started this wants it to go on; None is a handler that is not Python's.
+        if handler is None or handler == signal.SIG_IGN:
             del before[number]
         else:
             signal.signal(number, cancel)
