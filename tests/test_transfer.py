@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,10 +11,10 @@ from hypothesis import strategies as st
 
 from expmgr.errors import LocationError, NotFoundError, StorageError, TransferCancelledError
 from expmgr.retry import RetryParams
-from expmgr.storage.listing import Blob
+from expmgr.storage.blob_store import BlobStore
+from expmgr.storage.location import Location
 from expmgr.storage.transfer import (
-    BLOCK_SIZE,
-    AzureFolder,
+    IN_ONE_REQUEST,
     RemoteFile,
     ServedFolder,
     download_folder,
@@ -79,16 +80,13 @@ MODEL = {"MLmodel": b"flavors", "model.pkl": b"x" * 1000, "data/a b/ä%20.bin": 
 
 @pytest.fixture
 def azure_folder(credentials):
-    with credentials.service_client(
-        pool_size=32, max_block_size=BLOCK_SIZE, max_single_put_size=BLOCK_SIZE
-    ) as service:
-        container = service.get_container_client(credentials.container_name)
-
-        def list_blobs(prefix):
-            for blob in container.list_blobs(name_starts_with=prefix):
-                yield Blob(blob.name, blob.size, blob.etag, blob.last_modified)
-
-        yield AzureFolder(container, "root/m-1/artifacts", list_blobs)
+    store = BlobStore(credentials)
+    account = store.addresses.store.account
+    path = "root/m-1/artifacts"
+    with store.folder(
+        Location(account, credentials.container_name, path, "logged_model", "m-1")
+    ) as folder:
+        yield folder
 
 
 def contents_of(folder: Path):
@@ -97,6 +95,44 @@ def contents_of(folder: Path):
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+@pytest.fixture
+def wire(monkeypatch):
+    """What goes over the wire: requests by method, and how often an answer's body is read."""
+    from requests import Session
+    from urllib3.response import HTTPResponse
+
+    counted = Counter()
+    send, read = Session.send, HTTPResponse.read
+
+    def sent(self, request, **options):
+        counted[request.method] += 1
+        return send(self, request, **options)
+
+    def reading(self, *args, **options):
+        counted["reads"] += 1
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(Session, "send", sent)
+    monkeypatch.setattr(HTTPResponse, "read", reading)
+    return counted
+
+
+def test_a_file_of_common_size_is_one_request_and_a_large_one_goes_in_blocks(
+    azure_folder, tmp_path, wire
+):
+    common = fill(tmp_path / "common", {"w.bin": b"x" * (20 * 1024 * 1024)})
+    upload_folder(common, azure_folder, params=AT_ONCE)
+    assert wire["PUT"] == 1
+    wire.clear()
+    download_folder(azure_folder, tmp_path / "back", params=AT_ONCE)
+    assert wire["GET"] == 2, "a listing and the file"
+    assert wire["reads"] < 60, "not a turn of Python for each 4,096 bytes"
+    large = fill(tmp_path / "large", {"w.bin": b"y" * (IN_ONE_REQUEST + 1)})
+    wire.clear()
+    upload_folder(large, azure_folder, params=AT_ONCE)
+    assert wire["PUT"] == 6, "five blocks and their list"
 
 
 def test_a_folder_goes_to_azure_and_comes_back_as_it_was(azure_folder, blob_names, tmp_path):

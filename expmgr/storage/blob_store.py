@@ -29,7 +29,13 @@ from expmgr.storage.protocol import StorageDeletion
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 from expmgr.storage.store import Store
-from expmgr.storage.transfer import BLOCK_SIZE, WORKERS, AzureFolder, RemoteFolder
+from expmgr.storage.transfer import (
+    BLOCK_SIZE,
+    IN_ONE_REQUEST,
+    WORKERS,
+    AzureFolder,
+    RemoteFolder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -396,8 +402,8 @@ class BlobStore:
         with self._new_service(
             _CONNECTIONS,
             max_block_size=BLOCK_SIZE,
-            max_single_put_size=BLOCK_SIZE,
-            max_single_get_size=BLOCK_SIZE,
+            max_single_put_size=IN_ONE_REQUEST,
+            max_single_get_size=IN_ONE_REQUEST,
             max_chunk_get_size=BLOCK_SIZE,
         ) as service:
             container = service.get_container_client(self.store.container)

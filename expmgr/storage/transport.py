@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Veil", "quiet_transport"]
 
+_READ_AT_ONCE = 1024 * 1024
+"""Bytes of an answer that are read together: of azure-core's 4,096 each costs a turn of Python."""
+
 _SIGNATURE = re.compile(r"((?:^|&)sig=)([^&#]*)")
 
 
@@ -145,5 +148,8 @@ def quiet_transport(
     for scheme in ("http://", "https://"):
         session.mount(scheme, adapter)
     return _QuietTransport(
-        session=session, connection_timeout=connection_timeout, read_timeout=read_timeout
+        session=session,
+        connection_timeout=connection_timeout,
+        read_timeout=read_timeout,
+        connection_data_block_size=_READ_AT_ONCE,
     )
