@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from expmgr.catalog.policy import Policy
+from expmgr.catalog.reason import kinds_of
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
-from expmgr.errors import InvalidInputError
+from expmgr.errors import InvalidInputError, TakesEverythingError
 from expmgr.formatting import format_count
 from expmgr.text import plain
 
@@ -115,7 +116,7 @@ def select(
 
     Raises
     ------
-    InvalidInputError
+    TakesEverythingError
         It takes every model of an experiment, and ``everything`` does not say so.
     """
     check_policy(where, keep, per)
@@ -123,6 +124,7 @@ def select(
     chosen = [True] * len(rows) if where is None else where.judge(rows, asking)
     held = _held(rows, asking, keep, per)
     why: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     taken: list[Facts] = []
     for model, selected in zip(rows, chosen, strict=True):
         stays = (
@@ -139,6 +141,7 @@ def select(
     for model in taken:
         if model.reasons:
             why[model.id] = "; ".join(model.reasons)
+            kinds[model.id] = kinds_of(model.reasons)
     _with_their_run(rows, why)
     going = [model for model in rows if model.id not in why]
     return Selection(
@@ -146,7 +149,7 @@ def select(
         tuple(dict.fromkeys(model.run_id for model in going if model.run_id)),
         frozenset(model.path for model in going if model.path is not None),
         tuple(
-            Kept(model.id, model.name, why[model.id], model.bytes)
+            Kept(model.id, model.name, why[model.id], model.bytes, kinds.get(model.id, ""))
             for model in rows
             if model.id in why
         ),
@@ -227,7 +230,7 @@ def _refuse_everything(
         "stays, as keep=best(1), or everything=True if that is meant; what is protected stays "
         "either way."
     )
-    raise InvalidInputError(message)
+    raise TakesEverythingError(message)
 
 
 def _with_their_run(rows: Sequence[Facts], why: dict[str, str]) -> None:
@@ -260,7 +263,8 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     goes: list[RunPlan] = []
     for run in plan.runs:
         if run.reasons:
-            stays.append(Kept(run.id, run.run_name, "; ".join(run.reasons), run.bytes))
+            why, kinds = "; ".join(run.reasons), kinds_of(run.reasons)
+            stays.append(Kept(run.id, run.run_name, why, run.bytes, kinds))
         elif any(planned.location.path not in selection.paths for planned in run.locations):
             why = "it has other models than those that were selected by now: plan again"
             stays.append(Kept(run.id, run.run_name, why, run.bytes))
