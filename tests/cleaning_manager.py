@@ -58,6 +58,7 @@ class CleaningManager(ScriptedManager):
         self.asked = []
         self.prices = None
         self.takes_everything = False
+        self.part = "model"
         self.log = list(records)
         self.marked = []
         self.kept = []
@@ -75,7 +76,7 @@ class CleaningManager(ScriptedManager):
             on_progress(3, len(self.goes))
         rest = [one for one in self.table["run_id"] if one not in self.goes]
         return DeletionPlan(
-            tuple(self.plan_of(run_id) for run_id in self.goes),
+            tuple(replace(self.plan_of(run_id), part=self.part) for run_id in self.goes),
             tuple(
                 Kept(one, f"kept {at}", "kept by best(3)", self.size)
                 if at % 3

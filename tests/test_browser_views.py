@@ -80,7 +80,7 @@ def test_a_view_is_set_from_code_and_is_part_of_the_view_s_value(browse):
 def test_the_preview_says_what_goes_what_stays_and_the_python(browse):
     browser = browse(CleaningManager())
     view = opened(browser, "clean up").clean_up
-    assert "Frees 341 MB of 10 models: 120 files" in view.sum.value
+    assert "Frees 341 MB: 10 models, 120 files" in view.sum.value
     assert view.going.value.count("<tr>") == 11
     assert "Stays: 30 models, 1.02 GB" in view.staying.value
     assert "20 models, 682 MB: kept by best(3)" in view.staying.value

@@ -10,11 +10,13 @@ from cleaning_manager import NOW, CleaningManager, failing, log_of, record
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import ScriptedManager, run_table
+from study_tables import study_manager
 from test_session import Drawn
 
 import expmgr.policies
 from expmgr.errors import InvalidInputError
 from expmgr.prices import StoragePrices
+from expmgr.results import DeletionResult
 from expmgr.widgets.session.clean_up import PARTS, PERS, CleanUp
 from expmgr.widgets.session.cleaning import CLEAN_UP
 from expmgr.widgets.session.log_lines import KEEPS_NOTHING, log_lines
@@ -357,6 +359,38 @@ def test_a_mark_that_failed_is_marked_again_and_offers_no_deletion_in_its_line(o
     assert manager.calls["delete_models"] == 0
 
 
+def test_a_run_whose_only_model_went_by_its_own_id_reads_deleted(open_session):
+    manager = study_manager()
+    session = open_session(manager)
+    content = session.lines.content
+    models = manager.models_frame.set_index("run_name")["model_id"]
+    run_id = content.models.set_index("model_id")["run_id"][models["plain 2"]]
+    do(session, lambda: session.lines.ended(DeletionResult(models["plain 2"], "deleted")))
+    assert content.value(run_id, "model") == "deleted"
+    of_four = models["four checkpoints"].iloc[0]
+    do(session, lambda: session.lines.ended(DeletionResult(of_four, "deleted")))
+    assert content.value(content.maker(of_four), "model") == "stored"
+
+
+def test_optimizer_states_that_went_make_no_model_deleted_nor_a_line_offer_to_delete_it(
+    open_session,
+):
+    manager = CleaningManager()
+    manager.part = "optimizer"
+    session = open_session(manager)
+    cleaning = cleaning_of(session)
+    failing(manager, manager.goes[1])
+    do(session, lambda: cleaning.ask(part="optimizer"))
+    do(session, cleaning.press)
+    loads = manager.calls["runs"]
+    do(session, lambda: session.confirm(CLEAN_UP, cleaning.deletion.offer))
+    assert cleaning.deletion.outcome == "failed"
+    for id_ in manager.goes:
+        assert session.lines.content.value(id_, "model") == "stored"
+        assert session.dialogues.get(id_) is None, "Retry there would plan the whole model"
+    assert manager.calls["runs"] > loads
+
+
 def test_what_cannot_be_marked_goes_now_or_not(open_session):
     session = open_session(CleaningManager())
     cleaning = cleaning_of(session)
@@ -391,7 +425,8 @@ def test_what_will_go_stands_on_top_the_next_first_and_the_rest_newest_first():
     lines = log_lines(table, NOW, keeps=None)
     assert [line.id for line in lines] == ["due", "later", "b", "a"]
     assert lines[0].outcome.startswith("due since ")
-    assert lines[1].outcome.endswith("UTC, in 3 d")
+    assert lines[1].outcome.startswith("goes ")
+    assert lines[1].when.startswith("in 3 d; marked ")
     assert [line.due for line in lines] == [True, False, False, False]
     assert [line.offers for line in lines] == ["keep", "keep", "resume", "restore"]
 
@@ -501,10 +536,12 @@ def test_what_is_due_goes_after_one_confirmation(open_session):
     logbook = logbook_of(session)
     do(session, logbook.press_due)
     deletion = logbook.deletion
-    assert deletion.message.startswith("Carry out 2 marks: 2.00 MB as they saw it?")
+    assert deletion.message.startswith("Delete what is due, 2 marks: 2.00 MB as it was then?")
     assert manager.calls["delete_due"] == 0
+    loads = manager.calls["runs"]
     do(session, lambda: session.confirm(DUE, deletion.offer))
     assert manager.calls["delete_due"] == 1
+    assert manager.calls["runs"] > loads, "a mark may be of some models of a run only"
     assert deletion.message.startswith("Deleted 2 models, 6 files, 2.00 MB")
     do(session, logbook.press_due)
     assert [line.id for line in logbook.shown if line.mark] == ["c"]

@@ -27,8 +27,8 @@ def sum_words(plan: DeletionPlan) -> str:
     models = sum(len(run.locations) for run in plan.deletable)
     if not models:
         return plain(plan.note, 400) or "Nothing would go."
-    what = f"{format_count(models, 'model')}: {format_count(plan.files, 'file')}"
-    words = f"Frees {format_bytes(plan.bytes)} of {what}"
+    what = f"{format_count(models, 'model')}, {format_count(plan.files, 'file')}"
+    words = f"Frees {format_bytes(plan.bytes)}: {what}"
     if plan.bill is not None:
         words += f"; saves {plan.bill.words}"
     return words

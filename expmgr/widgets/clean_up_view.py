@@ -118,6 +118,7 @@ class CleanUpView:
             cancel=lambda: post(cleaning.cancel),
             retry=lambda: post(cleaning.plan_anew),
         )
+        self._told = kit.box((self.notice.box,), "xm-notices")
         self.when: widgets.Dropdown | None = None
         self.line: ErrandLine | None = None
         if not session.read_only:
@@ -155,10 +156,13 @@ class CleanUpView:
         parts = (
             kit.box(where, "xm-bar-line"),
             kit.box(keep, "xm-bar-line"),
-            kit.box((self.notice.box, self.word), "xm-notices"),
             *(() if self.line is None else (self.line.box,)),
             self.failures,
-            kit.box((self.sum, self.order, self.again_button), "xm-bar-line", "xm-sums"),
+            kit.box(
+                (self.sum, self._told, self.word, self.order, self.again_button),
+                "xm-bar-line",
+                "xm-sums",
+            ),
             self.going,
             self.pager.box,
             self.staying,
@@ -184,6 +188,8 @@ class CleanUpView:
         busy = deletion is not None and deletion.busy
         self._show_controls(cleaning, busy=busy)
         self.notice.show(cleaning.message)
+        self._told.layout = kit.shown if cleaning.message.text else kit.gone
+        self.sum.layout = kit.gone if cleaning.message.text else kit.shown
         self.word.layout = kit.shown if cleaning.wants_word else kit.gone
         if not cleaning.wants_word and not cleaning.asked.everything:
             self.word.value = ""
@@ -224,8 +230,10 @@ class CleanUpView:
 
     def _show_plan(self, cleaning: Cleaning) -> None:
         plan = cleaning.plan
-        old = "" if cleaning.fresh else " xm-old"
-        words = "" if plan is None else sum_words(plan)
+        deletion = cleaning.deletion
+        ended = deletion is not None and deletion.phase == "ended"
+        old = " xm-old" if ended or not cleaning.fresh else ""
+        words = "" if plan is None else ("As it was planned: " if ended else "") + sum_words(plan)
         self.sum.value = f'<span class="xm-words{old}" role="status">{escape(words, 600)}</span>'
         self.order.layout = self._kit.shown if cleaning.count > 1 else self._kit.gone
         shown = (plan, cleaning.by_size, cleaning.page)

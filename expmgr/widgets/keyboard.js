@@ -123,6 +123,9 @@ class Keyboard extends HTMLElement {
       const panel = this.root.querySelector(UNFOLDS[words(button)] ?? ":not(*)");
       if (panel) put(button, "aria-expanded", String(shown(panel)));
     }
+    for (const button of this.root.querySelectorAll(".xm-views button")) {
+      put(button, "aria-pressed", String(button.matches(".xm-chosen")));
+    }
     const list = {role: "list", ariaLabel: "Runs; press the question mark for the keys"};
     for (const rows of this.root.querySelectorAll(".xm-rows")) Object.assign(rows, list);
     const stop = usable(this.header) ? this.header : this.headers[0];
@@ -170,7 +173,7 @@ class Keyboard extends HTMLElement {
   forget() { Object.assign(this, {last: {element: null, line: null}, quietUntil: 0}); }
 
   focused(element) {
-    const line = element.closest(".xm-row, .xm-bulk");
+    const line = element.closest(".xm-row, .xm-bulk, .xm-record");
     // JupyterLab hears a key before the table does, and lets it be where the focus says so itself:
     // its documentation, "Keyboard interaction model" of the notebook.
     element.dataset.lmSuppressShortcuts = "true";
@@ -215,7 +218,7 @@ class Keyboard extends HTMLElement {
   act(key, {target, shiftKey, repeat}) {
     const row = target.closest(".xm-row");
     if (key === "?") return repeat || this.showKeys();
-    if (key === "Escape") return repeat || this.takeBack(row);
+    if (key === "Escape") return repeat || this.takeBack(row ?? target.closest(".xm-record"));
     if (!target.closest(".xm-frame") || target.closest(".xm-details")) return false;
     const sideways = {ArrowLeft: -1, ArrowRight: 1}[key];
     const places = !sideways ? this.rows
@@ -263,7 +266,8 @@ class Keyboard extends HTMLElement {
   takeBack(row) {
     if (this.panel) return this.showKeys();
     const takesBack = (slot) => usable(slot) && /^(Cancel|Close)$/.test(words(slot));
-    const [own, many] = [row, this.root.querySelector(".xm-bulk")].map(slotOf);
+    const bulks = [...this.root.querySelectorAll(".xm-bulk")]; // one in each view
+    const [own, many] = [row, bulks.find((one) => one.checkVisibility())].map(slotOf);
     const open = row?.querySelector(":scope > .xm-open");
     if (takesBack(own)) clickOnceArmed(own);
     else if (words(open) === "▾") click(open);

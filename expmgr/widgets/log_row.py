@@ -88,8 +88,9 @@ class LogRow:
                 kind, label = FACES[deletion.phase]
                 if deletion.kind in ("keep", "restore") and deletion.phase == "running":
                     kind, label = "waiting", "Waiting"
+                # It stays alive: a button that dies loses the focus.
                 about = f"what was asked about {line.name}"
-                self._slot.show(kind, label, about=about, dead=kind == "waiting")
+                self._slot.show(kind, label, about=about, dead=deletion.phase == "stopping")
         self._offering.show(deletion)
         self.box.layout = self._kit.shown
 

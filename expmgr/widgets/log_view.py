@@ -52,6 +52,7 @@ class LogView:
             cancel=lambda: None,
             retry=lambda: post(logbook.refresh),
         )
+        self._told = kit.box((self.notice.box,), "xm-notices")
         self.line = (
             None if session.read_only else ErrandLine(kit, actions, lambda: post(logbook.press_due))
         )
@@ -70,8 +71,7 @@ class LogView:
         self.count = kit.html("", "xm-totals")
         self.pager = Pager(kit, "the records", lambda page: post(lambda: logbook.turn(page)))
         parts = (
-            kit.box((self.search, self.refresh_button), "xm-bar-line"),
-            kit.box((self.notice.box,), "xm-notices"),
+            kit.box((self.search, self._told, self.refresh_button), "xm-bar-line"),
             *(() if self.line is None else (self.line.box,)),
             self.failures,
             frame,
@@ -83,6 +83,7 @@ class LogView:
         """Draw the records, and what is done about them."""
         kit = self._kit
         self.notice.show(logbook.message)
+        self._told.layout = kit.shown if logbook.message.text else kit.gone
         due = logbook.due
         if self.line is not None:
             size = format_bytes(sum(line.bytes for line in due))

@@ -242,7 +242,7 @@ overflow-wrap:anywhere}
 container:xm-root/inline-size}
 @container xm-root (max-width:600px){
 .xm-root .xm-box{--xm-confirm:132px}
-.xm-root .xm-bulk{flex-wrap:wrap;height:calc(2*var(--xm-high));align-content:flex-start}
+.xm-root .xm-bulk{flex-wrap:wrap;row-gap:0;height:calc(2*var(--xm-high));align-content:flex-start}
 .xm-root .xm-bulk>.xm-button{margin:3px 0}
 .xm-root .xm-bulk .xm-delete-many{width:146px}
 .xm-root .xm-bulk .xm-line{flex:0 0 100%;height:var(--xm-high)}
@@ -281,6 +281,8 @@ border-bottom-color:var(--xm-accent)}
 .xm-root .xm-clean-up .xm-delete-many{width:176px}
 .xm-root .xm-sums{flex-wrap:nowrap;min-height:30px}
 .xm-root .xm-sums>.xm-sum{flex:1 1 0;font-weight:600}
+.xm-root .xm-view .xm-bar-line>.xm-notices{flex:1 1 0;min-width:180px}
+.xm-root .xm-confirm.xm-mild{background:var(--xm-accent);border-color:var(--xm-accent)}
 .xm-root .xm-old{opacity:.55}
 .xm-root .xm-clean-up h4{margin:8px 0 2px;font-size:12.5px;font-weight:600}
 .xm-root table.xm-lines{border-collapse:collapse;table-layout:fixed;width:100%;margin:0;
@@ -314,7 +316,8 @@ box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root .xm-record .xm-words{-webkit-line-clamp:1;max-height:1.25em;line-height:1.25}
 .xm-root .xm-cut{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 @container xm-root (max-width:760px){.xm-root .xm-first>.xm-outcome{flex-basis:190px}
-.xm-root .xm-first>.xm-dim{display:none}.xm-root .xm-sums{flex-wrap:wrap}
+.xm-root .xm-first>.xm-dim,.xm-root .xm-record:has(>.xm-confirm) .xm-right{display:none}}
+@container xm-root (max-width:600px){.xm-root .xm-sums{flex-wrap:wrap}
 .xm-root .xm-sums>.xm-sum{flex:1 1 100%}}
 @media (pointer:coarse){.xm-root .xm-views .xm-button{height:44px}.xm-root .xm-record{height:56px}}
 """

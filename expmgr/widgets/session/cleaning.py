@@ -235,7 +235,7 @@ class Cleaning:
             )
         except TakesEverythingError as error:
             self.wants_word = True
-            self._refuse(str(error))
+            self._refuse(f"This takes every model: type {EVERYTHING}, or keep some. {error}")
         except Exception as error:  # noqa: BLE001 - told in its place
             self._refuse(f"Nothing is planned: {describe_failure(error)}", retry=True)
         else:

@@ -383,6 +383,7 @@ class Dialogues:
         deletion.summary = summary_text(results, self._listener.name_of) if results else ""
         seconds = time.monotonic() - deletion.began
         verdict, rest = errand.ended(done, seconds, stopped=cancel.is_set())
+        deletion.outcome = verdict.outcome
         self._listener.finished(deletion, results)
         return verdict, rest
 

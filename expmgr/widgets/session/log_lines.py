@@ -22,7 +22,7 @@ __all__ = ["KEEPS_NOTHING", "LogLine", "log_lines", "matching_lines"]
 Offers = Literal["", "keep", "resume", "restore"]
 _OUTCOMES: Mapping[str, tuple[str, str]] = {
     "deleted": ("✓", "deleted"),
-    "failed": ("✕", "failed, in part there"),
+    "failed": ("✕", "failed, not all gone"),
     "interrupted": ("!", "interrupted"),
     "deleting": ("◌", "being deleted"),
     "cancelled": ("■", "stopped by somebody"),
@@ -144,7 +144,9 @@ def _line(
     if state == "interrupted" and not offers:
         notes.append("manager.resume_deletions() finishes it")
     when: datetime | None = row["when"]
-    verb = "marked" if mark else "begun"
+    verb, wait = "marked" if mark else "begun", ""
+    if mark and due is not None and not ready:
+        wait = f"in {format_seconds((due - now).total_seconds())}; "
     return LogLine(
         key=f"{text['id']} {text['when']} {text['part']} {at}",
         id=text["id"],
@@ -156,7 +158,7 @@ def _line(
         size=""
         if files is None
         else f"{format_count(int(files), 'file')}, {format_bytes(_bytes(size))}",
-        when="" if when is None else f"{verb} {when:%Y-%m-%d %H:%M} UTC, {ago(when, now)}",
+        when=wait + ("" if when is None else f"{verb} {when:%Y-%m-%d %H:%M} UTC, {ago(when, now)}"),
         who=f"by {plain(text['who'], 60)}" if text["who"] else "",
         part=_part(text["part"]),
         about=plain("; ".join(notes), 600),
@@ -182,9 +184,7 @@ def _goes(due: datetime | None, now: datetime) -> str:
     if due is None:
         return "goes at an unknown time"
     when = f"{due:%b} {due.day}, {due:%H:%M} UTC"
-    if due <= now:
-        return f"due since {when}"
-    return f"goes {when}, in {format_seconds((due - now).total_seconds())}"
+    return f"due since {when}" if due <= now else f"goes {when}"
 
 
 def _offers(text: Mapping[str, str], *, newest: bool, mark: bool) -> Offers:

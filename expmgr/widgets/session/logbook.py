@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,10 @@ class Logbook:
         line = next((one for one in self.lines if one.key == key), None)
         if line is None:
             return
-        if self.told(line) is not None:
+        told = self.told(line)
+        if told is not None:
+            if told.kind in ("keep", "restore") and told.phase == "running":
+                return  # one request, which nothing can stop
             self._dialogues.take_back(line.id)
             self.open()
             return
@@ -192,6 +196,15 @@ class Logbook:
             errand = restoring_of(self._manager, line.run_id)
             self._dialogues.ask_errand(about, Verdict(question, "Restore"), errand)
 
+    def note_kept(self, id_: str) -> None:
+        """Take note of marks that were taken back; where they stand now, the next reading says."""
+        self.lines = tuple(
+            replace(line, mark=False, due=False, offers="", sign="◆", outcome="mark taken back")
+            if line.mark and line.id == id_
+            else line
+            for line in self.lines
+        )
+
     @property
     def deletion(self) -> Deletion | None:
         """What became of what was due."""
@@ -211,14 +224,14 @@ class Logbook:
         size = sum(line.bytes for line in due)
         marks, all_bytes = format_count(len(due), "mark"), self._all_bytes()
         question = (
-            f"Carry out {marks}: {format_bytes(size)} as they saw it? Protection is asked again; "
-            "what comes due meanwhile goes too."
+            f"Delete what is due, {marks}: {format_bytes(size)} as it was then? Protection is "
+            "asked again; what comes due meanwhile goes too."
         )
         typed = 0
         if len(due) > MOST_UNTYPED or (all_bytes and size > MOST_SHARE * all_bytes):
             typed = len(due)
             question += f" Type {typed} to confirm."
-        verdict = Verdict(question, f"Carry out {marks}", typed=typed)
+        verdict = Verdict(question, f"Delete {len(due):,} marked", typed=typed)
         errand = due_of(self._manager, self._experiments, ids)
         self._dialogues.ask_errand(Deletion(DUE, "", ids, kind="many"), verdict, errand)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from expmgr.catalog.model import KEEP_TAG
+from expmgr.catalog.parts import is_named
 from expmgr.catalog.reason import Reason, Reasons
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_count
@@ -81,6 +82,11 @@ def views_of(manager: Any) -> tuple[str, ...]:
     """Return what a browser of this manager can show: what it plans and keeps a log of."""
     needs = {RUNS_VIEW: "runs", CLEAN_UP_VIEW: "plan_cleanup", LOG_VIEW: "deletion_log"}
     return tuple(view for view, method in needs.items() if hasattr(manager, method))
+
+
+def _tells_models(deletion: Deletion) -> bool:
+    """Whether its results tell what became of whole models: those of a plan that takes them."""
+    return bool(deletion.going) and not any(is_named(run.part) for run in deletion.going)
 
 
 class Session:
@@ -607,10 +613,14 @@ class Session:
     def _deletion_ended(self, deletion: Deletion, results: Sequence[DeletionResult]) -> None:
         many = deletion.kind == "many"
         self.logbook.stale = True
-        if deletion.kind in ("keep", "restore") or any(
-            result.outcome == "marked" for result in results
-        ):
-            self.loading.refresh()  # when what goes stands in tags
+        if deletion.kind == "keep" and deletion.outcome != "not_found":
+            self.logbook.note_kept(deletion.id)
+        if deletion.kind in ("keep", "restore") or (many and not _tells_models(deletion)):
+            # what it came to stands in tags and in the storage, not in its results
+            self.loading.refresh()
+            if self.measuring.measured_at is not None:
+                self.measure()
+            return
         planned = {
             run.id: [one.model.id for one in run.locations]
             for run in deletion.going
@@ -621,7 +631,7 @@ class Session:
             record = self.lines.record(self.looking.id)
             if record is not None:
                 self.looking.open(record)  # what it said is of before
-        for result in results if many and deletion.going else ():
+        for result in results if many else ():
             if result.outcome == "failed" and result.run_id != deletion.id:
                 self.dialogues.settle(result, self.lines.content.name(result.run_id))
             elif result.outcome == "deleted" and result.run_id != deletion.id:
