@@ -90,6 +90,12 @@ def test_the_preview_says_what_goes_what_stays_and_the_python(browse):
     assert view.line.button.description == "Delete 10 models …"
 
 
+def test_a_filter_of_the_runs_view_is_said_not_to_count(browse):
+    browser = browse(CleaningManager(), filter_string="metrics.accuracy > 0")
+    view = opened(browser, "clean up").clean_up
+    assert "The MLflow filter of the Runs view does not count here" in view.sum.value
+
+
 def test_a_control_changes_the_plan(browse):
     manager = CleaningManager()
     browser = browse(manager)
@@ -254,8 +260,10 @@ def test_a_read_only_browser_has_no_widget_that_changes_anything(browse):
     browser = browse(manager, read_only=True)
     views = opened(browser, "clean up")
     opened(browser, "deletions")
+    made = [one for one in browser._kit._made if hasattr(one, "placeholder")]
     assert views.clean_up.line is views.clean_up.when is views.log.line is None
     assert len(browser.plan) == 10
+    assert any("shows what a policy would take" in getattr(one, "value", "") for one in made)
     said = [getattr(one, "description", "") for one in browser._kit._made]
     assert "Deletions" in said
     assert not [one for one in said if one.startswith(DELETES) and one != "Deletions"]

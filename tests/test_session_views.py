@@ -433,7 +433,9 @@ def test_what_will_go_stands_on_top_the_next_first_and_the_rest_newest_first():
 
 def test_only_the_newest_record_of_a_model_offers_anything():
     table = log_of([record("a", "interrupted", hours=9), record("a", hours=1)])
-    assert [line.offers for line in log_lines(table, NOW, keeps=True)] == ["restore", ""]
+    newest, older = log_lines(table, NOW, keeps=True)
+    assert (newest.offers, older.offers) == ("restore", "")
+    assert older.about == "a later deletion followed"
 
 
 def test_a_part_that_was_interrupted_is_not_planned_as_a_model():

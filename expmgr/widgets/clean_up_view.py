@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 __all__ = ["CleanUpView"]
 
 COUNTS = (1, 2, 3, 5, 10, 20, 50)
+_READ_ONLY = (
+    '<span role="note">This page is read-only: it shows what a policy would take, and deletes '
+    "nothing.</span>"
+)
 
 
 class CleanUpView:
@@ -56,7 +60,8 @@ class CleanUpView:
         self, kit: Kit, session: Session, actions: OfferActions, loud: Callable[[], bool]
     ) -> None:
         self._kit = kit
-        self._cleaning = cleaning = session.cleaning
+        self._loading = session.loading
+        cleaning = session.cleaning
         self._post = post = session.loop.post
         self._listed: tuple[DeletionPlan | None, bool, int] | None = None
         self._experiments: tuple[tuple[str, str], ...] = ()
@@ -156,7 +161,7 @@ class CleanUpView:
         parts = (
             kit.box(where, "xm-bar-line"),
             kit.box(keep, "xm-bar-line"),
-            *(() if self.line is None else (self.line.box,)),
+            kit.html(_READ_ONLY, "xm-read-only") if self.line is None else self.line.box,
             self.failures,
             kit.box(
                 (self.sum, self._told, self.word, self.order, self.again_button),
@@ -234,6 +239,8 @@ class CleanUpView:
         ended = deletion is not None and deletion.phase == "ended"
         old = " xm-old" if ended or not cleaning.fresh else ""
         words = "" if plan is None else ("As it was planned: " if ended else "") + sum_words(plan)
+        if plan is not None and self._loading.filter_string:
+            words += ". The MLflow filter of the Runs view does not count here"
         self.sum.value = f'<span class="xm-words{old}" role="status">{escape(words, 600)}</span>'
         self.order.layout = self._kit.shown if cleaning.count > 1 else self._kit.gone
         shown = (plan, cleaning.by_size, cleaning.page)

@@ -315,7 +315,7 @@ box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root .xm-record .xm-say{height:17px}
 .xm-root .xm-record .xm-words{-webkit-line-clamp:1;max-height:1.25em;line-height:1.25}
 .xm-root .xm-cut{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-@container xm-root (max-width:760px){.xm-root .xm-first>.xm-outcome{flex-basis:190px}
+@container xm-root (max-width:760px){.xm-root .xm-first>.xm-outcome{flex-basis:216px}
 .xm-root .xm-first>.xm-dim,.xm-root .xm-record:has(>.xm-confirm) .xm-right{display:none}}
 @container xm-root (max-width:600px){.xm-root .xm-sums{flex-wrap:wrap}
 .xm-root .xm-sums>.xm-sum{flex:1 1 100%}}

@@ -100,15 +100,17 @@ def log_lines(table: pd.DataFrame, now: datetime, *, keeps: bool | None) -> tupl
         }
         for row in table.to_dict("records")
     ]
-    latest: dict[str, int] = {}
+    latest: dict[tuple[str, str], int] = {}
     for at, row in enumerate(rows):  # the newest first
         if row["state"] not in ("marked", "kept", "replaced", "done", "unknown"):
-            latest.setdefault(row["id"], at)
+            latest.setdefault((row["id"], row["part"]), at)
     lines = []
     count: Counter[tuple[Any, ...]] = Counter()
     for at, row in enumerate(rows):
         same = (row["id"], row["when"], row["part"])
-        line = _line(count[same], row, now, newest=latest.get(row["id"]) == at, keeps=keeps)
+        line = _line(
+            count[same], row, now, newest=latest.get((row["id"], row["part"])) == at, keeps=keeps
+        )
         count[same] += 1
         lines.append((row, line))
     marks = sorted(
@@ -142,7 +144,8 @@ def _line(
         offers = ""
         notes.append(KEEPS_NOTHING)
     if state == "interrupted" and not offers:
-        notes.append("manager.resume_deletions() finishes it")
+        finishes = "manager.resume_deletions() finishes it"
+        notes.append(finishes if newest else "a later deletion followed")
     when: datetime | None = row["when"]
     verb, wait = "marked" if mark else "begun", ""
     if mark and due is not None and not ready:

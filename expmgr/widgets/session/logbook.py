@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from expmgr.formatting import format_bytes, format_count
+from expmgr.tracking.journal import now_ms
 from expmgr.widgets.session.deletion import Deletion, describe_failure
 from expmgr.widgets.session.errand import due_of, keeping_of, restoring_of
 from expmgr.widgets.session.log_lines import LogLine, log_lines, matching_lines
@@ -104,7 +105,7 @@ class Logbook:
             why = f"The deletions could not be read: {describe_failure(error)}"
             self._say(Message(why, bad=True, retry=True))
             return
-        self.read_at = datetime.now(timezone.utc)
+        self.read_at = datetime.fromtimestamp(now_ms() / 1000, timezone.utc)
         self.lines = log_lines(table, self.read_at, keeps=keeps)
         self._say(SILENT)
 
