@@ -119,7 +119,7 @@ def _group(title: str, models: Sequence[tuple[str, str, str, Any]]) -> str:
     summary = f"{format_count(len(models), 'model')}, {size}: {plain(title, 300)}"
     return (
         f"<details><summary>{escape(summary, 400)}</summary>"
-        f'<ul class="xm-list">{"".join(lines)}</ul></details>'
+        f'<ul class="xm-list" tabindex="0">{"".join(lines)}</ul></details>'
     )
 
 

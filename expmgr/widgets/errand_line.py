@@ -125,7 +125,7 @@ def failures_html(deletion: Deletion | None) -> str:
     ]
     if len(stayed) > MOST_FAILURES:
         lines.append(f"<li>and {len(stayed) - MOST_FAILURES:,} more, see the summary</li>")
-    return f'<ul class="xm-failures" role="list">{"".join(lines)}</ul>'
+    return f'<ul class="xm-failures" role="list" tabindex="0">{"".join(lines)}</ul>'
 
 
 def _why(result: object) -> str:

@@ -118,13 +118,12 @@ class Keyboard extends HTMLElement {
   nameTools() {
     for (const control of this.root.querySelectorAll(CONTROLS)) {
       if (!control.closest(".xm-row")) this.nameControl(control);
+      const pressed = control.closest(".xm-views") && String(control.matches(".xm-chosen"));
+      if (pressed) put(control, "aria-pressed", pressed);
     }
     for (const button of this.root.querySelectorAll(".xm-tools button")) {
       const panel = this.root.querySelector(UNFOLDS[words(button)] ?? ":not(*)");
       if (panel) put(button, "aria-expanded", String(shown(panel)));
-    }
-    for (const button of this.root.querySelectorAll(".xm-views button")) {
-      put(button, "aria-pressed", String(button.matches(".xm-chosen")));
     }
     const list = {role: "list", ariaLabel: "Runs; press the question mark for the keys"};
     for (const rows of this.root.querySelectorAll(".xm-rows")) Object.assign(rows, list);
@@ -169,7 +168,6 @@ class Keyboard extends HTMLElement {
     this.row = to ?? this.rows.at(before ? -1 : 0) ?? null;
     for (const row of [before, this.row]) if (row) this.stop(row);
   }
-
   forget() { Object.assign(this, {last: {element: null, line: null}, quietUntil: 0}); }
 
   focused(element) {
@@ -179,10 +177,9 @@ class Keyboard extends HTMLElement {
     element.dataset.lmSuppressShortcuts = "true";
     this.last = {element, line};
     if (line?.matches(".xm-row") && line !== this.row) this.rove(line);
-    if (this.headers.includes(element)) {
-      this.header = element;
-      this.nameTools();
-    }
+    if (!this.headers.includes(element)) return;
+    this.header = element;
+    this.nameTools();
   }
 
   // Where what had the focus is gone, hidden or dead, give the focus to what is nearest.
@@ -195,9 +192,8 @@ class Keyboard extends HTMLElement {
     const others = [...((element.parentElement ?? line)?.querySelectorAll(CONTROLS) ?? [])];
     const toSlot = shown(line) && usable(slot) && element.matches(":not(a, .xm-details *)");
     const near = others.find((one) => usable(one) && one.checkVisibility());
-    const to = toSlot ? slot : row || near || this.rows[0];
     if (toSlot) this.quietUntil = Date.now() + QUIET; // a second Enter was not meant for it
-    to?.focus({preventScroll: true});
+    (toSlot ? slot : row || near || this.rows[0])?.focus({preventScroll: true});
   }
 
   pressed(event) {
@@ -266,8 +262,8 @@ class Keyboard extends HTMLElement {
   takeBack(row) {
     if (this.panel) return this.showKeys();
     const takesBack = (slot) => usable(slot) && /^(Cancel|Close)$/.test(words(slot));
-    const bulks = [...this.root.querySelectorAll(".xm-bulk")]; // one in each view
-    const [own, many] = [row, bulks.find((one) => one.checkVisibility())].map(slotOf);
+    const inSight = (one) => one.checkVisibility(), bulks = this.root.querySelectorAll(".xm-bulk");
+    const [own, many] = [row, [...bulks].find(inSight)].map(slotOf);
     const open = row?.querySelector(":scope > .xm-open");
     if (takesBack(own)) clickOnceArmed(own);
     else if (words(open) === "▾") click(open);

@@ -306,6 +306,12 @@ box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
 .xm-root .xm-record:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
 .xm-root .xm-record>.xm-record-text{flex:1 1 0}
 .xm-root .xm-record>.xm-confirm{order:1}.xm-root .xm-record>.xm-slot{order:2}
+.xm-root .xm-keep{animation:xm-quiet-k var(--xm-armed) step-end both}
+.xm-root .xm-resume{animation:xm-quiet-u var(--xm-armed) step-end both}
+.xm-root .xm-restore{animation:xm-quiet-r var(--xm-armed) step-end both}
+@keyframes xm-quiet-k{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-u{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-r{from{pointer-events:none}to{pointer-events:auto}}
 .xm-root .xm-record .xm-waiting{border:none;background:none}
 .xm-root .xm-record .xm-offering{padding-right:0}
 .xm-root .xm-first{display:flex;gap:10px;align-items:center;min-width:0;white-space:nowrap}
