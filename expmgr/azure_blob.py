@@ -338,7 +338,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         Raises
         ------
         InvalidInputError
-            No policy, one in the other's place, or one that takes every model of an experiment.
+            No policy, or one in the other's place; a TakesEverythingError where it takes every
+            model of an experiment.
         NotFoundError
             No such experiment.
         TrackingError, StorageError

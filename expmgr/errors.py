@@ -6,7 +6,8 @@
     ├── InvalidInputError (also a ValueError)
     │   ├── CredentialsError       the credentials cannot work as given
     │   ├── LocationError          an artifact URI or path that is not ours to touch
-    │   └── FilterError            MLflow refused the filter string
+    │   ├── FilterError            MLflow refused the filter string
+    │   └── TakesEverythingError   a policy that takes every model, and nothing says so
     ├── NotFoundError (also a LookupError)
     │                              no such run, experiment or model
     ├── ProtectedModelError        the model must stay; carries the reasons
@@ -48,6 +49,7 @@ __all__ = [
     "NotFoundError",
     "ProtectedModelError",
     "StorageError",
+    "TakesEverythingError",
     "TrackingError",
     "TrackingUnreachableError",
     "TransferCancelledError",
@@ -86,6 +88,10 @@ class LocationError(InvalidInputError):
 
 class FilterError(InvalidInputError):
     """A filter string that the tracking server did not accept."""
+
+
+class TakesEverythingError(InvalidInputError):
+    """A policy that would take every model of an experiment, without the word that says so."""
 
 
 class NotFoundError(ExpmgrError, LookupError):

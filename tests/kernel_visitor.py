@@ -68,14 +68,18 @@ class KernelVisitor:
     def widgets(self) -> dict[str, dict]:
         """Every widget model that exists, with its state."""
         comms = self.ask("comm_info_request", {"target_name": "jupyter.widget"})["comms"]
-        states = {}
-        for comm_id in comms:
+        states, left = {}, set(comms)
+        for comm_id in comms:  # one after the other takes longer than an offer stands
             self.send("comm_msg", {"comm_id": comm_id, "data": {"method": "request_state"}})
-            for said in self._messages():
-                state = said["content"].get("data", {}).get("state", {})
-                if said["content"].get("comm_id") == comm_id and "_model_name" in state:
-                    states[comm_id] = state  # whole; a trait that changed comes alone
-                    break
+        for said in self._messages() if left else ():
+            content = said["content"]
+            state, comm_id = content.get("data", {}).get("state", {}), content.get("comm_id")
+            if comm_id in left and "_model_name" in state:
+                states[comm_id] = state  # whole; a trait that changed comes alone
+                left.discard(comm_id)
+            left -= set(re.findall(r"No such comm: (\w+)", str(content.get("text", ""))))
+            if not left:
+                break
         return states
 
     def click(self, words: str = "") -> int:

@@ -961,6 +961,7 @@ def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
         "flat": False,
         "filter_string": "metrics.accuracy > 0",
         "page_size": 10,
+        "view": "runs",
     }
     browser.view_state = view
     assert browser.wait(10)
@@ -990,6 +991,7 @@ def test_a_view_is_a_plain_value_to_keep_and_pass_back(browse):
         ({"sort_by": 3}, "'sort_by' of a view must be a text, not 3"),
         ({"ascending": "no"}, "must be True or False, not 'no'"),
         ({3: 4}, "a view has no '3'"),
+        ({"view": "deletions"}, "this browser has no view 'deletions'; it has: 'runs'"),
     ],
 )
 def test_a_view_that_is_none_changes_nothing(browse, wrong, words):

@@ -81,3 +81,46 @@ def test_axe_finds_nothing_serious_in_a_read_only_browser(chromium, tmp_path):
         expect(opened.page.locator(".xm-totals")).to_contain_text("43 runs")
         expect(opened.page.locator(".xm-rows[role=list]")).to_have_count(1)
         assert findings(opened.page, ".xm-root") == []
+
+
+VIEWS = """
+from datetime import timedelta
+from cleaning_manager import NOW, CleaningManager, failing, record
+from expmgr.widgets import RunBrowser
+records = [record(f"{at}", state, hours=at) for at, state in enumerate(
+    ["deleted", "failed", "interrupted", "restored"], 1)]
+records += [record("m", "marked", due=NOW - timedelta(hours=1))]
+manager = CleaningManager(records=records)
+failing(manager, manager.goes[0])
+"""
+
+
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_axe_finds_nothing_serious_in_the_other_views(chromium, tmp_path, theme, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.SETUP", VIEWS)
+    with open_browser(chromium, tmp_path, theme, read_only=False) as opened:
+        opened.run_all()
+        page = opened.page
+        strip = page.locator(".xm-views button")
+        expect(strip.first).to_have_attribute("aria-pressed", "true")
+        strip.get_by_text("Clean up").click()
+        view = page.locator(".xm-clean-up")
+        expect(view.locator(".xm-lines tbody tr")).to_have_count(10)
+        for folded in view.locator("summary").all():
+            folded.click()
+        view.locator(".xm-delete-many").click()
+        view.locator(".xm-confirm").click(trial=True)
+        assert findings(page, ".xm-root") == [], "asked"
+        view.locator(".xm-confirm").click()
+        expect(view.locator(".xm-failures li")).to_have_count(1)
+        view.locator(".xm-confirm").click(trial=True)
+        assert findings(page, ".xm-root") == [], "failed"
+
+        strip.get_by_text("Deletions").click()
+        records = page.locator(".xm-record:visible")
+        expect(records).to_have_count(5)
+        records.nth(1).locator(".xm-slot").click()
+        records.nth(1).locator(".xm-confirm").click(trial=True)
+        page.locator(".xm-log-view .xm-delete-many").click()
+        page.locator(".xm-log-view .xm-bulk .xm-confirm").click(trial=True)
+        assert findings(page, ".xm-root") == [], "asked in a record"

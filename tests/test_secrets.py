@@ -343,6 +343,10 @@ def test_a_tracking_server_that_fails_shows_no_login(walk, hostile, way, status,
         walk.value("manager", manager)
         with RunBrowser(manager) as browser:
             browser.wait(30)
+            for view in ("clean up", "deletions"):
+                browser.view = view
+                browser.wait(30)
+                walk.text(view, str(browser))
             walk.text("widgets", [widget.get_state() for widget in browser._kit._made])
             walk.text("mimebundle", browser._repr_mimebundle_())
             walk.value("browser", browser)

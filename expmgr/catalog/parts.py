@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.reason import ReasonKind
 
-__all__ = ["EVERY_PART", "PARTS", "Part", "as_part", "is_named", "is_of_run", "part_words"]
+__all__ = [
+    "EVERY_PART",
+    "MARKABLE_PARTS",
+    "PARTS",
+    "Part",
+    "as_part",
+    "is_named",
+    "is_of_run",
+    "part_words",
+]
 
 Part = str | tuple[str, ...]
 """One of `PARTS`, or patterns."""
@@ -26,6 +35,9 @@ _WORDS = {
     "other": "all artifacts but the models",
 }
 PARTS: tuple[str, ...] = tuple(_WORDS)
+
+MARKABLE_PARTS = ("model", "raw")
+"""Parts of which a mark's locations and digests tell all: these can go later."""
 
 EVERY_PART: frozenset[ReasonKind] = frozenset({"active", "pinned", "unknown"})
 """Reasons that block every part; the others block the weights and what a pattern matches."""

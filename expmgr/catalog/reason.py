@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "Reasons", "covered", "distinct"]
+__all__ = ["REASON_KINDS", "Reason", "ReasonKind", "Reasons", "covered", "distinct", "kinds_of"]
 
 ReasonKind = Literal["best", "registered", "pinned", "initial", "active", "used", "unknown"]
 REASON_KINDS: tuple[str, ...] = get_args(ReasonKind)
@@ -92,3 +92,8 @@ def covered(reasons: Iterable[Reason], shown: Iterable[Reason]) -> bool:
 def distinct(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Return the reasons in order, each once; the same words about two subjects are two. Pure."""
     return tuple({(reason, reason.subject): reason for reason in reasons}.values())
+
+
+def kinds_of(reasons: Iterable[Reason]) -> str:
+    """Return what kinds they are of, each once, as one text: ``best, registered``. Pure."""
+    return ", ".join(dict.fromkeys(reason.kind for reason in reasons))

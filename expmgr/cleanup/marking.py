@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import is_model_id, run_and_path
+from expmgr.catalog.parts import MARKABLE_PARTS
 from expmgr.cleanup.deletion import failure, record_of, refused
 from expmgr.cleanup.grace import due_after
 from expmgr.cleanup.report import DeletionReport
@@ -51,8 +52,6 @@ __all__ = ["check_markable", "keep", "mark_all"]
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 25
-_MARKABLE = ("model", "raw")
-"""Parts of which a mark's locations and digests tell all."""
 
 
 def check_markable(plan: DeletionPlan) -> None:
@@ -63,7 +62,7 @@ def check_markable(plan: DeletionPlan) -> None:
     InvalidInputError
         It is.
     """
-    strange = next((run.part for run in plan if run.part not in _MARKABLE), None)
+    strange = next((run.part for run in plan if run.part not in MARKABLE_PARTS), None)
     if strange is not None:
         message = f"part={strange!r} cannot be marked for later; delete it without after=."
         raise InvalidInputError(message)

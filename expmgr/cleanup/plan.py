@@ -256,12 +256,16 @@ class Kept:
         In words.
     bytes
         None where it was not measured.
+    kinds
+        Of what kinds the reasons are that protect it, for counting; "" where the policy itself
+        keeps it, and in a plan that was loaded.
     """
 
     id: str
     name: str = ""
     why: str = ""
     bytes: int | None = None
+    kinds: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         keep_plain(self, "why")

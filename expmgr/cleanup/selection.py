@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from expmgr.catalog.parts import is_named, part_words
 from expmgr.catalog.policy import Policy
+from expmgr.catalog.reason import kinds_of
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
-from expmgr.errors import InvalidInputError
+from expmgr.errors import InvalidInputError, TakesEverythingError
 from expmgr.formatting import format_count
 from expmgr.text import plain
 
@@ -134,7 +135,7 @@ def select(
 
     Raises
     ------
-    InvalidInputError
+    TakesEverythingError
         It takes every model of an experiment, and ``everything`` does not say so.
     """
     check_policy(where, keep, per)
@@ -142,6 +143,7 @@ def select(
     chosen = [True] * len(rows) if where is None else where.judge(rows, asking)
     held = _held(rows, asking, keep, per)
     why: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     taken: list[Facts] = []
     for model, selected in zip(rows, chosen, strict=True):
         stays = (
@@ -165,6 +167,7 @@ def select(
     for model in taken:
         if model.reasons:
             why[model.id] = "; ".join(model.reasons)
+            kinds[model.id] = kinds_of(model.reasons)
     _with_their_run(rows, why)
     going = [model for model in rows if model.id not in why]
     return Selection(
@@ -173,7 +176,7 @@ def select(
         frozenset(model.path for model in going if model.path is not None),
         frozenset(model.path for model in rows if model.id in why and model.path is not None),
         tuple(
-            Kept(model.id, model.name, why[model.id], model.bytes)
+            Kept(model.id, model.name, why[model.id], model.bytes, kinds.get(model.id, ""))
             for model in rows
             if model.id in why
         ),
@@ -254,7 +257,7 @@ def _refuse_everything(
         "stays, as keep=best(1), or everything=True if that is meant; what is protected stays "
         "either way."
     )
-    raise InvalidInputError(message)
+    raise TakesEverythingError(message)
 
 
 def _with_their_run(rows: Sequence[Facts], why: dict[str, str]) -> None:
@@ -305,7 +308,8 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     for planned in plan.runs:
         run = _narrowed(planned, selection)
         if run.reasons:
-            stays.append(Kept(run.id, run.run_name, "; ".join(run.reasons), run.bytes))
+            why, kinds = "; ".join(run.reasons), kinds_of(run.reasons)
+            stays.append(Kept(run.id, run.run_name, why, run.bytes, kinds))
         elif is_named(run.part) and not run.files and not run.problem:
             why = run.note or f"it has no {part_words(run.part)}"
             stays.append(Kept(run.id, run.run_name, why, 0))

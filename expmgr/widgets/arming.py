@@ -52,7 +52,7 @@ class Arming:
 
 
 def armed_button(
-    kit: Kit, text: str, action: Callable[[], None], *, tooltip: str = ""
+    kit: Kit, text: str, action: Callable[[], None], *classes: str, tooltip: str = ""
 ) -> widgets.Button:
     """Return a new Confirm, which takes a click only when it has been shown for a moment."""
     arming = Arming()
@@ -62,7 +62,7 @@ def armed_button(
         if arming.takes():
             action()
 
-    return kit.button(text, clicked, "xm-confirm", tooltip=tooltip)
+    return kit.button(text, clicked, "xm-confirm", *classes, tooltip=tooltip)
 
 
 class Slot:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from expmgr.errors import InvalidInputError
 from expmgr.widgets.page import Page
 from expmgr.widgets.pictures import draw_pictures
-from expmgr.widgets.session.session import Session
-from expmgr.widgets.static import page_html, page_text
+from expmgr.widgets.session.session import CLEAN_UP_VIEW, RUNS_VIEW, Session, views_of
+from expmgr.widgets.static import page_html, page_text, sentence_html
 from expmgr.widgets.table import MOST_COLUMNS, MOST_ROWS
 from expmgr.widgets.toolbar import totals_text
 from expmgr.widgets.view_state import checked
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from typing_extensions import Self
 
+    from expmgr.cleanup.plan import DeletionPlan
     from expmgr.widgets.row import Row
 
 __all__ = ["RunBrowser"]
@@ -83,9 +84,7 @@ class RunBrowser:
     ) -> None:
         if page_size < 1:
             raise InvalidInputError(f"page_size must be at least 1, not {page_size}.")
-        look = checked(
-            {} if view_state is None else view_state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS
-        )
+        look = _checked({} if view_state is None else view_state, manager)
         self.manager = manager
         self.read_only = _read_only_here(read_only) or not hasattr(manager, "plan_deletion")
         self._closed = False
@@ -136,7 +135,8 @@ class RunBrowser:
 
         ``columns`` (keys of the table, in order), ``sort_by`` and ``ascending``, the filters
         ``search``, ``experiment``, ``status``, ``model`` and ``owner`` ("" for none), ``flat``
-        (children in one list with their parents), ``filter_string`` (MLflow's) and ``page_size``.
+        (children in one list with their parents), ``filter_string`` (MLflow's), ``page_size`` and
+        ``view``, as `view` tells it.
         Setting it, or some of its parts, changes the view at once; InvalidInputError where a part
         is not one, and nothing changes.
         """
@@ -144,8 +144,29 @@ class RunBrowser:
 
     @view_state.setter
     def view_state(self, state: Mapping[str, Any]) -> None:
-        look = checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS)
+        look = _checked(state, self.manager)
         self._loop.call(lambda: self._page.look_as(look))
+
+    @property
+    def view(self) -> str:
+        """What is shown: ``"runs"``, ``"clean up"`` or ``"deletions"``; may be set.
+
+        InvalidInputError where the manager does not know enough for that view.
+        """
+        return self._session.shown
+
+    @view.setter
+    def view(self, view: str) -> None:
+        self._loop.call(lambda: self._session.show(view))
+
+    @property
+    def plan(self) -> DeletionPlan | None:
+        """What the Clean up view shows that would go; None where nothing is planned.
+
+        `DeletionPlan.save` keeps it, ``manager.delete_models(plan)`` carries it out.
+        """
+        cleaning = self._session.cleaning
+        return self._loop.call(lambda: cleaning.plan if cleaning.fresh else None)
 
     @property
     def rows(self) -> list[Row]:
@@ -267,6 +288,10 @@ class RunBrowser:
 
     def _as(self, write: Any) -> str:
         session, lines = self._session, self._session.lines
+        if session.shown != RUNS_VIEW:
+            said = session.cleaning if session.shown == CLEAN_UP_VIEW else session.logbook
+            told = str(said)
+            return told if write is page_text else sentence_html(told)
         loaded = session.loading.complete or len(lines.frame)
         text: str = write(
             session.columns,
@@ -278,6 +303,11 @@ class RunBrowser:
             problem=session.loading.failure,
         )
         return text
+
+
+def _checked(state: Mapping[str, Any], manager: Any) -> dict[str, Any]:
+    views = views_of(manager)
+    return checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS, views=views)
 
 
 def _read_only_here(asked: bool | None) -> bool:

@@ -118,6 +118,8 @@ class Keyboard extends HTMLElement {
   nameTools() {
     for (const control of this.root.querySelectorAll(CONTROLS)) {
       if (!control.closest(".xm-row")) this.nameControl(control);
+      const pressed = control.closest(".xm-views") && String(control.matches(".xm-chosen"));
+      if (pressed) put(control, "aria-pressed", pressed);
     }
     for (const button of this.root.querySelectorAll(".xm-tools button")) {
       const panel = this.root.querySelector(UNFOLDS[words(button)] ?? ":not(*)");
@@ -166,20 +168,18 @@ class Keyboard extends HTMLElement {
     this.row = to ?? this.rows.at(before ? -1 : 0) ?? null;
     for (const row of [before, this.row]) if (row) this.stop(row);
   }
-
   forget() { Object.assign(this, {last: {element: null, line: null}, quietUntil: 0}); }
 
   focused(element) {
-    const line = element.closest(".xm-row, .xm-bulk");
+    const line = element.closest(".xm-row, .xm-bulk, .xm-record");
     // JupyterLab hears a key before the table does, and lets it be where the focus says so itself:
     // its documentation, "Keyboard interaction model" of the notebook.
     element.dataset.lmSuppressShortcuts = "true";
     this.last = {element, line};
     if (line?.matches(".xm-row") && line !== this.row) this.rove(line);
-    if (this.headers.includes(element)) {
-      this.header = element;
-      this.nameTools();
-    }
+    if (!this.headers.includes(element)) return;
+    this.header = element;
+    this.nameTools();
   }
 
   // Where what had the focus is gone, hidden or dead, give the focus to what is nearest.
@@ -192,9 +192,8 @@ class Keyboard extends HTMLElement {
     const others = [...((element.parentElement ?? line)?.querySelectorAll(CONTROLS) ?? [])];
     const toSlot = shown(line) && usable(slot) && element.matches(":not(a, .xm-details *)");
     const near = others.find((one) => usable(one) && one.checkVisibility());
-    const to = toSlot ? slot : row || near || this.rows[0];
     if (toSlot) this.quietUntil = Date.now() + QUIET; // a second Enter was not meant for it
-    to?.focus({preventScroll: true});
+    (toSlot ? slot : row || near || this.rows[0])?.focus({preventScroll: true});
   }
 
   pressed(event) {
@@ -215,7 +214,7 @@ class Keyboard extends HTMLElement {
   act(key, {target, shiftKey, repeat}) {
     const row = target.closest(".xm-row");
     if (key === "?") return repeat || this.showKeys();
-    if (key === "Escape") return repeat || this.takeBack(row);
+    if (key === "Escape") return repeat || this.takeBack(row ?? target.closest(".xm-record"));
     if (!target.closest(".xm-frame") || target.closest(".xm-details")) return false;
     const sideways = {ArrowLeft: -1, ArrowRight: 1}[key];
     const places = !sideways ? this.rows
@@ -263,7 +262,8 @@ class Keyboard extends HTMLElement {
   takeBack(row) {
     if (this.panel) return this.showKeys();
     const takesBack = (slot) => usable(slot) && /^(Cancel|Close)$/.test(words(slot));
-    const [own, many] = [row, this.root.querySelector(".xm-bulk")].map(slotOf);
+    const inSight = (one) => one.checkVisibility(), bulks = this.root.querySelectorAll(".xm-bulk");
+    const [own, many] = [row, [...bulks].find(inSight)].map(slotOf);
     const open = row?.querySelector(":scope > .xm-open");
     if (takesBack(own)) clickOnceArmed(own);
     else if (words(open) === "▾") click(open);

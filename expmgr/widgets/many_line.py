@@ -11,8 +11,9 @@ from expmgr.formatting import format_bytes, format_count
 from expmgr.secrecy import redact
 from expmgr.text import escape
 from expmgr.widgets.arming import Slot
+from expmgr.widgets.errand_line import said_of_many, summary_html
 from expmgr.widgets.offering import Offering
-from expmgr.widgets.row import FACES, bar, popover
+from expmgr.widgets.row import FACES, popover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,35 +137,22 @@ class ManyLine:
         self._slot.show("delete", label, dead=count == 0 or asked.checking)
 
     def _say_deletion(self, deletion: Deletion) -> None:
-        more = title = ""
-        opened = False
-        ended = deletion.phase == "ended"
-        if ended and deletion.summary:
-            title = "Summary to copy"
-            lines = "\n".join(escape(line, 400) for line in deletion.summary.splitlines())
-            more = f'<pre class="xm-copy" tabindex="0">{lines}</pre>'
-        elif deletion.plan is not None and deletion.phase in ("armed", "ended"):
-            title, more = "What goes", plan_html(deletion.plan)
+        folded = summary_html(deletion)
+        if not folded and deletion.plan is not None and deletion.phase in ("armed", "ended"):
             opened = deletion.phase == "armed" and len(deletion.plan.runs) <= FEW
-        sign, tone = ("?", "xm-ask") if deletion.phase == "armed" else ("", "xm-ask")
-        if ended:
-            sign, tone = ("✕", "xm-bad") if deletion.failed else ("✓", "xm-good")
-        moving = bar(deletion.share) if deletion.busy else ""
-        folded = popover(title, more, opened=opened) if more else ""
-        self._say(deletion.message, sign=sign, tone=tone, moving=moving, folded=folded)
+            folded = popover("What goes", plan_html(deletion.plan), opened=opened)
+        self.status = deletion.message
+        self._line.value = said_of_many(deletion) + folded
         kind, label = FACES[deletion.phase]
         about = "the summary" if kind == "close" else "the deletion of many"
         self._slot.show(kind, label, about=about, dead=kind == "waiting")
 
-    def _say(
-        self, text: str, *, sign: str = "", tone: str = "xm-ask", moving: str = "", folded: str = ""
-    ) -> None:
+    def _say(self, text: str) -> None:
         self.status = text
-        mark = f'<span class="xm-sign">{sign}</span>' if sign else ""
         words = escape(text, 600)
         self._line.value = (
-            f'<div class="xm-say {tone}" role="status" title="{words}">{mark}'
-            f'<span class="xm-words">{words}</span>{moving}</div>{folded}'
+            f'<div class="xm-say xm-ask" role="status" title="{words}">'
+            f'<span class="xm-words">{words}</span></div>'
         )
 
 

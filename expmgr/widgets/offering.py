@@ -91,6 +91,7 @@ class Offering:
             self._kit,
             offer.text,
             lambda: self._actions.confirm(id_, offer),
+            *(("xm-mild",) if deletion.kind == "restore" else ()),
             tooltip=f"{offer.text}: {name}" if name else "",
         )
 

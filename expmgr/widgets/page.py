@@ -17,6 +17,7 @@ from expmgr.widgets.session.dialogues import MANY
 from expmgr.widgets.table import MOST_ROWS, RunTable, Surroundings
 from expmgr.widgets.theme import style_sheet
 from expmgr.widgets.toolbar import Footer, Toolbar
+from expmgr.widgets.views import Views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,16 +90,16 @@ class Page:
         )
         self.table.make_rows(session.lines.page_size)
         self.footer = Footer(kit, self, page_size=session.lines.page_size, loud=self._loud)
-        parts = (
-            self.style,
+        runs = (
             self.toolbar.box,
             kit.html(_READ_ONLY, "xm-read-only") if self.many is None else self.many.box,
             kit.box((self.notice.box, self.size_notice.box), "xm-notices"),
             self.pictures,
             self.table.box,
             self.footer.box,
-            *keyboard(kit),
         )
+        self.views = Views(kit, session, self, self._loud, runs)
+        parts = (self.style, *self.views.boxes, *keyboard(kit))
         look = () if changes else ("xm-looking",)
         self.widget = kit.box(parts, "xm-root", scope, *look)
         PageWatch(kit, self.widget, lambda: self._post(kit.say_again))
@@ -228,6 +229,18 @@ class Page:
             count = format_count(len(self._session.lines.positions), "run")
             drawing = f'<p class="xm-dim" role="status">Drawing {count} …</p>'
             self.pictures.value = html or drawing
+
+    def draw_views(self) -> None:
+        """Draw the view that is chosen."""
+        self.views.show()
+
+    def draw_clean_up(self) -> None:
+        """Draw the Clean up view."""
+        self.views.draw_clean_up()
+
+    def draw_log(self) -> None:
+        """Draw the Deletions view."""
+        self.views.draw_log()
 
     # ------------------------------------------------------------------------------------- posting
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from expmgr.widgets.cells import Cell
     from expmgr.widgets.columns import Column, Context
 
-__all__ = ["page_html", "page_text"]
+__all__ = ["page_html", "page_text", "sentence_html"]
 
 _CELL = "padding:2px 8px;border-bottom:1px solid #8884;white-space:nowrap;"
 _HIDDEN = "position:absolute;left:0;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)"
@@ -67,6 +67,12 @@ def page_html(
         f'<div class="expmgr-static">{wrong}{body}'
         f'<p style="font-size:12.5px">{escape(footer, 600)} · as of {escape(when)}</p></div>'
     )
+
+
+def sentence_html(text: str) -> str:
+    """Return what another view says, line by line, escaped."""
+    lines = "<br>".join(escape(line, 2000) for line in text.splitlines())
+    return f'<div class="expmgr-static"><p style="font-size:12.5px">{lines}</p></div>'
 
 
 def page_text(

@@ -242,7 +242,7 @@ overflow-wrap:anywhere}
 container:xm-root/inline-size}
 @container xm-root (max-width:600px){
 .xm-root .xm-box{--xm-confirm:132px}
-.xm-root .xm-bulk{flex-wrap:wrap;height:calc(2*var(--xm-high));align-content:flex-start}
+.xm-root .xm-bulk{flex-wrap:wrap;row-gap:0;height:calc(2*var(--xm-high));align-content:flex-start}
 .xm-root .xm-bulk>.xm-button{margin:3px 0}
 .xm-root .xm-bulk .xm-delete-many{width:146px}
 .xm-root .xm-bulk .xm-line{flex:0 0 100%;height:var(--xm-high)}
@@ -265,6 +265,69 @@ border:1px solid var(--xm-line);border-radius:3px;box-shadow:0 4px 12px rgba(0,0
 .xm-root .xm-keys dt{font-weight:600}
 @media (forced-colors:active){.xm-root .xm-confirm{border:2px solid}}
 """
+_VIEWS = """
+.xm-root .xm-view{display:block}
+.xm-root .xm-views{display:flex;gap:4px;margin-bottom:4px;border-bottom:1px solid var(--xm-line)}
+.xm-root .xm-views .xm-button{height:28px;background:none;border:none;border-radius:0;
+border-bottom:3px solid transparent;padding:0 12px}
+.xm-root .xm-views .xm-button:hover:enabled{border-color:var(--xm-line)}
+.xm-root .xm-views .xm-chosen,.xm-root .xm-views .xm-chosen:hover:enabled{font-weight:600;
+border-bottom-color:var(--xm-accent)}
+.xm-root .xm-label{white-space:nowrap;color:var(--xm-dim)}
+.xm-root .xm-text.xm-short{flex:0 0 84px}
+.xm-root .xm-choice.xm-count-of{width:70px}.xm-root .xm-choice.xm-per{width:104px}
+.xm-root .xm-choice.xm-part{width:168px}.xm-root .xm-choice.xm-when{width:104px}
+.xm-root .xm-text.xm-word{flex:0 0 150px}
+.xm-root .xm-clean-up .xm-delete-many{width:176px}
+.xm-root .xm-sums{flex-wrap:nowrap;min-height:30px}
+.xm-root .xm-sums>.xm-sum{flex:1 1 0;font-weight:600}
+.xm-root .xm-view .xm-bar-line>.xm-notices{flex:1 1 0;min-width:180px}
+.xm-root .xm-confirm.xm-mild{background:var(--xm-accent);border-color:var(--xm-accent)}
+.xm-root .xm-old{opacity:.55}
+.xm-root .xm-clean-up h4{margin:8px 0 2px;font-size:12.5px;font-weight:600}
+.xm-root table.xm-lines{border-collapse:collapse;table-layout:fixed;width:100%;margin:0;
+font-size:12.5px;border:none}
+.xm-root .xm-lines th,.xm-root .xm-lines td{padding:3px 8px;text-align:left;border:none;
+border-bottom:1px solid var(--xm-line);overflow:hidden;text-overflow:ellipsis;white-space:nowrap;
+background:none;color:var(--xm-fg);max-width:none;font-weight:400}
+.xm-root .xm-lines th{font-weight:600;background:var(--xm-bg2)}
+.xm-root .xm-lines .xm-right{text-align:right}
+.xm-root .xm-lines td.xm-dim{color:var(--xm-dim)}
+.xm-root .xm-lines tr,.xm-root .xm-lines tr:nth-child(even){background:none}
+.xm-root .xm-lines tr:last-child td{border-bottom:none}
+.xm-root .xm-turn{display:flex;gap:6px;align-items:center;padding:4px 0}
+.xm-root .xm-stays summary,.xm-root .xm-same summary{cursor:pointer;width:max-content;
+max-width:100%;padding:1px 0;overflow-wrap:anywhere}
+.xm-root .xm-same{padding-top:6px}
+.xm-root .xm-failures{margin:2px 0 6px;padding:0;list-style:none;max-height:160px;overflow:auto}
+.xm-root .xm-failures li{overflow-wrap:anywhere;padding:1px 0}
+.xm-root .xm-record{display:flex;gap:8px;align-items:center;height:44px;padding:0 6px;
+box-sizing:border-box;border-bottom:1px solid var(--xm-line)}
+.xm-root .xm-record:hover{box-shadow:inset 3px 0 0 var(--xm-accent)}
+.xm-root .xm-record>.xm-record-text{flex:1 1 0}
+.xm-root .xm-record>.xm-confirm{order:1}.xm-root .xm-record>.xm-slot{order:2}
+.xm-root .xm-keep{animation:xm-quiet-k var(--xm-armed) step-end both}
+.xm-root .xm-resume{animation:xm-quiet-u var(--xm-armed) step-end both}
+.xm-root .xm-restore{animation:xm-quiet-r var(--xm-armed) step-end both}
+@keyframes xm-quiet-k{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-u{from{pointer-events:none}to{pointer-events:auto}}
+@keyframes xm-quiet-r{from{pointer-events:none}to{pointer-events:auto}}
+.xm-root .xm-record .xm-waiting{border:none;background:none}
+.xm-root .xm-record .xm-offering{padding-right:0}
+.xm-root .xm-first{display:flex;gap:10px;align-items:center;min-width:0;white-space:nowrap}
+.xm-root .xm-first>*{overflow:hidden;text-overflow:ellipsis;flex:0 1 auto;min-width:2em}
+.xm-root .xm-first>.xm-outcome{flex:0 0 250px}
+.xm-root .xm-first>.xm-right{flex:none;margin-left:auto}
+.xm-root .xm-record .xm-say{height:17px}
+.xm-root .xm-record .xm-words{-webkit-line-clamp:1;max-height:1.25em;line-height:1.25}
+.xm-root .xm-cut{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+@container xm-root (max-width:760px){.xm-root .xm-first>.xm-outcome{flex-basis:216px}
+.xm-root .xm-first>.xm-dim,.xm-root .xm-record:has(>.xm-confirm) .xm-right{display:none}}
+@container xm-root (max-width:600px){.xm-root .xm-sums{flex-wrap:wrap}
+.xm-root .xm-sums>.xm-sum{flex:1 1 100%}}
+@media (pointer:coarse){.xm-root .xm-views .xm-button{height:44px}.xm-root .xm-record{height:56px}}
+"""
+"""The Clean up view and the Deletions view."""
 
 
 _FOLD = 20
@@ -302,7 +365,7 @@ def style_sheet(scope: str, columns: Sequence[Column], *, folds: bool = False) -
         )
     # narrower than that, the cells scroll under the buttons
     return (
-        f"<style>{_RULES}{root}{{--xm-armed:{ARMED_AFTER}s}}{''.join(rules)}"
+        f"<style>{_RULES}{_VIEWS}{root}{{--xm-armed:{ARMED_AFTER}s}}{''.join(rules)}"
         f"{root} .xm-head,{root} .xm-row{{min-width:{limit}px}}"
         f"@container xm (max-width:{limit - 1}px){{"
         f"{root} .xm-said{{grid-template-columns:90px minmax(0,1fr)}}}}"

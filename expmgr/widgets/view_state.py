@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from expmgr.errors import InvalidInputError
 
-__all__ = ["checked", "first_column_first"]
+__all__ = ["check_view", "checked", "first_column_first"]
 
-_TEXTS = ("search", "experiment", "status", "model", "owner", "sort_by", "filter_string")
+_TEXTS = ("search", "experiment", "status", "model", "owner", "sort_by", "filter_string", "view")
 
 
-def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> dict[str, Any]:
+def check_view(view: object, views: Sequence[str]) -> None:
+    """Refuse what is none of the views that a browser has.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of them.
+    """
+    if view not in views:
+        known = ", ".join(map(repr, views))
+        raise InvalidInputError(f"this browser has no view {view!r}; it has: {known}.")
+
+
+def checked(
+    state: Mapping[str, Any], *, most_rows: int, most_columns: int, views: Sequence[str]
+) -> dict[str, Any]:
     """Return a view's parts, of which any may be missing.
 
     Raises
@@ -33,6 +48,7 @@ def checked(state: Mapping[str, Any], *, most_rows: int, most_columns: int) -> d
             raise InvalidInputError(f"{name!r} of a view must be a text, not {found[name]!r}.")
     if "filter_string" in found:
         found["filter_string"] = found["filter_string"].strip()
+    check_view(found.get("view", views[0]), views)
     for name in ("ascending", "flat"):
         if not isinstance(found.get(name, False), bool):
             raise InvalidInputError(f"{name!r} must be True or False, not {found[name]!r}.")

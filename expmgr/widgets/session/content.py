@@ -200,7 +200,11 @@ class Content:
             gone.add(id_)
             if self.models["model"].iat[place] in MODEL_STATES:
                 self.change(id_, values)
-        self.sum_up(self.maker(result.run_id) or (result.run_id if planned is not None else ""))
+        maker = self.maker(result.run_id)
+        if maker and maker not in self._models_of:  # its only model stands in the run's own line
+            gone.add(maker)
+            self.change(maker, values)
+        self.sum_up(maker or (result.run_id if planned is not None else ""))
         return gone
 
     def sum_up(self, run_id: str) -> None:

@@ -41,8 +41,11 @@ class Deletion:
         The runs and models that were asked for.
     kind
         ``kill`` is not a deletion: it marks a dead run as killed, with the same two clicks.
+        Nor are ``keep``, which takes a mark back, and ``restore``.
         ``many`` goes with others: a study, or what is ticked. ``with others`` is the line of one
         of these, which only tells.
+    resumes
+        Whether only an interrupted deletion is to be finished.
     phase
         ``planning`` (asking what would go), ``armed`` (waiting for the second click),
         ``running``, ``stopping`` or ``ended``; ``idle`` where there is nothing to tell.
@@ -52,6 +55,10 @@ class Deletion:
         What can be confirmed, None while there is nothing to confirm.
     typed
         The number that must be typed before anything is offered, 0 for none.
+    offers
+        What the offer says that is made then.
+    doing
+        What is said once it is confirmed.
     share
         How much is done, from 0 to 1; None while that is not known.
     failed
@@ -62,23 +69,29 @@ class Deletion:
         Of many that ended, one line each, to be copied.
     going
         What of the plan would go.
+    results
+        What became of each, where many went.
     """
 
     id: str
     name: str = ""
     ids: tuple[str, ...] = ()
-    kind: Literal["one", "many", "kill", "with others"] = "one"
+    kind: Literal["one", "many", "kill", "keep", "restore", "with others"] = "one"
     phase: Phase = "planning"
     message: str = ""
     plan: Any = None
     offer: Offer | None = None
     typed: int = 0
+    offers: str = ""
+    doing: str = "Deleting …"
+    resumes: bool = False
     share: float | None = None
     outcome: str = ""
     failed: bool = False
     log: tuple[str, ...] = ()
     summary: str = ""
     going: tuple[Any, ...] = ()
+    results: tuple[DeletionResult, ...] = ()
     cancel: threading.Event = field(default_factory=threading.Event)
     began: float = 0.0
     counted: tuple[int, int] = (0, 0)

@@ -14,29 +14,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import InvalidInputError
-from expmgr.formatting import format_count
 from expmgr.results import DeletionResult
 from expmgr.widgets.session.deletion import Deletion, Offer, describe_failure, result_of_error
+from expmgr.widgets.session.errand import deletion_of
 from expmgr.widgets.session.loop import Answer
 from expmgr.widgets.session.message import waiting_for
 from expmgr.widgets.session.stale import mark_as_killed
 from expmgr.widgets.session.words import (
     Asked,
     Verdict,
-    end_of_many,
     end_of_one,
     planning_words,
-    progress_of_many,
     progress_of_one,
     summary_text,
     verdict_on_many,
     verdict_on_one,
+    verdict_on_resume,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from expmgr.results import DeletionProgress
+    from expmgr.widgets.session.errand import Errand
     from expmgr.widgets.session.loop import Loop
 
 __all__ = ["MANY", "Dialogues", "Listener"]
@@ -110,15 +110,21 @@ class Dialogues:
 
     # ------------------------------------------------------------------------------------ the asks
 
-    def ask(self, id_: str, name: str) -> None:
+    def ask(self, id_: str, name: str, *, resumes: bool = False) -> None:
         """First click on a line: find out what would go.
+
+        Parameters
+        ----------
+        resumes
+            Only finish an interrupted deletion.
 
         Raises
         ------
         InvalidInputError
             The browser is read-only.
         """
-        deletion = Deletion(id_, name, (id_,), message="Finding out what would be deleted …")
+        message = "Finding out what would be deleted …"
+        deletion = Deletion(id_, name, (id_,), message=message, resumes=resumes)
         if self._begin(deletion):
             self._start(deletion, self._delete(deletion, Asked((id_,))))
 
@@ -140,9 +146,23 @@ class Dialogues:
 
     def ask_to_kill(self, id_: str, name: str, days: float) -> None:
         """First click on a run that seems dead; raises as :meth:`ask` does."""
-        deletion = Deletion(id_, name, (id_,), kind="kill")
+        deletion = Deletion(id_, name, (id_,), kind="kill", doing="Marking as killed …")
         if self._begin(deletion):
             self._start(deletion, self._kill(deletion, days))
+
+    def ask_errand(
+        self, deletion: Deletion, verdict: Verdict, errand: Errand, *, confirmed: bool = False
+    ) -> None:
+        """Ask about what is known already, and do it; raises as :meth:`ask` does.
+
+        Parameters
+        ----------
+        confirmed
+            Skip the question.
+        """
+        deletion.doing = errand.doing
+        if self._begin(deletion):
+            self._start(deletion, self._run(deletion, verdict, errand, confirmed=confirmed))
 
     def settle(self, result: DeletionResult, name: str) -> None:
         """Show a failure among many on its own line, with Retry."""
@@ -156,10 +176,15 @@ class Dialogues:
         asked = Asked(deletion.ids)
         self._start(deletion, self._delete(deletion, asked, verdict=end_of_one(result)))
 
+    def forget_failure(self, id_: str) -> None:
+        """Drop what a line says of a failure, because what failed was done since."""
+        deletion = self._by_id.get(id_)
+        if deletion is not None and deletion.phase == "ended" and deletion.failed:
+            self._forget(deletion)
+
     def _begin(self, deletion: Deletion) -> bool:
         """Make the deletion its line's, unless another one is under way there."""
-        if self._read_only:
-            raise InvalidInputError("this browser is read-only: it deletes nothing.")
+        self.check_may_change()
         known = self.get(deletion.id)
         replaceable = ("ended", "armed") if deletion.id == MANY else ("ended",)
         if known is not None and known.phase not in replaceable:
@@ -168,6 +193,11 @@ class Dialogues:
             self._let_go(known)
         self._by_id[deletion.id] = deletion
         return True
+
+    def check_may_change(self) -> None:
+        """Raise InvalidInputError where the browser is read-only."""
+        if self._read_only:
+            raise InvalidInputError("this browser is read-only: it deletes nothing.")
 
     def _start(self, deletion: Deletion, dialogue: Any) -> None:
         deletion.task = self._loop.start(dialogue)
@@ -196,6 +226,21 @@ class Dialogues:
             else:
                 verdict = await self._carry_out(deletion)
 
+    async def _run(
+        self, deletion: Deletion, verdict: Verdict, errand: Errand, *, confirmed: bool
+    ) -> None:
+        """Ask, do and tell; on Retry do what is left to be done."""
+        rest: Errand | None = errand
+        while rest is not None:
+            if not confirmed:
+                self._judge(deletion, verdict)
+                if not verdict.offer or not await self._confirmed(deletion):
+                    return
+            confirmed = False
+            deletion.going = tuple(rest.going)
+            verdict, rest = await self._do(deletion, rest)
+        self._judge(deletion, verdict)
+
     async def _kill(self, deletion: Deletion, days: float) -> None:
         question = (
             "Nothing has moved for days. Mark this run as KILLED? Its model can be deleted then."
@@ -221,7 +266,7 @@ class Dialogues:
         deletion.phase = "ended" if verdict.outcome else "armed"
         deletion.outcome, deletion.failed = verdict.outcome, verdict.failed
         deletion.message, deletion.log = verdict.message, verdict.log
-        deletion.typed = verdict.typed
+        deletion.typed, deletion.offers = verdict.typed, verdict.offer
         offered = bool(verdict.offer) and not verdict.typed
         deletion.offer = Offer(verdict.offer) if offered else None
         self._listener.changed(deletion.id)
@@ -277,7 +322,8 @@ class Dialogues:
         if many:
             deletion.plan, deletion.going = plan, plan.deletable
             return verdict_on_many(asked, plan)
-        verdict = verdict_on_one(deletion.id, plan)
+        judge = verdict_on_resume if deletion.resumes else verdict_on_one
+        verdict = judge(deletion.id, plan)
         if not verdict.outcome:
             deletion.plan, deletion.going = plan, plan.deletable
         elif verdict.outcome == "not_found" and plan.runs:
@@ -287,41 +333,59 @@ class Dialogues:
 
     async def _carry_out(self, deletion: Deletion) -> Verdict:
         """Delete what was confirmed, as it was planned."""
-        plan, cancel, many = deletion.plan, deletion.cancel, deletion.kind == "many"
+        if deletion.kind == "many":
+            verdict, _ = await self._do(deletion, deletion_of(self._manager, deletion.plan))
+            return verdict
         deletion.began, reported = time.monotonic(), [0.0]
-        count = format_count(sum(len(run.locations) for run in deletion.going), "model")
-        several = any(len(run.locations) > 1 for run in deletion.going)
-        what = format_count(len(deletion.going), "run" if several else "model")
 
         def on_progress(progress: DeletionProgress) -> None:
             now = time.monotonic()
-            if now - reported[0] >= PROGRESS_INTERVAL or (progress.note and not many):
+            if now - reported[0] >= PROGRESS_INTERVAL or progress.note:
                 reported[0] = now
-                self._loop.post(lambda: self._progressed(deletion, progress, what))
+                words = progress_of_one(progress)
+                self._loop.post(lambda: self._progressed(deletion, progress, words))
 
         if deletion.phase != "stopping":
-            self._tell(deletion, f"Deleting {count} …" if many else "Deleting …")
-        if not many:
-            result = await self._delete_one(deletion, on_progress)
-            self._listener.finished(deletion, [result])
-            return end_of_one(result)
-        self._tell_lines(deletion, f"Being deleted, with {count} in all")
+            self._tell(deletion, "Deleting …")
+        result = await self._delete_one(deletion, on_progress)
+        self._listener.finished(deletion, [result])
+        return end_of_one(result)
+
+    async def _do(self, deletion: Deletion, errand: Errand) -> tuple[Verdict, Errand | None]:
+        """Do what was confirmed; returns how it ended, and what Retry does."""
+        cancel = deletion.cancel
+        deletion.began, reported = time.monotonic(), [0.0]
+
+        def on_progress(progress: DeletionProgress) -> None:
+            now = time.monotonic()
+            if now - reported[0] >= PROGRESS_INTERVAL:
+                reported[0] = now
+                words = errand.progress(progress, now - deletion.began)
+                self._loop.post(lambda: self._progressed(deletion, progress, words))
+
+        if deletion.phase != "stopping":
+            self._tell(deletion, errand.doing)
+        if errand.going:
+            count = errand.doing.removeprefix("Deleting ").removesuffix(" …")
+            self._tell_lines(deletion, f"Being deleted, with {count} in all")
         try:
-            report = await self._loop.work(
-                lambda: self._manager.delete_models(
-                    plan, progress=False, on_progress=on_progress, cancel=cancel
-                )
-            )
+            done = await self._loop.work(lambda: errand.act(on_progress, cancel))
         except Exception as error:  # noqa: BLE001 - told in the line
-            why = f"The deletion broke off: {describe_failure(error)}"
-            return Verdict(why, outcome="failed", failed=True)
+            why = f"{errand.broke}: {describe_failure(error)}"
+            offer = "Retry" if errand.retries else ""
+            rest = errand if errand.retries else None
+            return Verdict(why, offer, outcome="failed", failed=True), rest
         finally:
-            self._tell_lines(deletion, "")
+            if errand.going:
+                self._tell_lines(deletion, "")
+        results = tuple(errand.results(done))
+        deletion.results = results
+        deletion.summary = summary_text(results, self._listener.name_of) if results else ""
         seconds = time.monotonic() - deletion.began
-        deletion.summary = summary_text(report.results, self._listener.name_of)
-        verdict = end_of_many(report, deletion.going, seconds, stopped=cancel.is_set())
-        self._listener.finished(deletion, report.results)
-        return verdict
+        verdict, rest = errand.ended(done, seconds, stopped=cancel.is_set())
+        deletion.outcome = verdict.outcome
+        self._listener.finished(deletion, results)
+        return verdict, rest
 
     async def _delete_one(
         self, deletion: Deletion, on_progress: Callable[[DeletionProgress], None]
@@ -342,8 +406,8 @@ class Dialogues:
         nothing = RuntimeError("the deletion returned nothing")
         return result_of_error(deletion.id, nothing, time.monotonic() - deletion.began)
 
-    def _progressed(self, deletion: Deletion, progress: DeletionProgress, what: str) -> None:
-        """Show how far a deletion is; ``what`` is how many, in words."""
+    def _progressed(self, deletion: Deletion, progress: DeletionProgress, words: str) -> None:
+        """Show how far a deletion is."""
         if deletion.phase not in ("running", "stopping"):
             return
         total_bytes, total_files = progress.total_bytes, progress.total_files
@@ -352,12 +416,7 @@ class Dialogues:
         else:
             deletion.share = progress.files / total_files if total_files else None
         if deletion.phase == "running":
-            seconds = time.monotonic() - deletion.began
-            deletion.message = (
-                progress_of_many(progress, what, seconds)
-                if deletion.kind == "many"
-                else progress_of_one(progress)
-            )
+            deletion.message = words
         self._listener.changed(deletion.id)
 
     def _tell_lines(self, deletion: Deletion, words: str) -> None:
@@ -376,7 +435,7 @@ class Dialogues:
         """Say that something is under way."""
         deletion.phase, deletion.message, deletion.share = "running", message, None
         deletion.offer, deletion.typed, deletion.failed = None, 0, False
-        deletion.log, deletion.summary = (), ""
+        deletion.log, deletion.summary, deletion.results = (), "", ()
         self._listener.changed(deletion.id)
 
     # --------------------------------------------------------------------------------- the answers
@@ -403,7 +462,7 @@ class Dialogues:
             return
         deletion.cancel = threading.Event()
         # From here on a click on Cancel stops what is under way, and forgets nothing.
-        self._tell(deletion, "Marking as killed …" if deletion.kind == "kill" else "Deleting …")
+        self._tell(deletion, deletion.doing)
 
     def type_number(self, id_: str, text: str) -> None:
         """Offer what needs a number to be typed, while it is the right one."""
@@ -412,8 +471,7 @@ class Dialogues:
             return
         right = text.strip().replace(",", "") == str(deletion.typed)
         if right != (deletion.offer is not None):
-            models = format_count(deletion.typed, "model")
-            deletion.offer = Offer(f"Delete {models}") if right else None
+            deletion.offer = Offer(deletion.offers) if right else None
             self._listener.changed(id_)
 
     def _forget(self, deletion: Deletion) -> None:

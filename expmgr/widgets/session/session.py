@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from expmgr.catalog.model import KEEP_TAG
+from expmgr.catalog.parts import is_named
 from expmgr.catalog.reason import Reason, Reasons
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_count
@@ -24,11 +25,13 @@ from expmgr.widgets.columns import (
     compare_url,
     default_columns,
 )
+from expmgr.widgets.session.cleaning import CLEAN_UP, Cleaning
 from expmgr.widgets.session.deletion import describe_failure
 from expmgr.widgets.session.dialogues import MANY, Dialogues, Listener
 from expmgr.widgets.session.keeping import Keeping
 from expmgr.widgets.session.lines import Lines
 from expmgr.widgets.session.loading import Loading
+from expmgr.widgets.session.logbook import DUE, Logbook
 from expmgr.widgets.session.looking import Looking
 from expmgr.widgets.session.loop import Loop
 from expmgr.widgets.session.measuring import Measuring
@@ -36,6 +39,7 @@ from expmgr.widgets.session.message import Message
 from expmgr.widgets.session.query import but_the_best, deletable_mask
 from expmgr.widgets.session.stale import candidates, stale_days
 from expmgr.widgets.session.words import Asked
+from expmgr.widgets.view_state import check_view
 
 if TYPE_CHECKING:
     import asyncio
@@ -60,12 +64,29 @@ if TYPE_CHECKING:
         def draw_columns(self) -> None: ...
         def draw_choices(self) -> None: ...
         def draw_pictures(self) -> None: ...
+        def draw_clean_up(self) -> None: ...
+        def draw_log(self) -> None: ...
+        def draw_views(self) -> None: ...
 
 
-__all__ = ["Session"]
+__all__ = ["CLEAN_UP_VIEW", "LOG_VIEW", "RUNS_VIEW", "Session", "views_of"]
+
+RUNS_VIEW, CLEAN_UP_VIEW, LOG_VIEW = "runs", "clean up", "deletions"
+"""What the browser shows."""
 
 _TYPING = 0.2
 """Seconds that typing pauses before a search."""
+
+
+def views_of(manager: Any) -> tuple[str, ...]:
+    """Return what a browser of this manager can show: what it plans and keeps a log of."""
+    needs = {RUNS_VIEW: "runs", CLEAN_UP_VIEW: "plan_cleanup", LOG_VIEW: "deletion_log"}
+    return tuple(view for view, method in needs.items() if hasattr(manager, method))
+
+
+def _tells_models(deletion: Deletion) -> bool:
+    """Whether its results tell what became of whole models: those of a plan that takes them."""
+    return bool(deletion.going) and not any(is_named(run.part) for run in deletion.going)
 
 
 class Session:
@@ -92,8 +113,13 @@ class Session:
         Where everything happens: ``loop.call`` and ``loop.post`` are the way in.
     view
         What draws; it must be set before anything is posted.
-    lines, dialogues, loading, measuring, looking, keeping
+    lines, dialogues, loading, measuring, looking, keeping, cleaning, logbook
         The parts of the state.
+    views
+        What can be shown: the runs; to clean up, where the manager plans that; what was deleted,
+        where it keeps a log.
+    shown
+        Which of them is.
     columns
         What the table shows.
     pictures
@@ -165,6 +191,25 @@ class Session:
             kept=self._kept,
             changed=lambda: self.view.draw_details(),  # noqa: PLW0108 - as above
         )
+        self.cleaning = Cleaning(
+            manager,
+            loop,
+            self.dialogues,
+            experiments=experiments,
+            changed=lambda: self.view.draw_clean_up(),  # noqa: PLW0108 - as above
+            patience=patience,
+        )
+        self.logbook = Logbook(
+            manager,
+            loop,
+            self.dialogues,
+            experiments=experiments,
+            all_bytes=lambda: self.lines.totals().all_bytes,
+            changed=lambda: self.view.draw_log(),  # noqa: PLW0108 - as above
+            patience=patience,
+        )
+        self.views = views_of(manager)
+        self.shown = RUNS_VIEW
         self.loading = Loading(
             manager,
             loop,
@@ -326,6 +371,27 @@ class Session:
             self.loading.start()
         self.view.draw_query()
 
+    # ---------------------------------------------------------------------------------------- views
+
+    def show(self, view: str) -> None:
+        """Show another view; what it needs is asked for when it is first shown.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no such view.
+        """
+        check_view(view, self.views)
+        before, self.shown = self.shown, view
+        if before != view:
+            self.cleaning.leave()
+            self.logbook.leave()
+        self.view.draw_views()
+        if view == CLEAN_UP_VIEW:
+            self.cleaning.open()
+        elif view == LOG_VIEW:
+            self.logbook.open()
+
     # -------------------------------------------------------------------------------------- looking
 
     def ask(self, **changes: Any) -> None:
@@ -402,15 +468,18 @@ class Session:
             **asdict(self.lines.query),
             "filter_string": self.loading.filter_string,
             "page_size": self.lines.page_size,
+            "view": self.shown,
         }
 
     def look_as(self, look: Mapping[str, Any]) -> None:
-        """Look at the table in another way; any part may be missing."""
+        """Look at the table in another way, or at another view; any part may be missing."""
+        if "view" in look:
+            self.show(look["view"])
         if "page_size" in look:
             self.lines.resize(look["page_size"])
         if "columns" in look:
             self.show_columns(look["columns"])
-        others = ("columns", "page_size", "filter_string")
+        others = ("columns", "page_size", "filter_string", "view")
         self.ask(**{name: value for name, value in look.items() if name not in others})
         if "filter_string" in look:
             self.filter(look["filter_string"])
@@ -526,6 +595,13 @@ class Session:
         if id_ == MANY:
             self.view.draw_many()
             return
+        if id_ == CLEAN_UP:
+            self.view.draw_clean_up()
+            return
+        if self.shown == LOG_VIEW:
+            self.view.draw_log()
+        if id_ == DUE:
+            return
         if id_ == "*":
             self.view.draw_page()
             return
@@ -536,6 +612,15 @@ class Session:
 
     def _deletion_ended(self, deletion: Deletion, results: Sequence[DeletionResult]) -> None:
         many = deletion.kind == "many"
+        self.logbook.stale = True
+        if deletion.kind == "keep" and deletion.outcome != "not_found":
+            self.logbook.note_kept(deletion.id)
+        if deletion.kind in ("keep", "restore") or (many and not _tells_models(deletion)):
+            # what it came to stands in tags and in the storage, not in its results
+            self.loading.refresh()
+            if self.measuring.measured_at is not None:
+                self.measure()
+            return
         planned = {
             run.id: [one.model.id for one in run.locations]
             for run in deletion.going
@@ -546,9 +631,11 @@ class Session:
             record = self.lines.record(self.looking.id)
             if record is not None:
                 self.looking.open(record)  # what it said is of before
-        for result in results:
-            if many and result.outcome == "failed" and result.run_id != deletion.id:
+        for result in results if many else ():
+            if result.outcome == "failed" and result.run_id != deletion.id:
                 self.dialogues.settle(result, self.lines.content.name(result.run_id))
+            elif result.outcome == "deleted" and result.run_id != deletion.id:
+                self.dialogues.forget_failure(result.run_id)
         self.view.draw_choices()
         if many or self.lines.foldable:  # what it belonged to changes with it
             self.view.draw_page()
@@ -656,5 +743,6 @@ class Session:
     def close(self) -> None:
         """Stop the background work; deletions end after their batches in flight."""
         self.dialogues.cancel_all()
+        self.cleaning.stop()
         self.measuring.stop()
         self.loop.close()

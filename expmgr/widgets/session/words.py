@@ -28,6 +28,7 @@ __all__ = [
     "summary_text",
     "verdict_on_many",
     "verdict_on_one",
+    "verdict_on_resume",
 ]
 
 MOST_UNTYPED = 100
@@ -96,6 +97,19 @@ def verdict_on_one(id_: str, plan: Any) -> Verdict:
     if entry is None:
         return Verdict("The tracking server does not know this run.", outcome="not_found")
     return _refusal(entry) or _offer_of_one(entry, plan)
+
+
+def verdict_on_resume(id_: str, plan: Any) -> Verdict:
+    """Return what a plan comes to where only an interrupted deletion is to be finished."""
+    entry = next((run for run in plan.runs if run.id == id_), None)
+    if entry is not None and _refusal(entry) is None:
+        if entry.model != "interrupted":
+            why = "Nothing of it is interrupted any more: the Runs view tells how it stands."
+            return Verdict(why, outcome="protected")
+        if _whole_ones(entry):
+            why = "The run has whole models beside it: manager.resume_deletions() leaves those."
+            return Verdict(why, outcome="protected")
+    return verdict_on_one(id_, plan)
 
 
 def _refusal(entry: Any) -> Verdict | None:
@@ -199,9 +213,18 @@ def _ended(result: DeletionResult) -> str:
     }.get(result.outcome, "The deletion failed.")
 
 
-def end_of_many(report: Any, going: Sequence[Any], seconds: float, *, stopped: bool) -> Verdict:
-    """Return how the deletion of many ended; ``going`` is what could go by the plan."""
-    ids = {run.id for run in going}
+def end_of_many(
+    report: Any, going: Sequence[Any], seconds: float, *, stopped: bool, every: bool = False
+) -> Verdict:
+    """Return how the deletion of many ended.
+
+    Parameters
+    ----------
+    going
+        What could go by the plan; of other results nothing is said, but where there is no plan,
+        and ``every`` one counts.
+    """
+    ids = {result.run_id for result in report.results} if every else {run.id for run in going}
     counts = Counter(result.outcome for result in report.results if result.run_id in ids)
     amount = f"{format_count(report.files, 'file')}, {format_bytes(report.bytes)}"
     models = format_count(counts.get("deleted", 0), "model")
