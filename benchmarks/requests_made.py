@@ -3,7 +3,7 @@
 Usage: python benchmarks/requests_made.py [--runs 10000] [--against CHECKOUT]
 
 A real ``mlflow server`` on SQLite holds one experiment in which every run made one model, and real
-Azurite the models of the first five hundred. Each question is asked once by a manager that is new
+Azurite the models of the best and newest thousand. Each question is asked once by a manager that is new
 to it. With ``--against`` the same questions go to the package of another checkout as well, so that
 two versions stand side by side; counts are exact, seconds are those of one run.
 """
@@ -22,13 +22,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-STORED = 500
+STORED = 1000
 """So many of the runs, the best and newest, have their model's files in the container."""
 COUNT = """
 import json, sys, time
 import requests
 from azure.core.pipeline.transport import RequestsTransport
 from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
+from expmgr.policies import best, larger_than
 
 wanted = json.loads(sys.argv[1])
 made = {"tracking": 0, "storage": 0}
@@ -56,6 +57,8 @@ def manager():
 questions = {
     "plan of one run": lambda m: m.plan_deletion(wanted["runs"][0]),
     "plan of 100 runs": lambda m: m.plan_deletion(wanted["runs"][:100]),
+    "plan of 1,000 runs": lambda m: m.plan_deletion(wanted["runs"]),
+    "plan by policy": lambda m: m.plan_cleanup(larger_than("0B"), best(10)),
     "first page (25 runs)": lambda m: m.runs(limit=25),
     "runs()": lambda m: m.runs(),
 }

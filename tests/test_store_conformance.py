@@ -195,6 +195,31 @@ def test_a_measurement_tells_the_sum_and_every_tag(bench, store, place):
     assert dict(listing.sizes) == dict.fromkeys(in_run("run1", "a", "sub/b"), 5)
 
 
+def test_what_is_measured_together_is_what_each_would_measure(bench, store, place):
+    places = [place(f"run{number}") for number in range(12)]
+    for number in range(12):
+        names = ("MLmodel", "data/w.bin") if number % 5 else ()
+        for name in in_run(f"run{number}", *names):
+            bench.put(name)
+    for name in in_run("run1", "sub/artifacts/MLmodel"):
+        bench.put(name)
+    bench.put("1/run2/other/file")
+    bench.put("1/run100/artifacts/MLmodel")
+    bench.put("1/traces.json")
+
+    found = store.measure_together(places)
+
+    for one in places:
+        alone = store.measure(one)
+        told = found.get(one)
+        assert (told is None) is (not alone.etags), "nothing seen is to be looked at again"
+        if told is not None:
+            assert (told.files, told.bytes) == (alone.files, alone.bytes)
+            assert dict(told.etags) == dict(alone.etags)
+            assert dict(told.sizes) == dict(alone.sizes)
+            assert told.listed_at <= alone.listed_at
+
+
 def test_a_listing_that_is_cancelled_does_not_pass_for_a_short_one(bench, store, place):
     bench.put(in_run("run1", "a")[0])
     cancel = threading.Event()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.locate import Finder, parent_of
 from expmgr.cleanup.unowned import Unowned, read_unowned
-from expmgr.errors import ExpmgrError
+from expmgr.errors import ExpmgrError, LocationError, StorageError
 from expmgr.tracking.models import RunModels, models_of_runs
-from expmgr.tracking.queries import lies_in_trash, run_or_none, runs_by_id
+from expmgr.tracking.queries import lies_in_trash, logged_model, run_or_none, runs_by_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import threading
+    from collections.abc import Collection, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
 
+    from expmgr.storage.listing import Listing
+    from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
 __all__ = ["Gathered"]
@@ -35,6 +39,8 @@ class Gathered:
     finder: Finder
     _runs: dict[str, Run] = field(default_factory=dict)
     _told: dict[str, RunModels] = field(default_factory=dict)
+    _listings: dict[str, Listing] = field(default_factory=dict)
+    _models: dict[str, LoggedModel] | None = None
     _unowned: Unowned | None = None
 
     @property
@@ -52,6 +58,39 @@ class Gathered:
             self._runs = runs
         except ExpmgrError:
             return
+
+    def measure_ahead(
+        self, only: Collection[str] | None, cancel: threading.Event | None = None
+    ) -> None:
+        """List the models of the runs that were read at once, many by what is around them.
+
+        What fails is listed again one by one.
+
+        Parameters
+        ----------
+        only
+            LoggedModels that are in question; None for all of those runs.
+        """
+        locations = []
+        for models in self._told.values():
+            for model in models.made:
+                if only is None or model.model_id in only:
+                    with suppress(LocationError):
+                        locations.append(self.finder.logged(model).location)
+        with suppress(StorageError):
+            found = self.blob_store.measure_together(locations, cancel=cancel)
+            self._listings = {one.path: listing for one, listing in found.items()}
+
+    def measure(self, location: Location) -> Listing:
+        """Return what is in a location."""
+        return self._listings.get(location.path) or self.blob_store.measure(location)
+
+    def model(self, model_id: str) -> LoggedModel | None:
+        """Return one LoggedModel, also from the trash; None where MLflow does not tell."""
+        if self._models is None:
+            read = [model for models in self._told.values() for model in models.made]
+            self._models = {model.model_id: model for model in read}
+        return self._models.get(model_id) or logged_model(self.client, model_id)
 
     def run(self, run_id: str) -> Run | None:
         """Return a run, None where there is none."""

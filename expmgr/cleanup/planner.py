@@ -166,6 +166,9 @@ class Planner:
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
         owners = [run_id for run_id, _ in directories.values() if run_id]
         gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])))
+        if part == "model":
+            named = frozenset(filter(is_model_id, wanted))
+            gathered.measure_ahead(None if runs else named, cancel)
 
         done = itertools.count(1)
 
@@ -288,7 +291,7 @@ class Planner:
         part = part if is_named(part) else "model"
         plan = RunPlan("", asked=model_id, owner_id=model_id, model_ids=(model_id,), part=part)
         try:
-            entity = logged_model(self.client, model_id)
+            entity = gathered.model(model_id)
             if entity is None:
                 problem = f"the tracking server has no model {model_id!r}; check the id."
                 return Draft(replace(plan, model="none", unknown=True, problem=problem))
@@ -503,7 +506,7 @@ class Planner:
         tags
             Of the journal's owner.
         """
-        listings = in_parallel(self.blob_store.measure, [one.location for one in chosen])
+        listings = in_parallel(gathered.measure, [one.location for one in chosen])
         located = []
         for one, listing in zip(chosen, listings, strict=True):
             if (

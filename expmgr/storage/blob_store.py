@@ -8,11 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import StorageError
-from expmgr.prices import TierUse
 from expmgr.retry import RetryConfig, is_retryable_error, is_transient_error, retrying
 from expmgr.secrecy import bare
 from expmgr.storage.addresses import Addresses
@@ -22,13 +20,14 @@ from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
 from expmgr.storage.deletion_attempts import run_attempts
 from expmgr.storage.journal_blobs import delete_journal_blob, write_journal_blob
-from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, read_page, use_of
+from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, Tally, read_page
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.location import check_names
 from expmgr.storage.protocol import StorageDeletion
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 from expmgr.storage.store import Store
+from expmgr.storage.together import side_by_side, tally_together
 from expmgr.storage.transfer import (
     BLOCK_SIZE,
     IN_ONE_REQUEST,
@@ -169,30 +168,21 @@ class BlobStore:
 
     def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
         """Return how much is in a location, and exactly which versions of which blobs."""
-        files = 0
-        size = 0
-        etags: dict[str, str] = {}
-        sizes: dict[str, int] = {}
-        tiers: dict[str, TierUse] = {}
-        listed_at: datetime | None = None
+        tally: Tally | None = None
         for page in self._pages(location.prefix, cancel=cancel):
-            listed_at = page.date if listed_at is None else listed_at
+            tally = Tally(page.date) if tally is None else tally
             for blob in page.blobs:
-                etags[blob.name] = blob.etag
-                if not blob.is_directory:
-                    sizes[blob.name] = blob.bytes
-                    use = tiers.get(blob.tier, TierUse())
-                    tiers[blob.tier] = use.plus(use_of(blob, listed_at))
-                    files += 1
-                    size += blob.bytes
-        return Listing(
-            files,
-            size,
-            MappingProxyType(etags),
-            listed_at or datetime.now(timezone.utc),
-            MappingProxyType(sizes),
-            MappingProxyType(tiers),
-        )
+                tally.add(blob)
+        return (Tally(datetime.now(timezone.utc)) if tally is None else tally).listing()
+
+    def measure_together(
+        self, locations: Sequence[Location], *, cancel: threading.Event | None = None
+    ) -> Mapping[Location, Listing]:
+        """Return what is in those of many locations that a few listings show."""
+        found: dict[Location, Listing] = {}
+        for prefix, group in side_by_side(locations).items():
+            found.update(tally_together(self._pages(prefix, cancel=cancel), prefix, group))
+        return found
 
     def _pages(
         self,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from azure.storage.blob import ContainerClient
 
-__all__ = ["PAGE_SIZE", "Blob", "Listing", "Page", "read_page", "use_of"]
+__all__ = ["PAGE_SIZE", "Blob", "Listing", "Page", "Tally", "read_page", "use_of"]
 
 PAGE_SIZE = 5000  # the most that the service returns in one answer
 _OK = 200
@@ -88,6 +88,44 @@ class Listing:
     listed_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     sizes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     tiers: Mapping[str, TierUse] = field(default_factory=lambda: MappingProxyType({}), repr=False)
+
+
+class Tally:
+    """Counts the blobs of a location into a `Listing`.
+
+    Parameters
+    ----------
+    listed_at
+        The server's time when the listing began.
+    """
+
+    def __init__(self, listed_at: datetime) -> None:
+        self._listed_at = listed_at
+        self._bytes = 0
+        self._etags: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
+        self._tiers: dict[str, TierUse] = {}
+
+    def add(self, blob: Blob) -> None:
+        """Count a blob."""
+        self._etags[blob.name] = blob.etag
+        if blob.is_directory:
+            return
+        self._sizes[blob.name] = blob.bytes
+        self._bytes += blob.bytes
+        use = self._tiers.get(blob.tier, TierUse())
+        self._tiers[blob.tier] = use.plus(use_of(blob, self._listed_at))
+
+    def listing(self) -> Listing:
+        """Return what was counted."""
+        return Listing(
+            len(self._sizes),
+            self._bytes,
+            MappingProxyType(self._etags),
+            self._listed_at,
+            MappingProxyType(self._sizes),
+            MappingProxyType(self._tiers),
+        )
 
 
 @dataclass(frozen=True)

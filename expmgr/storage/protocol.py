@@ -82,6 +82,15 @@ class Storage(Protocol):
     def measure(self, location: Location, *, cancel: threading.Event | None = None) -> Listing:
         """Return how much is in a location, and exactly which versions of which blobs."""
 
+    def measure_together(
+        self, locations: Sequence[Location], *, cancel: threading.Event | None = None
+    ) -> Mapping[Location, Listing]:
+        """Return what is in those of many locations that a few listings show.
+
+        The others are missing, and so is a location in which nothing was seen: each is measured by
+        itself then.
+        """
+
     def read_text(self, name: str, *, limit: int = 1_000_000) -> str:
         """Return the beginning of a small text blob, up to ``limit`` bytes."""
 
