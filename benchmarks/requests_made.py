@@ -3,9 +3,9 @@
 Usage: python benchmarks/requests_made.py [--runs 10000] [--against CHECKOUT]
 
 A real ``mlflow server`` on SQLite holds one experiment in which every run made one model, and real
-Azurite the models of the best and newest thousand. Each question is asked once by a manager that is new
-to it. With ``--against`` the same questions go to the package of another checkout as well, so that
-two versions stand side by side; counts are exact, seconds are those of one run.
+Azurite the models of the best and newest thousand. Each question is asked once by a manager that is
+new to it. With ``--against`` the same questions go to the package of another checkout as well, so
+that two versions stand side by side; counts are exact, seconds are those of one run.
 """
 
 from __future__ import annotations
