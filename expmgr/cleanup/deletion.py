@@ -40,7 +40,7 @@ from expmgr.tracking.journal import (
     seen_digest,
     write_record,
 )
-from expmgr.tracking.queries import asking, ensure_reachable, run_or_none
+from expmgr.tracking.queries import ensure_reachable, run_or_none, tag_model
 
 if TYPE_CHECKING:
     import threading
@@ -356,8 +356,7 @@ class Deleter:
 
     def _tag_model(self, model_id: str) -> None:
         try:
-            with asking(f"tag the logged model {model_id}"):
-                self.client.set_logged_model_tags(model_id, {MODEL_TAG: "deleted"})
+            tag_model(self.client, model_id, {MODEL_TAG: "deleted"})
         except ExpmgrError as error:
             # A soft-deleted LoggedModel takes no tags; the run's journal has it all the same.
             logger.info("%s", words(error))

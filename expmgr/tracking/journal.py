@@ -37,7 +37,7 @@ from expmgr.tracking.journal_record import (
     planned_among,
     seen_digest,
 )
-from expmgr.tracking.queries import asking, ensure_reachable
+from expmgr.tracking.queries import asking, ensure_reachable, tag_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -172,7 +172,7 @@ def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> 
         ensure_reachable(client.tracking_uri)
         with asking("write the journal", run_id=owner_id):
             if is_model_id(owner_id):
-                client.set_logged_model_tags(owner_id, dict(tags))
+                tag_model(client, owner_id, tags)
             else:
                 client.log_batch(owner_id, tags=[RunTag(key, tags[key]) for key in tags])
     except Exception as error:

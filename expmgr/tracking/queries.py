@@ -55,6 +55,7 @@ __all__ = [
     "run_or_none",
     "runs_by_id",
     "select_experiments",
+    "tag_model",
 ]
 
 ALL_EXPERIMENTS = "all"
@@ -448,6 +449,16 @@ def logged_model(client: MlflowClient, model_id: str) -> LoggedModel | None:
                 return client.get_logged_model(model_id)
     except NotFoundError:
         return None
+
+
+def tag_model(client: MlflowClient, model_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags on a LoggedModel: one request.
+
+    The public method asks for the model first, only to word its error; the store's raises the
+    same of one that is not there or in the trash (``MlflowClient.set_logged_model_tags``).
+    """
+    with asking(f"tag the logged model {model_id}"):
+        client._tracking_client.set_logged_model_tags(model_id, dict(tags))  # noqa: SLF001
 
 
 def lies_in_trash(

@@ -1,0 +1,54 @@
+"""How many requests a deletion of many makes, exactly."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from lab import Lab
+from requests import Session
+from servers import Backend
+
+
+@pytest.fixture
+def lab(mlflow_server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
+    del artifact_root
+    backend = Backend("http", mlflow_server.tracking_uri, None, container)
+    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+
+
+@pytest.fixture
+def made(monkeypatch, mlflow_server):
+    """Requests to the tracking server by method and endpoint; all others are storage's."""
+    counted = Counter()
+    send = Session.send
+
+    def sent(self, request, **options):
+        path = request.url.split("?")[0]
+        if path.startswith(mlflow_server.tracking_uri):
+            endpoint = re.sub(r"/m-[0-9a-f]{32}", "", path.rpartition("/mlflow/")[2])
+            counted[f"{request.method} {endpoint}"] += 1
+        else:
+            counted[f"storage {request.method}"] += 1
+        return send(self, request, **options)
+
+    monkeypatch.setattr(Session, "send", sent)
+    return counted
+
+
+def test_a_run_costs_three_requests_of_the_tracking_server_and_two_of_storage(lab, made):
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(12)]
+    manager = lab.manager()
+    plan = manager.plan_deletion(runs)
+    assert len(plan.deletable) == 12
+    made.clear()
+
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 12}
+
+    assert made.pop("POST runs/log-batch") == 24, "begun and ended"
+    assert made.pop("PATCH logged-models/tags") == 12
+    assert made.pop("storage POST") == 12, "one batch each"
+    assert made.pop("storage GET") == 12, "one listing that confirms"
+    assert sum(made.values()) < 20, "protection is asked again for all together"
