@@ -25,15 +25,9 @@ if TYPE_CHECKING:
 
 DOCS = REPOSITORY / "docs"
 CELL = """
-import os
-from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
+from expmgr import ExperimentsManagerWithAzureBlobBackend
 
-manager = ExperimentsManagerWithAzureBlobBackend(
-    tracking_uri=os.environ["MLFLOW_TRACKING_URI"],
-    azure_blob_credentials=AzureBlobCredentials.from_env(os.environ["EXPMGR_CONTAINER"]),
-    main_metric="accuracy",
-    plugin_name=os.environ["EXPMGR_PLUGIN"],
-)
+manager = ExperimentsManagerWithAzureBlobBackend.from_env()
 manager.browse(page_size=10)
 """
 THEMES = "lab-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
@@ -103,6 +97,16 @@ def many(opened: NotebookPage) -> None:
     _shoot(opened, "browser-many.png")
 
 
+def clean_up(opened: NotebookPage) -> None:
+    """Take a policy's preview, what stays and why, and the Python that does the same."""
+    opened.button("Clean up").click()
+    older = opened.page.get_by_placeholder("any age")
+    older.fill("")
+    older.press("Enter")
+    opened.page.locator(".xm-clean-up").get_by_text("Frees").first.wait_for()
+    _shoot(opened, "browser-clean-up.png")
+
+
 def pictures(opened: NotebookPage) -> None:
     """Take the three pictures of the table."""
     opened.button("More").click()
@@ -119,6 +123,7 @@ def main() -> None:
         data.create(azurite)
         for take, theme, width in (
             (pictures, "Light", 1400),
+            (clean_up, "Light", 1400),
             (many, "Dark", 1400),
             (lines, "Light", 1400),
             (row_by_row, "Light", 1400),
