@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from test_orphans import late, outcomes, trashed_model, trashed_run
 
+from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import DeletionError
+
+ExperimentsManager = ExperimentsManagerWithAzureBlobBackend
 
 
 def journal_of(lab):
@@ -61,3 +64,69 @@ def test_a_directory_of_a_run_that_went_to_the_trash_midway_is_not_resumed_for_e
     assert not manager.resume_deletions().results
     assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
     assert not manager.resume_deletions().results
+
+
+# --------------------------------------------------------------- a _delete_model of somebody's own
+
+
+class DeletesByQuery(ExperimentsManagerWithAzureBlobBackend):
+    """Somebody's own way: all models of the run, as MLflow tells them."""
+
+    def _delete_model(self, run_id, experiment_id=None):
+        if run_id.startswith("m-"):
+            models = [self.client.get_logged_model(run_id)]
+        else:
+            models = [
+                model
+                for model in self.client.search_logged_models([experiment_id])
+                if model.source_run_id == run_id
+            ]
+        finder = self._planner().finder()
+        self.blob_store.delete([finder.logged(model).location for model in models])
+        return bool(models)
+
+
+@pytest.mark.parametrize("on", ["class", "instance"])
+def test_a_folder_in_the_trash_is_not_given_to_a_step_that_takes_a_run_for_its_models(lab, on):
+    lab.best()
+    run_id = lab.with_model(0.1)
+    lab.client.delete_run(run_id)
+    manager = lab.manager(DeletesByQuery if on == "class" else ExperimentsManager)
+    if on == "instance":
+        manager._delete_model = DeletesByQuery._delete_model.__get__(manager)
+    found = manager.find_orphans()
+    assert list(found["id"]) == [run_id], "the plot of the run; its model lives"
+    before = lab.blob_names()
+    report = manager.delete_orphans(found, progress=False)
+    assert lab.blob_names() == before
+    assert outcomes(report) == {"failed"}
+    assert "deletes_parts" in report.results[0].message
+
+
+def test_a_model_elsewhere_is_not_what_its_unknown_folder_is(lab, put_blob):
+    lab.best()
+    run_id = lab.with_model(0.1)
+    (model,) = (
+        one
+        for one in lab.client.search_logged_models([lab.experiment_id])
+        if one.source_run_id == run_id
+    )
+    copy = f"copied/models/{model.model_id}/artifacts/"
+    put_blob(f"{copy}weights.bin")
+    before = lab.blob_names()
+    report = lab.manager(DeletesByQuery).delete_orphans(prefixes=[copy], progress=False)
+    assert lab.blob_names() == before
+    assert outcomes(report) == {"failed"}
+    assert outcomes(lab.manager().delete_orphans(prefixes=[copy], progress=False)) == {"deleted"}
+
+
+def test_a_step_that_calls_expmgrs_and_says_so_deletes_folders(lab):
+    class Calls(ExperimentsManager):
+        deletes_parts = True
+
+        def _delete_model(self, run_id, experiment_id=None):
+            return super()._delete_model(run_id, experiment_id)
+
+    trashed_run(lab)
+    manager = lab.manager(Calls)
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
