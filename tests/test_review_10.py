@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from test_orphans import late, outcomes, trashed_model, trashed_run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
-from expmgr.errors import DeletionError
+from expmgr.catalog.parts import as_part
+from expmgr.errors import DeletionError, InvalidInputError
+from expmgr.policies import older_than
 
 ExperimentsManager = ExperimentsManagerWithAzureBlobBackend
 
@@ -130,3 +133,45 @@ def test_a_step_that_calls_expmgrs_and_says_so_deletes_folders(lab):
     trashed_run(lab)
     manager = lab.manager(Calls)
     assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
+
+
+# --------------------------------------------------------------------------------------- input
+
+
+@pytest.mark.parametrize("age", ["6M", " 1M", "1.5 M"])
+def test_an_age_in_months_is_not_taken_for_minutes(age):
+    with pytest.raises(InvalidInputError, match="months"):
+        older_than(age)
+
+
+def test_a_name_of_a_part_in_a_list_is_refused_and_not_taken_for_a_file():
+    with pytest.raises(InvalidInputError, match="by itself"):
+        as_part(["optimizer", "checkpoints"])
+    with pytest.raises(InvalidInputError, match="'raw'"):
+        as_part(["plots/**", "raw"])
+    assert as_part(["model.bin", "plots/**"]) == ("model.bin", "plots/**")
+
+
+@pytest.mark.parametrize("seen", ["", float("nan"), None, 12345, "0123"])
+def test_a_row_that_does_not_tell_what_was_found_is_refused(lab, put_blob, seen):
+    run_id = trashed_run(lab)
+    manager = lab.manager()
+    found = manager.find_orphans()
+    put_blob(f"{found['prefix'][0]}since.bin")
+    found["seen"] = pd.Series([seen], dtype="object")
+    before = lab.blob_names()
+    with pytest.raises(InvalidInputError, match=run_id):
+        manager.delete_orphans(found, progress=False)
+    assert lab.blob_names() == before
+
+
+def test_a_table_that_went_through_a_file_in_any_order_and_twice_deletes_the_same(lab, tmp_path):
+    for _ in range(3):
+        trashed_run(lab)
+    trashed_model(lab, "")
+    manager = lab.manager()
+    manager.find_orphans().to_csv(tmp_path / "found.csv")
+    read = pd.read_csv(tmp_path / "found.csv", dtype={"seen": str})
+    report = manager.delete_orphans(pd.concat([read, read]).sample(frac=1), progress=False)
+    assert [result.outcome for result in report.results] == ["deleted"] * 4
+    assert manager.find_orphans().empty

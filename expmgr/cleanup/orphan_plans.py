@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _NEEDED = ("kind", "prefix", "seen")
+_SEEN = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def asked_of_table(frame: pd.DataFrame) -> tuple[list[Asked], list[str]]:
     Raises
     ------
     InvalidInputError
-        It is no such table.
+        It is no such table, or a row of trash does not tell which files were found.
     """
     missing = [name for name in _NEEDED if name not in getattr(frame, "columns", ())]
     if missing:
@@ -85,11 +87,21 @@ def asked_of_table(frame: pd.DataFrame) -> tuple[list[Asked], list[str]]:
         raise InvalidInputError(message)
     asked: list[Asked] = []
     left: list[str] = []
+    blind: list[str] = []
     for kind, prefix, seen in frame[list(_NEEDED)].itertuples(index=False):
-        if kind == "trash":
-            asked.append(Asked(_path(prefix), seen=str(seen)))
-        else:
+        if kind != "trash":
             left.append(str(prefix))
+        elif isinstance(seen, str) and _SEEN.fullmatch(seen):
+            asked.append(Asked(_path(prefix), seen=seen))
+        else:
+            blind.append(str(prefix))
+    if blind:
+        names = plain(", ".join(blind), 400)
+        message = (
+            f"column 'seen' does not tell which files were found of {names}: "
+            "nothing was deleted. Find again; a table read from a file needs dtype={'seen': str}."
+        )
+        raise InvalidInputError(message)
     return asked, left
 
 
