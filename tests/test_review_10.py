@@ -8,6 +8,7 @@ from test_orphans import late, outcomes, trashed_model, trashed_run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.catalog.parts import as_part
+from expmgr.catalog.places import folder_of, paths_to
 from expmgr.errors import DeletionError, InvalidInputError
 from expmgr.policies import older_than
 
@@ -175,3 +176,33 @@ def test_a_table_that_went_through_a_file_in_any_order_and_twice_deletes_the_sam
     report = manager.delete_orphans(pd.concat([read, read]).sample(frac=1), progress=False)
     assert [result.outcome for result in report.results] == ["deleted"] * 4
     assert manager.find_orphans().empty
+
+
+# ---------------------------------------------------------------------------------- what is found
+
+
+@pytest.mark.parametrize("root", ["", "mlruns"])
+def test_traces_of_a_purged_experiment_below_a_live_root_are_no_orphans(root):
+    prefix = f"{root}/" if root else ""
+    roots = frozenset([root])
+    name = f"{prefix}7/traces/tr-{'a' * 32}/artifacts/traces.json"
+    assert folder_of(name, roots, paths_to(roots)) is None
+    other = f"{prefix}7/traces/of-mine/artifacts/traces.json"
+    assert folder_of(other, roots, paths_to(roots)) is not None
+
+
+# -------------------------------------------------------------------------------------- requests
+
+
+def test_deleting_models_in_the_trash_lists_no_active_ones(lab):
+    """A list of all models has as many pages as the server has models, for each 25 of the trash."""
+    for _ in range(10):
+        trashed_model(lab, "")
+    manager = lab.manager()
+    found = manager.find_orphans()
+    client, asked = manager.interactive_client, []
+    search = client.search_logged_models
+    client.search_logged_models = lambda *a, **k: (asked.append((a, k)), search(*a, **k))[1]
+    assert outcomes(manager.delete_orphans(found, progress=False)) == {"deleted"}
+    lists = [options for _, options in asked if options.get("max_results", 1000) > 100]
+    assert not lists

@@ -224,6 +224,7 @@ class OrphanPlanner:
             gathered.finder,
             gathered.experiments,
             self.hidden,
+            lists=False,
         )
 
     def _folder(self, asked: Asked, gathered: Gathered) -> Folder | None:
