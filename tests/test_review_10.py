@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import Counter
+
 import pandas as pd
 import pytest
-from test_orphans import late, outcomes, trashed_model, trashed_run
+from test_orphans import late, outcomes, roots, trashed_model, trashed_run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.catalog.parts import as_part
 from expmgr.catalog.places import folder_of, paths_to
+from expmgr.cleanup.orphan_plans import Asked, OrphanPlanner
 from expmgr.errors import DeletionError, InvalidInputError
 from expmgr.policies import older_than
 
@@ -206,3 +210,23 @@ def test_deleting_models_in_the_trash_lists_no_active_ones(lab):
     assert outcomes(manager.delete_orphans(found, progress=False)) == {"deleted"}
     lists = [options for _, options in asked if options.get("max_results", 1000) > 100]
     assert not lists
+
+
+def test_ten_thousand_folders_of_the_trash_are_told_apart_at_once(lab):
+    manager = lab.manager()
+    for _ in range(20):
+        lab.experiment(uuid.uuid4().hex)
+    planner = OrphanPlanner(manager._planner())
+    gathered = planner.planner.gathered()
+    asked = [Asked(f"{roots(lab)}/{number:032x}/artifacts") for number in range(10_000)]
+    counted = Counter()
+    finder = gathered.finder
+
+    class Counts:
+        def homes(self, experiments):
+            counted["homes"] += 1
+            return finder.homes(experiments)
+
+    object.__setattr__(gathered, "finder", Counts())
+    assert None not in planner._folders(asked, gathered).values()
+    assert counted["homes"] == 1
