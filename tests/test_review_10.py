@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from test_orphans import late, outcomes, roots, trashed_model, trashed_run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr.__main__ import main
 from expmgr.catalog.parts import as_part
 from expmgr.catalog.places import folder_of, paths_to
+from expmgr.cleanup.home import Home
 from expmgr.cleanup.orphan_plans import Asked, OrphanPlanner
 from expmgr.errors import DeletionError, InvalidInputError
 from expmgr.policies import older_than
@@ -230,3 +233,39 @@ def test_ten_thousand_folders_of_the_trash_are_told_apart_at_once(lab):
     object.__setattr__(gathered, "finder", Counts())
     assert None not in planner._folders(asked, gathered).values()
     assert counted["homes"] == 1
+
+
+# --------------------------------------------------------------------- policies and dry runs
+
+
+def test_a_raw_run_is_no_failure_of_a_policy_for_what_runs_have_beside_models(lab):
+    lab.best()
+    raw = lab.run(0.3)
+    lab.artifacts(raw, {"checkpoint-1/model.safetensors": b"w" * 100})
+    manager = lab.manager()
+    plan = manager.plan_cleanup(part="other", everything=True)
+    assert not [run.problem for run in plan.runs if run.problem]
+    (kept,) = (one for one in plan.kept if one.id == raw)
+    assert "is its model" in kept.why
+    assert outcomes(manager.delete_models(plan, progress=False)) == {"deleted"}
+    named = manager.plan_deletion(raw, part="other")
+    assert "is its model" in named.runs[0].problem, "who names the run is told so"
+
+
+def test_a_dry_run_refuses_what_yes_would_refuse(lab, monkeypatch, capsys, tmp_path):
+    for name, value in {
+        "MLFLOW_TRACKING_URI": lab.backend.tracking_uri,
+        "EXPMGR_CONTAINER": lab.credentials.container_name,
+        "EXPMGR_PLUGIN": lab.plugin,
+        "EXPMGR_MAIN_METRIC": "accuracy",
+    }.items():
+        monkeypatch.setenv(name, value)
+    run_id = lab.with_model(0.1)
+    plan = lab.manager().plan_deletion(run_id)
+    file = str(tmp_path / "plan.json")
+    replace(plan, home=Home("http://elsewhere", "other", "container")).save(file)
+    late = ["--after", "7d", "--part", "optimizer"]
+    for line in (["--plan", file], [run_id, *late]):
+        for yes in ([], ["--yes"]):
+            assert main(["delete", *line, *yes]) == 2
+    assert "elsewhere" in capsys.readouterr().err

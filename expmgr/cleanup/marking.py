@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.tracking.journal import DeletionRecord
 
-__all__ = ["keep", "mark_all"]
+__all__ = ["check_markable", "keep", "mark_all"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,10 +75,7 @@ def mark_all(
     from tqdm.auto import tqdm
 
     due_after(after, now_ms())  # before anything is asked or written
-    strange = next((run.part for run in plan if run.part not in _MARKABLE), None)
-    if strange is not None:
-        message = f"part={strange!r} cannot be marked for later; delete it without after=."
-        raise InvalidInputError(message)
+    check_markable(plan)
     results: list[DeletionResult] = []
     event = cancel or threading.Event()
     with tqdm(
@@ -107,6 +104,20 @@ def mark_all(
             if on_progress is not None:
                 tell(on_progress, DeletionProgress(0, 0, models=len(results)))
     return DeletionReport(tuple(results), cancelled=event.is_set())
+
+
+def check_markable(plan: DeletionPlan) -> None:
+    """Refuse a plan of parts that cannot wait.
+
+    Raises
+    ------
+    InvalidInputError
+        It has some.
+    """
+    strange = next((run.part for run in plan if run.part not in _MARKABLE), None)
+    if strange is not None:
+        message = f"part={strange!r} cannot be marked for later; delete it without after=."
+        raise InvalidInputError(message)
 
 
 def _marked(

@@ -10,7 +10,7 @@ from expmgr.catalog.parts import is_named, part_words
 from expmgr.catalog.policy import Policy
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
-from expmgr.errors import InvalidInputError
+from expmgr.errors import InvalidInputError, LocationError
 from expmgr.formatting import format_count
 from expmgr.text import plain
 
@@ -294,6 +294,12 @@ def _narrowed(run: RunPlan, selection: Selection) -> RunPlan:
     return replace(run, locations=locations, model_ids=ids)
 
 
+def _has_only_models(run: RunPlan) -> bool:
+    """Whether all that a run has is its model: a refusal to who names it, to a policy a fact."""
+    error = run.problem_error
+    return isinstance(error, InvalidInputError) and not isinstance(error, LocationError)
+
+
 def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     """Return the plan of a selection with what turned out to stay among what is kept.
 
@@ -306,6 +312,8 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
         run = _narrowed(planned, selection)
         if run.reasons:
             stays.append(Kept(run.id, run.run_name, "; ".join(run.reasons), run.bytes))
+        elif run.part == "other" and _has_only_models(run):
+            stays.append(Kept(run.id, run.run_name, run.problem, run.bytes))
         elif is_named(run.part) and not run.files and not run.problem:
             why = run.note or f"it has no {part_words(run.part)}"
             stays.append(Kept(run.id, run.run_name, why, 0))

@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.grace import due_after
+from expmgr.cleanup.home import check_home, home_of
+from expmgr.cleanup.marking import check_markable
 from expmgr.cli.answer import Answer, Exit, exit_of, of_plan, of_report, rows_of
 from expmgr.cli.interrupt import cancel_by_signals
 from expmgr.cli.progress import StatusLine
@@ -69,6 +71,11 @@ def delete(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Na
         if cancel.is_set():
             return Answer(_STOPPED, {"cancelled": True}, Exit.INTERRUPTED)
         if not options.yes:
+            if wanted.way == "plan":
+                store = manager.blob_store.addresses.store
+                check_home(found.home, home_of(manager.tracking_uri, store))
+            if options.after is not None:
+                check_markable(found)
             return _dry_run(found, options)
         report = manager.delete_models(
             found,
