@@ -18,6 +18,8 @@ from expmgr.cleanup.home import Home
 from expmgr.cleanup.orphan_plans import Asked, OrphanPlanner
 from expmgr.errors import DeletionError, InvalidInputError
 from expmgr.policies import older_than
+from expmgr.storage.addresses import Addresses
+from expmgr.storage.store import Store
 
 ExperimentsManager = ExperimentsManagerWithAzureBlobBackend
 
@@ -269,3 +271,70 @@ def test_a_dry_run_refuses_what_yes_would_refuse(lab, monkeypatch, capsys, tmp_p
         for yes in ([], ["--yes"]):
             assert main(["delete", *line, *yes]) == 2
     assert "elsewhere" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------- an experiment at the container's top
+
+
+@pytest.fixture
+def top(lab):
+    """An experiment whose root is the container itself."""
+    base = lab.client.get_experiment(lab.experiment_id).artifact_location
+    location = base[: base.index("/mlflow")]
+    return lab.client.create_experiment(f"{lab.plugin} / top", location)
+
+
+def test_what_an_experiment_at_the_top_stores_and_left_is_told(lab, top):
+    live = lab.with_model(0.9, experiment_id=top)
+    run_id = lab.run(0.1, experiment_id=top)
+    lab.artifacts(run_id, {"weights.bin": b"w" * 100})
+    lab.client.delete_run(run_id)
+    model_id = trashed_model(lab, live)
+    elsewhere = trashed_run(lab)
+    manager = lab.manager()
+    assert set(manager.find_orphans(f"{lab.plugin} / top")["id"]) == {run_id, model_id}
+    assert set(manager.find_orphans()["id"]) == {run_id, model_id, elsewhere}
+    usage = manager.storage_usage().set_index("kind")
+    assert "unknown" not in usage.index
+    assert usage["bytes"].sum() + usage["other_bytes"].sum() == sum(
+        blob.bytes for blob in manager.blob_store.list("")
+    )
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
+    left = {name for name in lab.blob_names() if not name.startswith("expmgr-journal/")}
+    assert {name.partition("/")[0] for name in left} == {live, "models"}
+    assert len(left) == 3
+
+
+def test_a_run_at_the_top_whose_model_is_in_the_trash_is_not_raw(lab, top):
+    lab.with_model(0.99, experiment_id=top)
+    run_id = lab.run(0.1, experiment_id=top)
+    model = lab.client.create_logged_model(top, source_run_id=run_id)
+    lab.client.log_model_artifacts(model.model_id, lab._local({"MLmodel": b"flavors: {}\n"}))
+    lab.artifacts(run_id, {"notes/raw.bin": b"n" * 10})
+    lab.client.delete_logged_model(model.model_id)
+    assert lab.manager().delete_model(run_id)
+    assert f"{run_id}/artifacts/notes/raw.bin" in lab.blob_names()
+    assert f"models/{model.model_id}/artifacts/MLmodel" not in lab.blob_names()
+
+
+@pytest.mark.parametrize(
+    ("uri", "root"),
+    [
+        ("wasbs://c@acct.blob.core.windows.net", ""),
+        ("wasbs://c@acct.blob.core.windows.net/", ""),
+        ("https://acct.blob.core.windows.net/c", ""),
+        ("wasbs://c@acct.blob.core.windows.net/a/b", "a/b"),
+        ("wasbs://c@acct.blob.core.windows.net//", None),
+        ("wasbs://c@acct.blob.core.windows.net/a//", None),
+        ("wasbs://c@acct.blob.core.windows.net/a/..", None),
+        ("wasbs://c@acct.blob.core.windows.net/a ", None),
+        ("wasbs://c@acct.blob.core.windows.net/a?x", None),
+        ("wasbs://other@acct.blob.core.windows.net", None),
+        ("mlflow-artifacts:/", "kept"),
+        ("", None),
+    ],
+)
+def test_a_root_is_a_path_or_the_container_itself(uri, root):
+    kept = "wasbs://c@acct.blob.core.windows.net/kept"
+    addresses = Addresses(Store("acct", "c", ""), kept)
+    assert addresses.root_or_none(uri) == root
