@@ -421,7 +421,8 @@ def refused(plan: RunPlan, *, force: bool = False) -> DeletionResult | None:
         logger.error("%s", message)
         return DeletionResult(id_, "not_found", message=message)
     if not plan.files and plan.model != "interrupted":
-        message = f"Nothing to delete: {owner_of(id_)} has no model files left in the container"
+        what = "files" if plan.is_folder else "model files"
+        message = f"Nothing to delete: {owner_of(id_)} has no {what} left in the container"
         logger.error("%s", message)
         return DeletionResult(id_, "not_found", message=message)
     return None
