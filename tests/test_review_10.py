@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections import Counter
 from dataclasses import replace
@@ -403,3 +404,15 @@ def test_usage_and_orphans_agree_on_what_is_trash(lab):
     trash = usage.loc[usage["kind"] == "trash", ["bytes", "other_bytes"]].sum().sum()
     found = manager.find_orphans()
     assert trash == found.loc[found["kind"] == "trash", "bytes"].sum()
+
+
+def test_records_kept_as_blobs_are_read_several_at_a_time(lab):
+    for _ in range(6):
+        trashed_run(lab)
+    manager = lab.manager()
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
+    store = manager.blob_store
+    together = threading.Barrier(2, timeout=20)
+    read = store.read_text
+    store.read_text = lambda name, **options: (together.wait(), read(name, **options))[1]
+    assert len(manager.deletion_log()) == 6
