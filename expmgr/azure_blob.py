@@ -71,8 +71,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     credentials: AzureBlobCredentials
     deletes_parts: bool = False
     """Whether a subclass's own ``_delete_model`` leaves the deletion to ``super()``, once and with
-    the same arguments, and deletes nothing itself. Without that word no part of a model is handed
-    to it: a step that deletes the whole model would."""
+    the same arguments, and deletes nothing itself. Without that word no part of a model and no
+    folder that nobody owns is handed to it: a step that deletes what the run has would."""
 
     @forgets_arguments
     def __init__(

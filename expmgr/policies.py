@@ -203,7 +203,7 @@ def older_than(age: str) -> Where:
     Parameters
     ----------
     age
-        A number and s, m, h, d or w: ``"30d"``, ``"12h"``, ``"1.5w"``.
+        A number and s, m (minutes), h, d or w: ``"30d"``, ``"12h"``, ``"1.5w"``.
 
     Raises
     ------
@@ -221,6 +221,10 @@ def seconds_of(age: str) -> float:
     InvalidInputError
         It does not parse.
     """
+    found = _AMOUNT.fullmatch(age) if isinstance(age, str) else None
+    if found is not None and found[2] == "M":
+        message = f"{age!r} may mean months: write days, such as '180d', or m for minutes."
+        raise InvalidInputError(message)
     return _amount(age, _SECONDS, "an age", '"30d" (s, m, h, d or w)')
 
 

@@ -67,6 +67,13 @@ def as_part(part: str | Iterable[str]) -> Part:
         patterns = tuple(dict.fromkeys(map(check_pattern, part)))
     except TypeError:
         patterns = ()
+    named = [pattern for pattern in patterns if pattern in PARTS]
+    if named:  # one that is taken for a file's name would take nothing, and say so late
+        message = (
+            f"part={list(patterns)!r} names {', '.join(map(repr, named))} in a list, where "
+            "patterns stand: give one part by its name alone, and plan each part by itself."
+        )
+        raise InvalidInputError(message)
     if not patterns:
         message = (
             f"part must be one of {', '.join(PARTS)}, or one or several patterns, not {part!r}."

@@ -126,7 +126,7 @@ def folder_of(name: str, roots: Collection[str], leading: Collection[str]) -> Fo
     """
     parts = name.split("/")
     place = place_of(parts, roots)
-    if place.kind in {"journal", "traces"}:
+    if place.kind in {"journal", "traces"} or (place.kind == "other" and _holds_trace(parts)):
         return None
     if place.kind == "artifacts":
         return Folder("/".join(parts[: place.end]), parts[place.end - 2], place.root)
@@ -144,3 +144,10 @@ def folder_of(name: str, roots: Collection[str], leading: Collection[str]) -> Fo
         if path not in leading:
             return Folder(path, "", place.root)
     return Folder("/".join(parts[:-1]), "", place.root, loose=True)
+
+
+def _holds_trace(parts: list[str]) -> bool:
+    """Whether a blob is a trace's of an experiment that was purged, whose root lay in another."""
+    return any(
+        parts[at - 1] == _TRACES and _TRACE.fullmatch(parts[at]) for at in range(1, len(parts) - 1)
+    )

@@ -14,10 +14,12 @@ from expmgr.secrecy import bare
 from expmgr.storage.blob_path import JOURNAL_PREFIX
 from expmgr.tracking.journal import now_ms, owner_of
 from expmgr.tracking.journal_record import RECORD_TAG_PREFIX, decode_record
+from expmgr.tracking.queries import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from expmgr.storage.listing import Blob
     from expmgr.storage.protocol import Storage
     from expmgr.tracking.journal import DeletionRecord
 
@@ -68,23 +70,31 @@ def read_journal(blob_store: Storage, owner_id: str | None = None) -> Iterator[J
     StorageError
         The journal could not be listed.
     """
-    for blob in blob_store.list(f"{JOURNAL_PREFIX}/"):
-        stem, dot, ending = blob.name.rpartition(".")
-        if f"{dot}{ending}" != ".json":
-            continue
-        owner, _, number = stem.removeprefix(f"{JOURNAL_PREFIX}/").rpartition(".")
-        if owner_id not in {None, owner}:
-            continue
+    some = [
+        blob
+        for blob in blob_store.list(f"{JOURNAL_PREFIX}/")
+        if blob.name.endswith(".json") and owner_id in {None, _owner_and_number(blob.name)[0]}
+    ]
+
+    def read(blob: Blob) -> JournalBlob:
+        owner, number = _owner_and_number(blob.name)
         try:
             text = blob_store.read_text(blob.name)
         except StorageError as error:
             problem = f"{blob.name} could not be read: {error}"
-            yield JournalBlob(blob.name, blob.etag, owner if owner_id else "", problem=problem)
-            continue
+            return JournalBlob(blob.name, blob.etag, owner if owner_id else "", problem=problem)
         named = named_owner(text)
         record = None if named is None else decode_record(RECORD_TAG_PREFIX + number, text, named)
         problem = "" if record is not None else f"{blob.name} cannot be read"
-        yield JournalBlob(blob.name, blob.etag, named or "", record, problem)
+        return JournalBlob(blob.name, blob.etag, named or "", record, problem)
+
+    yield from in_parallel(read, some)  # a request a record, of which a year has thousands
+
+
+def _owner_and_number(name: str) -> tuple[str, str]:
+    stem = name.removesuffix(".json").removeprefix(f"{JOURNAL_PREFIX}/")
+    owner, _, number = stem.rpartition(".")
+    return owner, number
 
 
 class BlobJournal:

@@ -91,7 +91,8 @@ class Deleter:
         Through which it learns what was resolved.
     takes_parts
         Whether the step is known to delete what is handed over and nothing else: of a step of
-        somebody's own that is not known before, and a part must not become the whole model.
+        somebody's own that is not known before, and a part must not become the whole model, nor
+        the folder of a run in the trash its live models.
     """
 
     client: MlflowClient
@@ -141,6 +142,8 @@ class Deleter:
     ) -> DeletionResult:
         began = time.monotonic()
         stopped = refused(plan, force=force)
+        if stopped is None and plan.is_folder and not self.takes_parts:
+            stopped = failure(plan.id, _not_taken(plan))
         if stopped is None and is_named(plan.part):
             stopped = self._refused_part(plan, resumes)
         if stopped is not None:
@@ -417,7 +420,8 @@ def refused(plan: RunPlan, *, force: bool = False) -> DeletionResult | None:
         logger.error("%s", message)
         return DeletionResult(id_, "not_found", message=message)
     if not plan.files and plan.model != "interrupted":
-        message = f"Nothing to delete: {owner_of(id_)} has no model files left in the container"
+        what = "files" if plan.is_folder else "model files"
+        message = f"Nothing to delete: {owner_of(id_)} has no {what} left in the container"
         logger.error("%s", message)
         return DeletionResult(id_, "not_found", message=message)
     return None
@@ -449,11 +453,13 @@ def _bounds(
 
 def _not_taken(plan: RunPlan) -> DeletionError:
     """Return the error of a storage step that does not say what it deletes."""
+    what = f"the {part_words(plan.part)} of {owner_of(plan.id)} are a part of what is stored there"
+    if plan.is_folder:
+        what = f"{plan.id} is a folder that nobody owns, not what {owner_of(plan.owner_id)} has"
     return DeletionError(
-        f"the {part_words(plan.part)} of {owner_of(plan.id)} are a part of what is stored there, "
-        "and this manager's own _delete_model is not known to delete that and no more. Let it "
-        "call super()._delete_model() with the same arguments, once, delete nothing itself, and "
-        "set deletes_parts = True in its class; or use expmgr's own manager",
+        f"{what}, and this manager's own _delete_model is not known to delete that and no more. "
+        "Let it call super()._delete_model() with the same arguments, once, delete nothing itself, "
+        "and set deletes_parts = True in its class; or use expmgr's own manager",
         run_id=plan.id,
     )
 

@@ -112,10 +112,13 @@ class Finder:
         return self.addresses.path_or_none(uri)
 
     def homes(self, experiments: Iterable[Experiment]) -> dict[str, list[Experiment]]:
-        """Return experiments by the blob path of their root, as far as that is in our store."""
+        """Return experiments by the blob path of their root, as far as that is in our store.
+
+        The path is "" where the root is the container itself.
+        """
         found: dict[str, list[Experiment]] = {}
         for experiment in experiments:
-            path = self.path_or_none(experiment.artifact_location)
+            path = self.addresses.root_or_none(experiment.artifact_location)
             if path is not None:
                 found.setdefault(path, []).append(experiment)
         return found

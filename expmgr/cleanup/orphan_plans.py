@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 _NEEDED = ("kind", "prefix", "seen")
+_SEEN = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def asked_of_table(frame: pd.DataFrame) -> tuple[list[Asked], list[str]]:
     Raises
     ------
     InvalidInputError
-        It is no such table.
+        It is no such table, or a row of trash does not tell which files were found.
     """
     missing = [name for name in _NEEDED if name not in getattr(frame, "columns", ())]
     if missing:
@@ -85,11 +87,21 @@ def asked_of_table(frame: pd.DataFrame) -> tuple[list[Asked], list[str]]:
         raise InvalidInputError(message)
     asked: list[Asked] = []
     left: list[str] = []
+    blind: list[str] = []
     for kind, prefix, seen in frame[list(_NEEDED)].itertuples(index=False):
-        if kind == "trash":
-            asked.append(Asked(_path(prefix), seen=str(seen)))
-        else:
+        if kind != "trash":
             left.append(str(prefix))
+        elif isinstance(seen, str) and _SEEN.fullmatch(seen):
+            asked.append(Asked(_path(prefix), seen=seen))
+        else:
+            blind.append(str(prefix))
+    if blind:
+        names = plain(", ".join(blind), 400)
+        message = (
+            f"column 'seen' does not tell which files were found of {names}: "
+            "nothing was deleted. Find again; a table read from a file needs dtype={'seen': str}."
+        )
+        raise InvalidInputError(message)
     return asked, left
 
 
@@ -151,14 +163,16 @@ class OrphanPlanner:
         """
         gathered = self.planner.gathered()
         judge = self._judge(gathered)
-        folders = {one: self._folder(one, gathered) for one in asked}
+        folders = self._folders(asked, gathered)
         wrong = [one for one, folder in folders.items() if folder is None]
         known = {one: folder for one, folder in folders.items() if folder is not None}
         verdicts = judge.judge(known.values())
         owned = [one for one, folder in known.items() if verdicts[folder].kind == "owned"]
         if wrong or [one for one in owned if one.named]:
             raise InvalidInputError(_refusal(wrong, [one for one in owned if one.named]))
-        trash = [one for one, folder in known.items() if _is_trash_model(folder, verdicts[folder])]
+        trash = dict.fromkeys(
+            one for one, folder in known.items() if _is_trash_model(folder, verdicts[folder])
+        )
         others = [one for one in known if one not in trash]
         drafts = in_parallel(
             lambda one: self._draft(one, known[one], verdicts[known[one]], gathered), others
@@ -166,7 +180,7 @@ class OrphanPlanner:
         plans = dict(zip(others, protected(drafts, gathered, self.planner.goals_of), strict=True))
         if trash:
             ids = [known[one].owner_id for one in trash]
-            told = self.planner.plan(ids, part="model")
+            told = {plan.id: plan for plan in self.planner.plan(ids, part="model")}
             for one in trash:
                 plan = told[known[one].owner_id]
                 plans[one] = replace(plan, problem=plan.problem or _changed(one, plan))
@@ -183,7 +197,9 @@ class OrphanPlanner:
             MLflow could not be asked.
         """
         gathered = self.planner.gathered()
-        folders = {plan.id: self._folder(self._asked[plan.id], gathered) for plan in plans}
+        again_asked = {plan.id: self._asked[plan.id] for plan in plans}
+        places = self._folders(again_asked.values(), gathered)
+        folders = {id_: places[one] for id_, one in again_asked.items()}
         judge = self._judge(gathered)
         verdicts = judge.judge(folder for folder in folders.values() if folder is not None)
         again: dict[str, RunPlan] = {}
@@ -212,15 +228,20 @@ class OrphanPlanner:
             gathered.finder,
             gathered.experiments,
             self.hidden,
+            lists=False,
         )
 
-    def _folder(self, asked: Asked, gathered: Gathered) -> Folder | None:
+    def _folders(self, asked: Iterable[Asked], gathered: Gathered) -> dict[Asked, Folder | None]:
         """Return the folder of a run or model that a prefix is; None where it is no such folder."""
         roots = frozenset(gathered.finder.homes(gathered.experiments.values()))
-        folder = folder_of(f"{asked.path}/-", roots, paths_to(roots))
-        if folder is None or not folder.owner_id or folder.path != asked.path:
-            return None
-        return folder
+        leading = paths_to(roots)
+        found = {one: folder_of(f"{one.path}/-", roots, leading) for one in asked}
+        return {
+            one: folder
+            if folder is not None and folder.owner_id and folder.path == one.path
+            else None
+            for one, folder in found.items()
+        }
 
     def _draft(self, asked: Asked, folder: Folder, verdict: Verdict, gathered: Gathered) -> Draft:
         plan = RunPlan(

@@ -74,6 +74,9 @@ class Judge:
         All there are, by id, those in the trash included.
     hidden
         What may hide things from this user, in words; "" where nothing does.
+    lists
+        Whether many models are listed first: most of those whose folders a container holds are
+        active. Those that are to be deleted are not, and no list has them.
     """
 
     client: MlflowClient
@@ -81,6 +84,7 @@ class Judge:
     finder: Finder
     experiments: Mapping[str, Experiment]
     hidden: str = ""
+    lists: bool = True
     _homes: dict[str, list[Experiment]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +169,7 @@ class Judge:
     def _models(self, model_ids: Sequence[str]) -> dict[str, tuple[LoggedModel, bool]]:
         """Return the models with whether they lie in the trash; those that no one knows miss."""
         known: dict[str, tuple[LoggedModel, bool]] = {}
-        if len(model_ids) > _FEW_MODELS:
+        if self.lists and len(model_ids) > _FEW_MODELS:
             deleted = {
                 id_ for id_, one in self.experiments.items() if one.lifecycle_stage == "deleted"
             }

@@ -185,6 +185,11 @@ class RunPlan:
         )
 
     @property
+    def is_folder(self) -> bool:
+        """Whether it is of a folder that nobody owns, rather than of what its owner has."""
+        return self.journal == "blob" and self.asked.endswith("/")
+
+    @property
     def deletable(self) -> bool:
         """Whether a deletion would be carried out: files are there and nothing protects them."""
         return (

@@ -111,8 +111,12 @@ def _resume_orphans(planner: Planner, deleter: Deleter, at: int) -> Iterator[Del
         for (owner_id, _), record in latest.items()
         if record.state in {"deleting", "failed"}
         and not record.is_live(at)
-        # Of a run that went to the trash midway other places may be recorded: they are no trash.
-        and all(location.owner_id == owner_id for location in record.locations)
+        # Of a run that went to the trash midway other places may be recorded: its models, which
+        # are no trash, and directories, which are no whole folder of it.
+        and all(
+            location.owner_id == owner_id and location.kind != "run_model"
+            for location in record.locations
+        )
     ]
     orphans = OrphanPlanner(planner, hidden_by(planner.client)) if unfinished else None
     for record in dict.fromkeys(unfinished):
@@ -121,6 +125,8 @@ def _resume_orphans(planner: Planner, deleter: Deleter, at: int) -> Iterator[Del
             try:
                 planned = orphans.plan([Asked(location.path, named=True)])
                 (plan,) = orphans.check_again(planned.runs)
+                # Where nothing is left the record is closed all the same.
+                plan = replace(plan, model="interrupted")
                 yield deleter.delete(plan, resumes=record)
             except ExpmgrError as error:
                 yield failure(record.asked or record.owner_id, error)

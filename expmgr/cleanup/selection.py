@@ -11,7 +11,7 @@ from expmgr.catalog.policy import Policy
 from expmgr.catalog.reason import kinds_of
 from expmgr.catalog.states import DELETABLE_STATES
 from expmgr.cleanup.plan import Kept
-from expmgr.errors import InvalidInputError, TakesEverythingError
+from expmgr.errors import InvalidInputError, LocationError, TakesEverythingError
 from expmgr.formatting import format_count
 from expmgr.text import plain
 
@@ -297,6 +297,12 @@ def _narrowed(run: RunPlan, selection: Selection) -> RunPlan:
     return replace(run, locations=locations, model_ids=ids)
 
 
+def _has_only_models(run: RunPlan) -> bool:
+    """Whether all that a run has is its model: a refusal to who names it, to a policy a fact."""
+    error = run.problem_error
+    return isinstance(error, InvalidInputError) and not isinstance(error, LocationError)
+
+
 def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
     """Return the plan of a selection with what turned out to stay among what is kept.
 
@@ -310,6 +316,8 @@ def only_selected(plan: DeletionPlan, selection: Selection) -> DeletionPlan:
         if run.reasons:
             why, kinds = "; ".join(run.reasons), kinds_of(run.reasons)
             stays.append(Kept(run.id, run.run_name, why, run.bytes, kinds))
+        elif run.part == "other" and _has_only_models(run):
+            stays.append(Kept(run.id, run.run_name, run.problem, run.bytes))
         elif is_named(run.part) and not run.files and not run.problem:
             why = run.note or f"it has no {part_words(run.part)}"
             stays.append(Kept(run.id, run.run_name, why, 0))

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.cleanup.grace import due_after
+from expmgr.cleanup.home import check_home, home_of
 from expmgr.cleanup.marking import check_markable
 from expmgr.cli.answer import Answer, Exit, exit_of, of_plan, of_report, rows_of
 from expmgr.cli.progress import StatusLine
@@ -69,9 +70,8 @@ def delete(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Na
             found = not_marked_yet(found, manager.marks(wanted.experiments))
         if cancel.is_set():
             return Answer(_STOPPED, {"cancelled": True}, Exit.INTERRUPTED)
-        if options.after is not None:
-            check_markable(found)
         if not options.yes:
+            _check(manager, found, options)
             return _dry_run(found, options)
         report = manager.delete_models(
             found,
@@ -115,6 +115,17 @@ def _planned(
         except InvalidInputError as error:
             message = f"{error} (Here keep=best(1) is --keep-best 1, everything=True --everything.)"
             raise InvalidInputError(message) from error
+
+
+def _check(
+    manager: ExperimentsManagerWithAzureBlobBackend,
+    found: DeletionPlan,
+    options: argparse.Namespace,
+) -> None:
+    """Refuse what ``--yes`` would refuse."""
+    check_home(found.home, home_of(manager.tracking_uri, manager.blob_store.addresses.store))
+    if options.after is not None:
+        check_markable(found)
 
 
 def _dry_run(found: DeletionPlan, options: argparse.Namespace) -> Answer:

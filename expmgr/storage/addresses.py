@@ -47,6 +47,17 @@ class Addresses:
         except LocationError:
             return None
 
+    def root_or_none(self, uri: str) -> str | None:
+        """Return the blob path of an experiment's root, "" for the container itself.
+
+        Nothing may be deleted there, so it is no path; what lies below it has one.
+        """
+        path = self.path_or_none(uri)
+        if path is None:
+            below = self.path_or_none(f"{uri.removesuffix('/')}/-")
+            path = None if below is None else below.rpartition("/")[0]
+        return path
+
     def readings_of(self, uri: str) -> frozenset[str]:
         """Return every blob path that an artifact URI may mean, see `uri_readings.readings_of`."""
         return readings_of(uri, self.store, artifacts_destination=self.artifacts_destination)

@@ -292,6 +292,8 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
 
 def owner_of(owner_id: str) -> str:
     """Return how a message calls the owner of a deletion. Pure."""
+    if owner_id.endswith("/artifacts/"):  # a folder that nobody owns
+        return f"folder {plain(owner_id)}"
     is_model = is_model_id(owner_id) or run_and_path(owner_id) is not None
     return f"{'model' if is_model else 'run'} {plain(owner_id)}"
 
