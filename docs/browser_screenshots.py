@@ -44,6 +44,12 @@ def _row(opened: NotebookPage, place: int) -> Locator:
     return opened.page.locator(".xm-row:visible").nth(place)
 
 
+def _deletable(opened: NotebookPage, place: int) -> Locator:
+    """Return a row whose model may go."""
+    button = opened.page.locator(".xm-delete:visible:not([disabled])").filter(has_text="Delete")
+    return opened.page.locator(".xm-row:visible").filter(has=button).nth(place)
+
+
 def _delete(row: Locator) -> None:
     row.locator(".xm-delete").click()
     row.locator(".xm-confirm").click()

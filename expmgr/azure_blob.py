@@ -705,6 +705,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             ``newest`` (UTC: when a file was last written), ``evidence``, ``protected_by``,
             ``deletable`` (whether `delete_orphans` takes it: trash by its row, what is unknown
             when it is named) and ``seen``, which tells later whether the files are still these.
+            A model in the trash whose run lives is counted with that run in `storage_usage`, as
+            deleting the run takes it too.
             With ``storage_prices`` also ``monthly`` and ``early``, as in `storage_usage`.
 
         Raises

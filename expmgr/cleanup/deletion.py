@@ -44,7 +44,7 @@ from expmgr.tracking.queries import ensure_reachable, run_or_none, tag_model
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow import MlflowClient
 
@@ -171,11 +171,14 @@ class Deleter:
                 on_progress(progress)
 
         etags, not_after, only = _bounds(plan, planned_etags, resumes)
+        sizes = {n: b for planned in plan.locations for n, b in planned.sizes.items()}
+        # A mark is carried out as if it were resumed; nothing of it went before.
+        before = (0, 0) if begun is not None else _gone_before(resumes, etags, sizes)
         current = CurrentDeletion(
             plan.journal_id,
             record.locations,
             etags=etags,
-            sizes={n: b for planned in plan.locations for n, b in planned.sizes.items()},
+            sizes=sizes,
             not_after=not_after,
             only=only,
             total_files=plan.files,
@@ -193,7 +196,7 @@ class Deleter:
             result = failure(plan.id, error, time.monotonic() - began, plan.reasons)
         except (KeyboardInterrupt, SystemExit):
             result = failure(plan.id, DeletionError("it was interrupted", run_id=plan.id))
-            self._close(write, lease.record, plan, result, forced=record.forced)
+            self._close(write, lease.record, plan, result, forced=record.forced, before=before)
             raise
         else:
             result = self._success(
@@ -206,7 +209,7 @@ class Deleter:
             )
         if isinstance(result.error, JournalError):
             return result
-        return self._close(write, lease.record, plan, result, forced=record.forced)
+        return self._close(write, lease.record, plan, result, forced=record.forced, before=before)
 
     def _refused_part(self, plan: RunPlan, resumes: DeletionRecord | None) -> DeletionResult | None:
         if not self.takes_parts:
@@ -317,14 +320,21 @@ class Deleter:
         result: DeletionResult,
         *,
         forced: Sequence[str],
+        before: tuple[int, int],
     ) -> DeletionResult:
-        """Write the journal's end; a deletion whose end cannot be written says so."""
+        """Write the journal's end; a deletion whose end cannot be written says so.
+
+        Parameters
+        ----------
+        before
+            Files and bytes that had gone when this was resumed.
+        """
         ended = replace(
             record,
             state=_end_state(result),
             ended=now_ms(),
-            files=result.files,
-            bytes=result.bytes,
+            files=before[0] + result.files,
+            bytes=before[1] + result.bytes,
             forced=tuple(forced),
             note="" if result else result.message,
         )
@@ -449,6 +459,28 @@ def _bounds(
     etags = planned_among(resumes, planned)
     since = resumes.began if resumes.planned_at is None else resumes.planned_at
     return etags, datetime.fromtimestamp(since // 1000 - (etags is None), tz=timezone.utc), None
+
+
+def _gone_before(
+    resumes: DeletionRecord | None,
+    etags: dict[str, str] | None,
+    sizes: Mapping[str, int],
+) -> tuple[int, int]:
+    """Return how many files and bytes a deletion had taken when it is resumed. Pure.
+
+    Parameters
+    ----------
+    etags
+        What of its plan is still there; None where its record does not tell.
+    """
+    if resumes is None:
+        return 0, 0
+    if resumes.state != "deleting":  # it ended, and counted
+        return resumes.files, resumes.bytes
+    if etags is None:
+        return 0, 0
+    left = [sizes[name] for name in etags if name in sizes]
+    return max(0, resumes.files - len(left)), max(0, resumes.bytes - sum(left))
 
 
 def _not_taken(plan: RunPlan) -> DeletionError:
