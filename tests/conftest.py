@@ -55,6 +55,16 @@ def _no_ambient_settings(monkeypatch):
     mlflow.set_tracking_uri(None)
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Ctrl-C as a terminal sends it: a shell's background job is started with it ignored."""
+    import signal
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory):
     """A fresh Azurite for this session."""

@@ -597,6 +597,7 @@ def test_a_policy_that_marks_every_day_leaves_the_first_day_s_time(lab, ask):
     assert ask("log", "--marks")[1]["marks"] == first
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_ctrl_c_ends_with_a_report_of_what_is_done(lab, ask, monkeypatch):
     lab.best()
@@ -629,6 +630,7 @@ def test_ctrl_c_ends_with_a_report_of_what_is_done(lab, ask, monkeypatch):
     assert len(left) == 3
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_what_whoever_started_it_ignores_ends_nothing():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -677,6 +679,7 @@ def test_progress_is_for_a_terminal_and_the_answer_for_a_pipe(lab):
     assert (quiet.returncode, quiet.stderr) == (0, "")
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_ctrl_c_while_it_looks_deletes_nothing(lab, ask, say, monkeypatch):
     def press(self, *_, cancel=None, **__):

@@ -107,6 +107,7 @@ def test_a_report_of_nothing_that_failed_has_nothing_to_retry():
         DeletionReport((DeletionResult("r1", "failed"),)).retry()
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
 def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(lab):
     lab.best()
