@@ -1,4 +1,4 @@
-"""Takes the pictures of the run browser anew: ``python docs/browser_screenshots.py``.
+"""Takes the pictures of the run browser anew: ``python docs/browser_screenshots.py [NAME ...]``.
 
 On fresh sample runs of the demo, in JupyterLab in a headless Chromium.
 """
@@ -44,10 +44,14 @@ def _row(opened: NotebookPage, place: int) -> Locator:
     return opened.page.locator(".xm-row:visible").nth(place)
 
 
-def _deletable(opened: NotebookPage, place: int) -> Locator:
-    """Return a row whose model may go."""
-    button = opened.page.locator(".xm-delete:visible:not([disabled])").filter(has_text="Delete")
-    return opened.page.locator(".xm-row:visible").filter(has=button).nth(place)
+def _deletable(opened: NotebookPage) -> list[Locator]:
+    """Return the rows whose models may go."""
+    rows = opened.page.locator(".xm-row:visible")
+    return [
+        rows.nth(place)
+        for place in range(rows.count())
+        if rows.nth(place).locator(".xm-delete:visible:not([disabled])").count()
+    ]
 
 
 def _delete(row: Locator) -> None:
@@ -66,11 +70,12 @@ def row_by_row(opened: NotebookPage) -> None:
     """Take one deleted, one asked for, the details of a third."""
     opened.button("Size").filter(has_not_text="Measure").click()
     opened.button("Size ▼").wait_for()
-    _delete(_row(opened, 1))
-    _row(opened, 4).locator(".xm-open").click()
-    _row(opened, 4).locator(".xm-scroll td.xm-right").first.wait_for()
-    _row(opened, 3).locator(".xm-delete").click()
-    _row(opened, 3).locator(".xm-confirm").click(trial=True)
+    gone, asked, shown = _deletable(opened)[1:4]
+    _delete(gone)
+    shown.locator(".xm-open").click()
+    shown.locator(".xm-scroll td.xm-right").first.wait_for()
+    asked.locator(".xm-delete").click()
+    asked.locator(".xm-confirm").click(trial=True)
     _shoot(opened, "browser.png")
 
 
@@ -134,6 +139,8 @@ def main() -> None:
             (lines, "Light", 1400),
             (row_by_row, "Light", 1400),
         ):
+            if sys.argv[1:] and take.__name__ not in sys.argv[1:]:
+                continue
             place = folder / take.__name__
             settings = place / "state" / THEMES
             settings.parent.mkdir(parents=True)
