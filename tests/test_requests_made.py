@@ -8,25 +8,32 @@ from collections import Counter
 import pytest
 from lab import Lab
 from requests import Session
-from servers import Backend
+from servers import Backend, MlflowServer
 
 
 @pytest.fixture
-def lab(mlflow_server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
+def server(azurite, tmp_path):
+    """A server of its own: what other tests left on a shared one asks for more."""
+    with MlflowServer(tmp_path / "server", azurite.connection_string) as started:
+        yield started
+
+
+@pytest.fixture
+def lab(server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
     del artifact_root
-    backend = Backend("http", mlflow_server.tracking_uri, None, container)
+    backend = Backend("http", server.tracking_uri, None, container)
     return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
 @pytest.fixture
-def made(monkeypatch, mlflow_server):
+def made(monkeypatch, server):
     """Requests to the tracking server by method and endpoint; all others are storage's."""
     counted = Counter()
     send = Session.send
 
     def sent(self, request, **options):
         path = request.url.split("?")[0]
-        if path.startswith(mlflow_server.tracking_uri):
+        if path.startswith(server.tracking_uri):
             endpoint = re.sub(r"/m-[0-9a-f]{32}", "", path.rpartition("/mlflow/")[2])
             counted[f"{request.method} {endpoint}"] += 1
         else:
