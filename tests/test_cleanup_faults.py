@@ -1,4 +1,4 @@
-"""What a reader who did not build it found: policies, parts, what goes later, what nobody owns."""
+"""Faults of deleting by policy, by part, later and of what nobody owns, each as it was found."""
 
 from __future__ import annotations
 
