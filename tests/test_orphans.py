@@ -14,7 +14,8 @@ NOBODY = uuid.uuid4().hex
 
 
 @pytest.fixture
-def lab(backend, credentials, blob_names, tmp_path, plugin_name):
+def every(backend, credentials, blob_names, tmp_path, plugin_name):
+    """The lab on each way to run MLflow, for what depends on addresses and answers."""
     return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
 
 
@@ -50,7 +51,8 @@ def trashed_model(lab, run_id):
     return model_id
 
 
-def test_what_was_deleted_is_trash_and_what_lives_is_nothing(lab):
+def test_what_was_deleted_is_trash_and_what_lives_is_nothing(every):
+    lab = every
     live = lab.with_model(0.9)
     run_id, model_id = trashed_run(lab), trashed_model(lab, live)
     alone = trashed_model(lab, "")
@@ -72,7 +74,8 @@ def test_a_live_model_of_a_deleted_run_is_no_trash(lab):
     assert list(found["id"]) == [run_id], "the run's plot alone"
 
 
-def test_a_deleted_experiment_makes_trash_of_its_runs_and_models(lab):
+def test_a_deleted_experiment_makes_trash_of_its_runs_and_models(every):
+    lab = every
     gone = lab.experiment("gone")
     run_id = lab.with_model(0.9, experiment_id=gone)
     (model,) = lab.client.search_logged_models([gone])
@@ -87,7 +90,8 @@ def test_a_deleted_experiment_makes_trash_of_its_runs_and_models(lab):
     assert not [name for name in lab.blob_names() if not name.startswith("expmgr-journal/")]
 
 
-def test_what_the_server_says_nothing_of_is_unknown_and_named_with_what_is_known(lab, put_blob):
+def test_what_the_server_says_nothing_of_is_unknown_and_named_with_what_is_known(every, put_blob):
+    lab = every
     root, outside = roots(lab), uuid.uuid4().hex
     lab.with_model(0.9)
     put_blob(f"{root}/{NOBODY}/artifacts/model/MLmodel")
@@ -147,7 +151,8 @@ def test_every_byte_that_usage_calls_trash_or_unknown_is_in_the_table(lab, put_b
     assert found["trash"] >= usage["trash"] > 0
 
 
-def test_trash_goes_and_nothing_else(lab, put_blob):
+def test_trash_goes_and_nothing_else(every, put_blob):
+    lab = every
     live = lab.with_model(0.9)
     run_id, model_id = trashed_run(lab), trashed_model(lab, live)
     unknown = f"{roots(lab)}/{NOBODY}/artifacts/"
@@ -219,7 +224,8 @@ def test_a_deleted_model_that_a_pinned_run_uses_stays(lab):
     assert lab.blob_names() == before
 
 
-def test_what_was_restored_or_changed_since_stays(lab, put_blob):
+def test_what_was_restored_or_changed_since_stays(every, put_blob):
+    lab = every
     restored, changed, added = trashed_run(lab), trashed_run(lab), trashed_run(lab)
     manager = lab.manager()
     found = manager.find_orphans()
@@ -235,7 +241,8 @@ def test_what_was_restored_or_changed_since_stays(lab, put_blob):
     assert "find again" in messages
 
 
-def test_what_is_unknown_goes_only_by_name(lab, put_blob):
+def test_what_is_unknown_goes_only_by_name(every, put_blob):
+    lab = every
     one, other = (f"{roots(lab)}/{uuid.uuid4().hex}/artifacts/" for _ in range(2))
     put_blob(f"{one}weights.bin")
     put_blob(f"{other}weights.bin")
@@ -327,7 +334,8 @@ def died(manager, run_id):
         manager.blob_store.delete = real
 
 
-def test_what_a_dead_process_left_of_trash_is_finished_and_no_more(lab, put_blob):
+def test_what_a_dead_process_left_of_trash_is_finished_and_no_more(every, put_blob):
+    lab = every
     run_id = trashed_run(lab)
     manager = lab.manager()
     died(manager, run_id)

@@ -1,6 +1,6 @@
 """Deletions through a proxy that spoils answers by a schedule: what is promised holds for any.
 
-``EXPMGR_SCHEDULES`` is how many schedules there are (100). A failure names its schedule and what
+``EXPMGR_SCHEDULES`` is how many schedules there are (60). A failure names its schedule and what
 draws it again; all of them are tried, and up to ten failures told.
 """
 
@@ -30,7 +30,7 @@ from expmgr.tracking.journal import read_records
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
-SCHEDULES = int(os.environ.get("EXPMGR_SCHEDULES") or 100)
+SCHEDULES = int(os.environ.get("EXPMGR_SCHEDULES") or 60)
 SEED = seed_of("EXPMGR_SCHEDULE_SEED", 828)
 FIRST = int(os.environ.get("EXPMGR_SCHEDULE_FIRST") or 0)
 MOST_TOLD = 40

@@ -1,6 +1,6 @@
 """Generated worlds on real servers: plan, table and deletion do what DESIGN.md says, and no more.
 
-``EXPMGR_WORLDS`` is how many worlds there are (100), half of them for each property. A failure
+``EXPMGR_WORLDS`` is how many worlds there are (60), half of them for each property. A failure
 shows a small world that fails alike and what draws it again; ``EXPMGR_WORLD_SHRINK`` is how many
 seconds that smaller one may take (120).
 """

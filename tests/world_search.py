@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Judge = Callable[..., None]
 
-WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 100)
+WORLDS = int(os.environ.get("EXPMGR_WORLDS") or 60)
 SEED = seed_of("EXPMGR_WORLD_SEED", 2186941068)
 FIRST = int(os.environ.get("EXPMGR_WORLD_FIRST") or 0)
 SHRINK_SECONDS = float(os.environ.get("EXPMGR_WORLD_SHRINK") or 120)
