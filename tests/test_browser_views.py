@@ -270,7 +270,7 @@ def test_a_read_only_browser_has_no_widget_that_changes_anything(browse):
     for widget in list(browser._kit._made):
         if hasattr(widget, "click"):
             widget.click()
-    assert browser.wait(10)
+    assert browser.wait(60), "hundreds of clicks, of which each may draw"
     changing = ("delete_models", "delete_model", "mark_models", "delete_due", "keep")
     assert not any(manager.calls[name] for name in (*changing, "restore_model"))
 
