@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.text import escape, plain
 from expmgr.widgets.arming import Slot
-from expmgr.widgets.offering import Offering
+from expmgr.widgets.offering import Offering, OfferingLine
 from expmgr.widgets.row import FACES, bar, popover
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ __all__ = ["ErrandLine", "failures_html", "said_of_many", "summary_html"]
 MOST_FAILURES = 100
 
 
-class ErrandLine:
+class ErrandLine(OfferingLine):
     """A button, Confirm beside it, and words.
 
     Parameters
@@ -58,16 +58,6 @@ class ErrandLine:
         base = (self.button, *beside, self._line)
         self.box = kit.box(base, "xm-bulk")
         self._offering = Offering(kit, actions, self.box, base)
-
-    @property
-    def confirm_button(self) -> widgets.Button | None:
-        """The second click: a new button for each offer, None while nothing is offered."""
-        return self._offering.confirm_button
-
-    @property
-    def count_box(self) -> widgets.Text | None:
-        """Where many go: the box for their number; else None."""
-        return self._offering.count_box
 
     def show(
         self, deletion: Deletion | None, label: str, words: str = "", *, able: bool, about: str = ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.text import HOVER_LIMIT, escape
 from expmgr.widgets.arming import Arming, Slot
-from expmgr.widgets.offering import Offering
+from expmgr.widgets.offering import Offering, OfferingLine
 from expmgr.widgets.row import FACES, said_html
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LABELS = {"keep": "Keep", "resume": "Resume", "restore": "Restore"}
 _ABOUT = {"keep": "the model of {}", "resume": "the deletion of {}", "restore": "the model of {}"}
 
 
-class LogRow:
+class LogRow(OfferingLine):
     """A reusable line of two text lines.
 
     Parameters
@@ -57,11 +57,6 @@ class LogRow:
         self.box = kit.box(base, "xm-record")
         self.box.layout = kit.gone
         self._offering = Offering(kit, actions, self.box, base)
-
-    @property
-    def confirm_button(self) -> widgets.Button | None:
-        """The second click: a new button for each offer, None while nothing is offered."""
-        return self._offering.confirm_button
 
     def _clicked(self) -> None:
         if self.key and self._fresh.takes():

@@ -12,14 +12,12 @@ from expmgr.secrecy import redact
 from expmgr.text import escape
 from expmgr.widgets.arming import Slot
 from expmgr.widgets.errand_line import said_of_many, summary_html
-from expmgr.widgets.offering import Offering
+from expmgr.widgets.offering import Offering, OfferingLine
 from expmgr.widgets.row import FACES, popover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol
-
-    import ipywidgets as widgets
 
     from expmgr.widgets.kit import Kit
     from expmgr.widgets.offering import OfferActions
@@ -40,7 +38,7 @@ FEW = 10
 """So many models are listed by name without being asked."""
 
 
-class ManyLine:
+class ManyLine(OfferingLine):
     """What is ticked, and what becomes of it.
 
     Parameters
@@ -92,16 +90,6 @@ class ManyLine:
         base = (self.delete_button, self.select, self._line)
         self.box = kit.box(base, "xm-bulk")
         self._offering = Offering(kit, actions, self.box, base)
-
-    @property
-    def confirm_button(self) -> widgets.Button | None:
-        """The second click: a new button for each offer, None while nothing is offered."""
-        return self._offering.confirm_button
-
-    @property
-    def count_box(self) -> widgets.Text | None:
-        """Where many go: the box for their number; else None."""
-        return self._offering.count_box
 
     def cancel(self) -> None:
         """Take back what is asked, stop what is under way, or close what has ended."""

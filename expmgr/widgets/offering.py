@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         def type_number(self, id_: str, text: str) -> None: ...
 
 
-__all__ = ["Offering"]
+__all__ = ["Offering", "OfferingLine"]
 
 
 class Offering:
@@ -103,3 +103,19 @@ class Offering:
             "xm-count",
             tooltip=f"{number} to delete the models of {name}" if name else "",
         )
+
+
+class OfferingLine:
+    """A line that may ask: what it asks with are the widgets of its offer."""
+
+    _offering: Offering
+
+    @property
+    def confirm_button(self) -> widgets.Button | None:
+        """The second click: a new button for each offer, None while nothing is offered."""
+        return self._offering.confirm_button
+
+    @property
+    def count_box(self) -> widgets.Text | None:
+        """Where so many go that their number is to be typed: the box for it; else None."""
+        return self._offering.count_box

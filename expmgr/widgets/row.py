@@ -12,7 +12,7 @@ from expmgr.formatting import format_count
 from expmgr.text import escape, plain
 from expmgr.widgets.arming import ARMED_AFTER, Arming, Slot
 from expmgr.widgets.columns import is_deletable, is_missing
-from expmgr.widgets.offering import Offering
+from expmgr.widgets.offering import Offering, OfferingLine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,7 @@ _ABOUT = {
 }
 
 
-class Row:
+class Row(OfferingLine):
     """A reusable line: tick box, fold and details buttons, cells and a button; in turn, Confirm.
 
     Attributes
@@ -154,16 +154,6 @@ class Row:
         self.box = kit.box(base, "xm-row")
         self.box.layout = kit.gone
         self._offering = Offering(kit, actions, self.box, base)
-
-    @property
-    def confirm_button(self) -> widgets.Button | None:
-        """The second click: a new button for each offer, None while nothing is offered."""
-        return self._offering.confirm_button
-
-    @property
-    def count_box(self) -> widgets.Text | None:
-        """Where so many go that their number is to be typed: the box for it; else None."""
-        return self._offering.count_box
 
     def _open(self) -> None:
         if self.run_id and self._fresh.takes():

@@ -165,8 +165,22 @@ def due_of(manager: Any, experiments: Any, ids: Sequence[str]) -> Errand:
     )
 
 
-def _plainly(words: str) -> Callable[[DeletionProgress, float], str]:
-    return lambda _progress, _seconds: words
+def _one_request(
+    act: Callable[[], Any],
+    doing: str,
+    end: Callable[[Any, float, bool], Verdict],
+    failed: str,
+) -> Errand:
+    """Return an errand that has no progress and leaves no results of models."""
+    return Errand(
+        lambda _tells, _cancel: act(),
+        doing,
+        lambda _progress, _seconds: doing,
+        end,
+        failed,
+        results=lambda _: (),
+        retries=True,
+    )
 
 
 def keeping_of(manager: Any, id_: str) -> Errand:
@@ -180,15 +194,7 @@ def keeping_of(manager: Any, id_: str) -> Errand:
         why = "There is no mark any more, or its deletion has begun: refresh to see which."
         return Verdict(why, outcome="not_found")
 
-    return Errand(
-        lambda _tells, _cancel: manager.keep(id_),
-        doing,
-        _plainly(doing),
-        end,
-        "Not kept",
-        results=lambda _: (),
-        retries=True,
-    )
+    return _one_request(lambda: manager.keep(id_), doing, end, "Not kept")
 
 
 def restoring_of(manager: Any, run_id: str) -> Errand:
@@ -206,12 +212,4 @@ def restoring_of(manager: Any, run_id: str) -> Errand:
         words = f"Restored {amount}{there} in {format_seconds(seconds)}"
         return Verdict(said(words, 600), outcome="restored")
 
-    return Errand(
-        lambda _tells, _cancel: manager.restore_model(run_id),
-        doing,
-        _plainly(doing),
-        end,
-        "Not restored",
-        results=lambda _: (),
-        retries=True,
-    )
+    return _one_request(lambda: manager.restore_model(run_id), doing, end, "Not restored")
