@@ -555,17 +555,6 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 cancel=event,
             )
 
-        def again(failed: DeletionPlan) -> DeletionReport:
-            return self._carry_out(
-                failed,
-                check_again,
-                passes,
-                progress=progress,
-                on_progress=on_progress,
-                cancel=None,
-            )
-
-        report = report.retrying(plan, again)
         if self.storage_prices is None:
             return report
         gone = {result.run_id for result in report.results if result.outcome == "deleted"}
@@ -714,30 +703,16 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         NotFoundError, TrackingError, StorageError
             No such experiment; MLflow or storage could not be asked, or it was cancelled.
         """
-        from expmgr.cleanup.folder_scan import chosen_experiments, scan_folders
-        from expmgr.cleanup.orphans import found_orphans, orphans_table
-        from expmgr.tracking.queries import ALL_EXPERIMENTS, iter_experiments
-        from expmgr.tracking.sight import hidden_by
+        from expmgr.cleanup.orphans import find_all, orphans_table
 
-        client, prices = self.interactive_client, self.storage_prices
-        every = list(iter_experiments(client, deleted=True))
-        chosen = chosen_experiments(every, experiments, self.is_own)
-        whole = experiments is None or experiments == ALL_EXPERIMENTS
-        seen = scan_folders(
-            self._finder(every),
-            every,
-            None if whole else chosen,
+        prices = self.storage_prices
+        orphans = find_all(
+            self._planner(),
+            experiments,
+            self.is_own,
             prices=prices,
             on_progress=on_progress,
             cancel=cancel,
-        )
-        ids = {experiment.experiment_id for experiment in chosen}
-        orphans = found_orphans(
-            self._planner(),
-            seen,
-            hidden_by(client),
-            None if experiments == ALL_EXPERIMENTS else ids,
-            outside=whole,
         )
         return orphans_table(orphans, priced=prices is not None)
 
@@ -793,13 +768,17 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         else:
             asked = asked_prefixes(() if prefixes is None else prefixes)
         planner = OrphanPlanner(self._planner(), hidden_by(self.interactive_client))
-        report = self._carry_out(
-            planner.plan(asked),
-            planner.check_again,
-            progress=progress,
-            on_progress=on_progress,
-            cancel=cancel,
-        )
+
+        def carry_out(plan: DeletionPlan, cancel: threading.Event | None = None) -> DeletionReport:
+            return self._carry_out(
+                plan,
+                planner.check_again,
+                progress=progress,
+                on_progress=on_progress,
+                cancel=cancel,
+            ).retrying(plan, carry_out)
+
+        report = carry_out(planner.plan(asked), cancel)
         return replace(report, results=(*report.results, *map(left, unknown)))
 
     def resume_deletions(self, experiments: str | Iterable[str] | None = None) -> DeletionReport:

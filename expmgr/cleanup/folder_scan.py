@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import outermost
 from expmgr.catalog.places import folder_of, paths_to
-from expmgr.storage.listing import use_of
+from expmgr.cleanup.counted import CountedListing, Stopped
+from expmgr.errors import StorageError
 from expmgr.tracking.queries import ALL_EXPERIMENTS, select_experiments
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.model import Size
     from expmgr.catalog.places import Folder
     from expmgr.cleanup.locate import Finder
     from expmgr.prices import StoragePrices
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Seen", "chosen_experiments", "digest_of", "hex_of", "scan_folders"]
 
-_EVERY = 1000
-"""Blobs between two calls of the progress callback."""
 _DIGEST = 8  # bytes
 
 
@@ -49,13 +49,15 @@ class Seen:
     monthly: float = 0.0
     early: float = 0.0
 
-    def add(self, blob: Blob) -> None:
-        """Count a blob."""
+    def add(self, blob: Blob, size: Size) -> None:
+        """Count a blob, and what it costs."""
         self.digest = (self.digest + _digest(blob.name, blob.etag)) % 2 ** (8 * _DIGEST)
         if blob.is_directory:
             return
         self.files += 1
         self.bytes += blob.bytes
+        self.monthly += size.monthly
+        self.early += size.early
         if self.newest is None or blob.last_modified > self.newest:
             self.newest = blob.last_modified
 
@@ -127,24 +129,15 @@ def scan_folders(
     leading = paths_to(roots)
     homes = [""] if chosen is None else list(finder.homes(chosen))
     wanted = [""] if "" in homes else list(outermost(homes))
-    now = datetime.now(timezone.utc)
+    listing = CountedListing(finder, on_progress, cancel, prices)
     found: dict[Folder, Seen] = {}
-    files = size = 0
-    for root in wanted:
-        for blob in finder.list_blobs(f"{root}/" if root else "", cancel=cancel):
-            folder = folder_of(blob.name, roots, leading)
-            if folder is None:
-                continue
-            seen = found.setdefault(folder, Seen())
-            seen.add(blob)
-            files += 1
-            size += blob.bytes
-            if files % _EVERY == 0 and on_progress is not None:
-                on_progress(files, size)
-            if prices is not None and not blob.is_directory:
-                bill = prices.bill({blob.tier: use_of(blob, now)})
-                seen.monthly += bill.monthly
-                seen.early += bill.early
-    if on_progress is not None:
-        on_progress(files, size)
+    try:
+        for root in wanted:
+            for blob, size in listing.below(root):
+                folder = folder_of(blob.name, roots, leading)
+                if folder is not None:
+                    found.setdefault(folder, Seen()).add(blob, size)
+    except Stopped:
+        raise StorageError("the listing was cancelled") from None
+    listing.tell()
     return {folder: seen for folder, seen in found.items() if seen.files}

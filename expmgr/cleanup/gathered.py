@@ -72,11 +72,13 @@ class Gathered:
             LoggedModels that are in question; None for all of those runs.
         """
         locations = []
+        addresses = self.finder.addresses  # to be listed only: what goes passes the whole guard
         for models in self._told.values():
             for model in models.made:
                 if only is None or model.model_id in only:
                     with suppress(LocationError):
-                        locations.append(self.finder.logged(model).location)
+                        uri = model.artifact_location
+                        locations.append(addresses.logged_model(uri, model.model_id))
         with suppress(StorageError):
             found = self.blob_store.measure_together(locations, cancel=cancel)
             self._listings = {one.path: listing for one, listing in found.items()}

@@ -8,24 +8,29 @@ from typing import TYPE_CHECKING, Any, Literal
 from expmgr.catalog.model import Size, Stored
 from expmgr.catalog.reason import Reasons
 from expmgr.cleanup.drafts import Draft, protected
-from expmgr.cleanup.folder_scan import hex_of
+from expmgr.cleanup.folder_scan import chosen_experiments, hex_of, scan_folders
 from expmgr.cleanup.orphan_plans import location_of, subject_of
 from expmgr.cleanup.ownership import Judge
 from expmgr.cleanup.plan import RunPlan
 from expmgr.errors import LocationError
 from expmgr.text import words
+from expmgr.tracking.queries import ALL_EXPERIMENTS
+from expmgr.tracking.sight import hidden_by
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    import threading
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
+    from mlflow.entities import Experiment
 
     from expmgr.catalog.places import Folder
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.folder_scan import Seen
     from expmgr.cleanup.planner import Planner
+    from expmgr.prices import StoragePrices
 
-__all__ = ["ORPHAN_COLUMNS", "Orphan", "found_orphans", "orphans_table"]
+__all__ = ["ORPHAN_COLUMNS", "Orphan", "find_all", "orphans_table"]
 
 ORPHAN_COLUMNS = (
     "kind",
@@ -76,29 +81,38 @@ class Orphan:
         return f"{self.folder.path}/" if self.folder.path else ""
 
 
-def found_orphans(
+def find_all(
     planner: Planner,
-    seen: Mapping[Folder, Seen],
-    hidden: str,
-    chosen: Collection[str] | None,
+    selection: str | Iterable[str] | None,
+    is_own: Callable[[Experiment], bool],
     *,
-    outside: bool,
+    prices: StoragePrices | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    cancel: threading.Event | None = None,
 ) -> list[Orphan]:
-    """Return those of some folders that no live run or model owns, with what protects them.
+    """Return what no live run or model of some experiments owns, with what protects it.
 
-    Parameters
-    ----------
-    chosen
-        Experiments that are asked about, by id; None for all.
-    outside
-        Whether what lies below no root is asked about.
+    What lies below no root is asked about with the manager's own experiments, and with all.
 
     Raises
     ------
-    TrackingError
-        MLflow could not be asked.
+    NotFoundError, TrackingError, StorageError
+        No such experiment; MLflow or storage could not be asked, or it was cancelled.
     """
     gathered = planner.gathered()
+    every = list(gathered.experiments.values())
+    experiments = chosen_experiments(every, selection, is_own)
+    chosen = {experiment.experiment_id for experiment in experiments}
+    outside = selection is None or selection == ALL_EXPERIMENTS
+    seen = scan_folders(
+        gathered.finder,
+        every,
+        None if outside else experiments,
+        prices=prices,
+        on_progress=on_progress,
+        cancel=cancel,
+    )
+    hidden = hidden_by(gathered.client)
     judge = Judge(
         gathered.client, gathered.blob_store, gathered.finder, gathered.experiments, hidden
     )
@@ -109,7 +123,7 @@ def found_orphans(
         and (
             outside
             if folder.root is None
-            else chosen is None or verdict.experiment_id in chosen or judge.lies_in(folder, chosen)
+            else verdict.experiment_id in chosen or judge.lies_in(folder, chosen)
         )
     }
     drafts = []

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.files import outermost
 from expmgr.catalog.model import NOTHING, Size, is_model_id
 from expmgr.catalog.usage import Scan, attribute
+from expmgr.cleanup.counted import CountedListing, Stopped
 from expmgr.cleanup.tables import rows_by_run
-from expmgr.storage.listing import use_of
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import in_parallel, logged_model, runs_by_id
 
@@ -31,47 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["scan_container", "scan_roots", "usage_table"]
 
-_EVERY = 1000
-"""Blobs between two calls of the progress callback."""
 
-
-class _Stopped(Exception):  # noqa: N818 - not an error: somebody asked to stop
-    pass
-
-
-@dataclass
-class _Counter:
-    """Counts what listings yield, and tells the caller now and then."""
-
-    finder: Finder
-    on_progress: Callable[[int, int], None] | None
-    cancel: threading.Event | None
-    prices: StoragePrices | None = None
-    files: int = 0
-    bytes: int = 0
-
-    def below(self, path: str) -> Iterator[tuple[str, Size]]:
-        """Yield name and size of the files below a path."""
-        now = datetime.now(timezone.utc)
-        for blob in self.finder.list_blobs(f"{path}/" if path else "", cancel=self.cancel):
-            if self.cancel is not None and self.cancel.is_set():
-                raise _Stopped
-            if blob.is_directory:
-                continue
-            self.files += 1
-            self.bytes += blob.bytes
-            if self.files % _EVERY == 0:
-                self.tell()
-            if self.prices is None:
-                yield blob.name, Size(1, blob.bytes)
-            else:
-                bill = self.prices.bill({blob.tier: use_of(blob, now)})
-                yield blob.name, Size(1, blob.bytes, bill.monthly, bill.early)
-
-    def tell(self) -> None:
-        """Tell how far it has come."""
-        if self.on_progress is not None:
-            self.on_progress(self.files, self.bytes)
+def _files_below(listing: CountedListing, path: str) -> Iterator[tuple[str, Size]]:
+    return ((blob.name, size) for blob, size in listing.below(path) if size.files)
 
 
 def scan_roots(
@@ -96,15 +57,15 @@ def scan_roots(
     began = now_ms()
     every = finder.homes(experiments)
     wanted = finder.homes(chosen)
-    counter = _Counter(finder, on_progress, cancel, prices)
+    listing = CountedListing(finder, on_progress, cancel, prices)
     done: dict[str, Any] = {}
     try:
         for root in outermost(wanted) if "" not in wanted else ("",):
-            usage, _, _ = attribute(counter.below(root), every)
+            usage, _, _ = attribute(_files_below(listing, root), every)
             done.update({path: found for path, found in usage.items() if _within(path, root)})
-    except _Stopped:
+    except Stopped:
         pass
-    counter.tell()
+    listing.tell()
     return Scan(done, began=began)
 
 
@@ -124,13 +85,13 @@ def scan_container(
         It could not be listed.
     """
     began = now_ms()
-    counter = _Counter(finder, on_progress, cancel, prices)
+    listing = CountedListing(finder, on_progress, cancel, prices)
     try:
-        usage, journal, unknown = attribute(counter.below(""), finder.homes(experiments))
-    except _Stopped:
+        usage, journal, unknown = attribute(_files_below(listing, ""), finder.homes(experiments))
+    except Stopped:
         return Scan(began=began)
     finally:
-        counter.tell()
+        listing.tell()
     return Scan(usage, journal, unknown, began)
 
 
