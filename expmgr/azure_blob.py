@@ -175,6 +175,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             self._delete_model,
             self._hand_overs,
             takes_parts=self.deletes_parts or not self._overrides_step,
+            spans_models=not self._overrides_step,
         )
 
     @property
@@ -534,21 +535,27 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         passes
             Whether what protects a run is passed by force.
         """
-        from expmgr.cleanup.bulk import OneByOne, delete_all
+        from expmgr.cleanup.bulk import delete_all
         from expmgr.cleanup.bulk_together import Together
 
+        deleter = self._deleter()
+
+        def ended(run: RunPlan, result: DeletionResult) -> DeletionResult:
+            self._survey.forget([run.run_id, *run.model_ids])
+            return result
+
         together = Together(
-            self._deleter(),
-            passes,
-            forget=lambda run: self._survey.forget([run.run_id, *run.model_ids]),
+            deleter,
+            lambda run, report, event: deleter.begin(
+                run, force=passes(run), on_progress=report, cancel=event
+            ),
+            ended,
         )
-        # A _delete_model of somebody's own is called run by run.
-        carrier = OneByOne(together.delete_run) if self._overrides_step else together
         with cancel_by_ctrl_c(cancel) as event:
             report = delete_all(
                 plan,
                 check_again,
-                carrier,
+                together.carrier,
                 progress=progress,
                 on_progress=on_progress,
                 cancel=event,

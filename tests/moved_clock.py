@@ -26,6 +26,15 @@ class Clock:
             return replace(listing, listed_at=listing.listed_at + here.storage_ahead)
 
         monkeypatch.setattr(BlobStore, "measure", measured)
+        measure_together = BlobStore.measure_together
+
+        def measured_together(store, locations, **options):
+            return {
+                location: replace(listing, listed_at=listing.listed_at + here.storage_ahead)
+                for location, listing in measure_together(store, locations, **options).items()
+            }
+
+        monkeypatch.setattr(BlobStore, "measure_together", measured_together)
 
     def move(self, *, storage: bool = True, **ahead) -> None:
         self.ahead += timedelta(**ahead)

@@ -157,16 +157,21 @@ def test_one_that_somebody_else_deletes_at_the_moment_goes_after_that(lab):
 
     plan = manager.plan_deletion(runs)
     store.delete, store.delete_together = slow, together
-    results = []
-    caller = threading.Thread(target=lambda: results.append(manager._delete_model(runs[2])))
+    results = {}
+
+    def ask(what, function, *arguments, **options):
+        def work():
+            results[what] = function(*arguments, **options)
+
+        return threading.Thread(target=work)
+
+    caller = ask("plain", manager._delete_model, runs[2])
     caller.start()
     # A plain call holds nothing: what holds is another deletion of the same run.
     assert busy.wait(60)
-    single = threading.Thread(target=lambda: results.append(manager.delete_model(runs[3])))
+    single = ask("single", manager.delete_model, runs[3])
     single.start()
-    bulk = threading.Thread(
-        target=lambda: results.append(manager.delete_models(plan, progress=False))
-    )
+    bulk = ask("bulk", manager.delete_models, plan, progress=False)
     wait_until(lambda: runs[3] in manager._hand_overs._given)
     bulk.start()
     assert others_went.wait(60), "the others do not wait for it"
@@ -174,8 +179,7 @@ def test_one_that_somebody_else_deletes_at_the_moment_goes_after_that(lab):
     may_end.set()
     for thread in (caller, single, bulk):
         thread.join(60)
-    report = results[-1]
-    outcomes = {result.run_id: result.outcome for result in report}
+    outcomes = {result.run_id: result.outcome for result in results["bulk"]}
     assert set(outcomes) == set(runs)
     assert {outcomes[run] for run in runs if run not in runs[2:4]} == {"deleted"}
     assert not left_of(lab, runs)

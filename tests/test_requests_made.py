@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from lab import Lab
+from moved_clock import Clock
 from requests import Session
 from servers import Backend, MlflowServer
 
@@ -61,6 +62,26 @@ def test_runs_side_by_side_cost_three_requests_of_the_tracking_server_each_and_s
     assert made.pop("storage POST") == 1, "one batch for all"
     assert made.pop("storage GET") == 2, "one listing for all that confirms, a look at the best"
     assert sum(made.values()) < 20, "protection is asked again for all together"
+
+
+def test_what_is_due_is_looked_at_together_and_goes_as_its_mark_allows(lab, made, monkeypatch):
+    clock = Clock(monkeypatch)
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(12)]
+    manager = lab.manager()
+    assert manager.delete_models(runs, after="1d", progress=False).counts == {"marked": 12}
+    clock.move(days=2)
+    made.clear()
+
+    assert manager.delete_due(progress=False).counts == {"deleted": 12}
+
+    assert made.pop("storage POST") == 12
+    # One listing for all, two each (files newer than its mark stay), and a look at the best.
+    assert made.pop("storage GET") == 1 + 2 * 12 + 1
+    assert made.pop("GET runs/get") == 2 * 12 + 1, "does the mark stand? what else is marked?"
+    assert made.pop("POST runs/log-batch") == 3 * 12, "begun, ended, the mark is done"
+    assert made.pop("PATCH logged-models/tags") == 12
+    assert sum(made.values()) < 25
 
 
 def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, made):

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from expmgr.cleanup.bulk import OneByOne
 from expmgr.results import DeletionResult
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
 
+    from expmgr.cleanup.bulk import Carrier
     from expmgr.cleanup.deletion import Begun, Deleter
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.results import DeletionProgress
@@ -30,22 +31,39 @@ _LEAST_RUNS = 8
 _JOURNALS_AT_ONCE = 4
 
 
+class Begin(Protocol):
+    """Opens the journal for a run, see `Deleter.begin`."""
+
+    def __call__(
+        self,
+        run: RunPlan,
+        report: Callable[[DeletionProgress], None],
+        cancel: threading.Event,
+        /,
+    ) -> Begun | DeletionResult:
+        """Return it, or how the deletion ended before that."""
+
+
 @dataclass(frozen=True)
 class Together:
     """Deletes runs in groups whose files share batches.
 
     Attributes
     ----------
-    force
-        Whether what protects a run is passed by force.
-    forget
-        Told of each run that was deleted, or was to be.
+    ended
+        Given each run that was deleted, or was to be, with its result; returns what is to be
+        reported.
     """
 
     deleter: Deleter
-    force: Callable[[RunPlan], bool]
-    forget: Callable[[RunPlan], None]
+    begin: Begin
+    ended: Callable[[RunPlan, DeletionResult], DeletionResult]
     at_once: ClassVar[int] = 2
+
+    @property
+    def carrier(self) -> Carrier:
+        """What deletes the runs: a ``_delete_model`` of somebody's own is called run by run."""
+        return self if self.deleter.spans_models else OneByOne(self.delete_run)
 
     def groups(self, plan: DeletionPlan) -> Sequence[Sequence[RunPlan]]:
         """Cut a plan into groups, an owner's runs next to each other."""
@@ -80,9 +98,10 @@ class Together:
         self, run: RunPlan, report: Callable[[DeletionProgress], None], cancel: threading.Event
     ) -> DeletionResult:
         """Delete one run by itself."""
-        result = self.deleter.delete(run, force=self.force(run), on_progress=report, cancel=cancel)
-        self.forget(run)
-        return result
+        begun = self.begin(run, report, cancel)
+        if not isinstance(begun, DeletionResult):
+            begun = self.deleter.carry_out(begun)
+        return self.ended(run, begun)
 
 
 class _Group:
@@ -128,12 +147,7 @@ class _Group:
     def _begin(self, run: RunPlan) -> Begun | None:
         if self._cancel.is_set():
             return None
-        begun = self._deleter.begin(
-            run,
-            force=self._wanted.force(run),
-            on_progress=lambda seen: self._report(run.id, seen),
-            cancel=self._cancel,
-        )
+        begun = self._wanted.begin(run, lambda seen: self._report(run.id, seen), self._cancel)
         if isinstance(begun, DeletionResult):
             self._tell(run, begun)
             return None
@@ -174,5 +188,4 @@ class _Group:
         self._tell(one.plan, self._deleter.carry_out(one))
 
     def _tell(self, run: RunPlan, result: DeletionResult) -> None:
-        self._wanted.forget(run)
-        self._ended(result)
+        self._ended(self._wanted.ended(run, result))

@@ -118,6 +118,8 @@ class Deleter:
         Whether the step is known to delete what is handed over and nothing else: of a step of
         somebody's own that is not known before, and a part must not become the whole model, nor
         the folder of a run in the trash its live models.
+    spans_models
+        Whether requests may be of several models: the step is expmgr's own.
     """
 
     client: MlflowClient
@@ -125,6 +127,7 @@ class Deleter:
     delete_step: Callable[[str, str | None], bool]
     hand_overs: HandOvers
     takes_parts: bool = True
+    spans_models: bool = False
 
     def delete(
         self,

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import marked_directories
-from expmgr.cleanup.bulk import OneByOne, delete_all
+from expmgr.cleanup.bulk import delete_all
+from expmgr.cleanup.bulk_together import Together
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionCancelledError, ExpmgrError
@@ -34,14 +36,16 @@ from expmgr.tracking.marks import (
 from expmgr.tracking.queries import in_parallel, iter_experiments, select_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mlflow.entities import Experiment
 
-    from expmgr.cleanup.deletion import Deleter
+    from expmgr.cleanup.deletion import Begun, Deleter
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.planner import Planner
     from expmgr.results import DeletionProgress, DeletionResult
+    from expmgr.storage.listing import Listing
+    from expmgr.storage.location import Location
     from expmgr.tracking.journal import DeletionRecord
 
 __all__ = ["DueMarks"]
@@ -49,7 +53,7 @@ __all__ = ["DueMarks"]
 logger = logging.getLogger(__name__)
 
 _NUMBERS = 1_000
-_STRIDE = 32
+_STRIDE = 128
 """More than models are checked together, whose numbers of one owner follow one another."""
 
 
@@ -171,38 +175,54 @@ class DueMarks:
         finder = self.planner.finder()
 
         def check(plans: Sequence[RunPlan]) -> Sequence[RunPlan]:
-            looked = in_parallel(lambda plan: self._looked_at(plan, jobs[plan.id], finder), plans)
+            measure = self._measuring(plans)
+            looked = in_parallel(
+                lambda plan: self._looked_at(plan, jobs[plan.id], finder, measure), plans
+            )
             there = [plan for plan in looked if plan is not None]
             ask = [plan for plan in there if not plan.problem]
             checked = self.planner.check_again(ask) if ask else ()
             # A problem found by now is not asked away.
             return [*checked, *(plan for plan in there if plan.problem)]
 
-        def delete_run(
+        def begin(
             plan: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
-        ) -> DeletionResult:
-            result = self._carry_out(plan, jobs[plan.id], report, event)
+        ) -> Begun | DeletionResult:
+            return self._begin(plan, jobs[plan.id], report, event)
+
+        def ended(plan: RunPlan, result: DeletionResult) -> DeletionResult:
             self.ended(plan)
-            return result
+            return self._ended(jobs[plan.id], result)
 
         every = DeletionPlan(tuple(job.plan for job in jobs.values()))
         report = delete_all(
             every,
             check,
-            OneByOne(delete_run),
+            Together(self.deleter, begin, ended).carrier,
             progress=progress,
             on_progress=on_progress,
             cancel=cancel,
         )
         return list(report)
 
-    def _looked_at(self, plan: RunPlan, job: _Job, finder: Finder) -> RunPlan | None:
+    def _measuring(self, plans: Sequence[RunPlan]) -> Callable[[Location], Listing]:
+        """Return what lists a location; those that lie side by side are listed here at once."""
+        store = self.planner.blob_store
+        known: Mapping[Location, Listing] = {}
+        with suppress(ExpmgrError):  # what cannot be listed so is listed by itself
+            known = store.measure_together(
+                [planned.location for plan in plans for planned in plan.locations]
+            )
+        return lambda place: known.get(place) or store.measure(place)
+
+    def _looked_at(
+        self, plan: RunPlan, job: _Job, finder: Finder, measure: Callable[[Location], Listing]
+    ) -> RunPlan | None:
         """Return the plan with what lies there now; None where the storage's clock says: not yet.
 
         What the mark did not see is a problem only where nothing else is there.
         """
         places = [planned.location for planned in plan.locations]
-        measure = self.planner.blob_store.measure
         try:
             for place in places:  # a manager of another container has no say in it
                 finder.check(place)
@@ -248,13 +268,13 @@ class DueMarks:
             "so nothing was deleted. Plan again."
         )
 
-    def _carry_out(
+    def _begin(
         self,
         plan: RunPlan,
         job: _Job,
         on_progress: Callable[[DeletionProgress], None],
         cancel: threading.Event,
-    ) -> DeletionResult:
+    ) -> Begun | DeletionResult:
         mark = job.mark
 
         def begun(record: DeletionRecord) -> None:
@@ -285,16 +305,19 @@ class DueMarks:
         keeps_to = replace(
             mark, record_id=str(number), state="deleting", began=now_ms(), due=None, note=""
         )
-        result = self.deleter.delete(
+        return self.deleter.begin(
             plan, on_progress=on_progress, cancel=cancel, resumes=keeps_to, begun=begun
         )
+
+    def _ended(self, job: _Job, result: DeletionResult) -> DeletionResult:
+        """Write how the mark ended, and return the result in its words."""
         if job.kept:
             message = "Kept: the mark was taken back or changed meanwhile; nothing was deleted"
             return replace(result, outcome="protected", message=message, error=None)
         if isinstance(result.error, DeletionCancelledError) and not result.files:
             return result  # before any file went: the mark stands as it stood
         if job.begun or job.changed or result.outcome == "not_found":
-            self._end([mark], job.owner, words(f"{result.outcome}: {result.message}"))
+            self._end([job.mark], job.owner, words(f"{result.outcome}: {result.message}"))
         elif result.outcome == "protected":
             message = f"{result.message}. The mark stays; keep() takes it back"
             return replace(result, message=message)
