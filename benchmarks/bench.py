@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from benchmarks.child import measure
 from benchmarks.row import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from typing import Any
 
     from benchmarks.child import Measured
-    from benchmarks.stage import Place, Stage, Stages
+    from benchmarks.stage import Stage, Stages
 
 T = TypeVar("T")
 
@@ -50,10 +48,3 @@ class Bench:
     def in_turn(self, *sides: Callable[[], Measured], rounds: int = 3) -> list[list[Measured]]:
         """Measure sides in turn, see `benchmarks.row.in_turn`."""
         return in_turn(self.size(rounds, 1), *sides)
-
-    def read_in_turn(
-        self, place: Place, *works: Callable[..., Callable[[], Any]], rounds: int = 3
-    ) -> list[list[Measured]]:
-        """Measure works in turn that change nothing, on the same servers."""
-        sides = [lambda work=work: measure(work, place) for work in works]
-        return self.in_turn(*sides, rounds=rounds)

@@ -1,19 +1,19 @@
 """P5, the page's side: the browser in JupyterLab in a headless Chromium, where there is one.
 
 The first row is timed from running the cells until it is to be seen, a page flip from the click
-until every row of the page shows another run. Alone, with more sizes:
-
-    python -m benchmarks --only P5
+until every row of the page shows another run.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.child import WorkFailedError
 from benchmarks.row import Row, Side
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def page_rows() -> Iterator[Row]:
     from jupyter_driver import chromium_browser, find_chromium
 
     if find_chromium() is None:
+        print("No Chromium is found: P5 without its page", file=sys.stderr)
         return
     with chromium_browser() as chromium, tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -104,4 +105,6 @@ def _in_jupyterlab(chromium, folder: Path, kind: str, count: int) -> tuple[Side,
         )
         opened.page.wait_for_timeout(2000)
         flips = [opened.page.evaluate(FLIP) for _ in range(FLIPS)]
+        if min(flips) < 0:
+            raise WorkFailedError(f"a page of {count:,} runs was never flipped")
         return first, Side(statistics.median(flips) / 1000)

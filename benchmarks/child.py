@@ -1,4 +1,4 @@
-"""Measures a piece of work in a process of its own: seconds, requests, memory.
+"""Measures a piece of work in a process of its own: seconds and requests.
 
 The process is forked from one that has imported what everybody needs, so that no measurement finds
 what an earlier one left, and none waits for imports; a `fresh` one imports everything itself.
@@ -11,7 +11,6 @@ import gc
 import http.client
 import multiprocessing
 import os
-import resource
 import threading
 import time
 import traceback
@@ -33,7 +32,7 @@ PRELOADED = (
     "mlflow.store.artifact.azure_blob_artifact_repo",
 )
 
-PATIENCE = 5.0
+PATIENCE = 1.0
 """Seconds for which a process that has answered may take to end."""
 
 
@@ -47,25 +46,21 @@ class Measured:
 
     Attributes
     ----------
-    seconds, cpu
-        By the clock, and of the process.
+    seconds
+        By the clock.
     tracking, storage
         Requests to the tracking server and to the storage account; None where there is none to
         ask (MLflow on SQLite has no server).
     kinds
-        Requests by what they are: ``list``, ``batch``, ``DELETE``, ``POST runs/search``, ...
-    peak
-        Bytes by which the most memory the process ever held grew.
+        Requests to storage by what they are: ``list``, ``batch``, ``DELETE``, ...
     answer
         What the work returned.
     """
 
     seconds: float
-    cpu: float
     tracking: int | None = None
     storage: int | None = None
     kinds: Mapping[str, int] = field(default_factory=dict)
-    peak: int = 0
     answer: Any = None
 
 
@@ -124,25 +119,18 @@ def _measured(work: Any, place: Place | None, arguments: tuple[Any, ...]) -> Mea
     made = Requests(place.tracking_uri if place is not None else "")
     ready = work(place, *arguments)
     gc.collect()
-    before = _peak()
     with made:
-        cpu, began = time.process_time(), time.perf_counter()
+        began = time.perf_counter()
         answer = ready()
-        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        seconds = time.perf_counter() - began
     tracking, storage = made.tracking.copy(), made.storage.copy()
     return Measured(
         seconds,
-        cpu,
         tracking.total() if made.over_http else None,
         None if place is None else storage.total(),
-        dict(tracking + storage),
-        _peak() - before,
+        dict(storage),
         answer,
     )
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Requests:

@@ -92,7 +92,10 @@ class DelayProxy:
         async def read() -> None:
             data = b"."
             while data:
-                data = await source.read(READ)
+                try:
+                    data = await source.read(READ)
+                except OSError:  # reset: told as an end
+                    data = b""
                 due = max(self._loop.time(), opened) + self._round_trip / 2
                 under_way.put_nowait((due, data))
 

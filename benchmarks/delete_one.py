@@ -13,7 +13,7 @@ from benchmarks.fill import fill_runs, put_blobs
 from benchmarks.row import Row, side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from benchmarks.bench import Bench
     from benchmarks.child import Measured
@@ -68,6 +68,11 @@ def filled(stage: Stage, blobs: int, *, raw: bool) -> tuple[Stage, str, str]:
     return stage, run_id, folder
 
 
+def said(kinds: Mapping[str, int]) -> str:
+    """Return requests in words: ``4 batch, 2 list``."""
+    return ", ".join(f"{made:,} {kind}" for kind, made in sorted(kinds.items()))
+
+
 def rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P1."""
     blobs = bench.size(1000, 20)
@@ -87,11 +92,12 @@ def rows(bench: Bench) -> Iterator[Row]:
             lambda: deleted(by_expmgr), lambda: deleted(by_mlflow), lambda: deleted(by_sdk)
         )
         work = f"delete the model of a run, {blobs:,} files, +20 ms"
-        note = "ours with plan, protection and journal"
+        note = f"ours with plan, protection and journal; to storage {said(ours[-1].kinds)}"
         yield Row("P1", work, side(ours), side(mlflow), "MLflow's `delete_artifacts`", note=note)
         yield Row("P1", work, side(ours), side(sdk), CLIENT_LOOP)
         ours, mlflow = bench.in_turn(
             lambda: deleted(by_expmgr, raw=True), lambda: deleted(by_mlflow, raw=True)
         )
         work = f"delete the raw artifacts of a run, {blobs:,} files, +20 ms"
-        yield Row("P1", work, side(ours), side(mlflow), "MLflow's `delete_artifacts`")
+        note = f"to storage {said(ours[-1].kinds)}"
+        yield Row("P1", work, side(ours), side(mlflow), "MLflow's `delete_artifacts`", note=note)

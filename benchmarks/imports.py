@@ -32,7 +32,7 @@ def imported(name: str) -> Measured:
         text=True,
         check=True,
     )
-    return Measured(seconds=float(done.stdout), cpu=0.0)
+    return Measured(float(done.stdout))
 
 
 def rows(bench: Bench) -> Iterator[Row]:

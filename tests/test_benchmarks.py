@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing.forkserver
 import re
 import socket
+import struct
 import threading
 import time
 
@@ -13,7 +14,7 @@ from jupyter_driver import REPOSITORY
 
 from benchmarks import report
 from benchmarks.bench import Bench
-from benchmarks.child import Requests
+from benchmarks.child import Requests, WorkFailedError, measure
 from benchmarks.delay_proxy import DelayProxy
 from benchmarks.row import Row, Side
 from benchmarks.run import CASES, run
@@ -83,6 +84,39 @@ def test_a_server_that_is_gone_ends_the_connection():
         port = closed.getsockname()[1]
     with DelayProxy(port, ROUND_TRIP) as proxy, connected(proxy) as connection:
         assert read_all(connection) == b""
+
+
+def test_a_reset_connection_ends_as_well():
+    def answer():
+        connection, _ = listening.accept()
+        connection.sendall(b"some")
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=answer)
+        answering.start()
+        port = listening.getsockname()[1]
+        with DelayProxy(port, ROUND_TRIP) as proxy, connected(proxy) as connection:
+            assert connection.recv(4) == b"some"
+            connection.sendall(b"x")
+            assert read_all(connection) == b""
+            answering.join()
+
+
+def broken(place, word):
+    del place
+
+    def work():
+        raise ValueError(word)
+
+    return work
+
+
+def test_what_fails_in_a_child_is_told_with_its_traceback():
+    with pytest.raises(WorkFailedError, match=r"(?s)broken: Traceback.*ValueError: of its own"):
+        measure(broken, None, "of its own", fresh=True)
 
 
 @pytest.fixture
