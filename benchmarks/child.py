@@ -16,6 +16,7 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -26,12 +27,22 @@ if TYPE_CHECKING:
 
     from benchmarks.stage import Place
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 PRELOADED = (
-    *("azure.storage.blob", "mlflow.store.tracking.sqlalchemy_store", "mlflow.tracking"),
-    *("expmgr.azure_blob", "expmgr.widgets", "benchmarks.stage"),
+    *(
+        "azure.storage.blob",
+        "ipywidgets",
+        "mlflow",
+        "mlflow.tracking",
+        "tenacity",
+        "benchmarks.stage",
+    ),
     "mlflow.store.artifact.azure_blob_artifact_repo",
+    "mlflow.store.model_registry.sqlalchemy_workspace_store",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.utils.search_logged_model_utils",
 )
-
+"""Beside all of expmgr, whose modules import one another where they are first used."""
 PATIENCE = 1.0
 """Seconds for which a process that has answered may take to end."""
 
@@ -88,7 +99,7 @@ def measure(
     """
     context = multiprocessing.get_context("spawn" if fresh else "forkserver")
     if not fresh:
-        context.set_forkserver_preload(list(PRELOADED))
+        context.set_forkserver_preload([*PRELOADED, *_modules()])
     ours, theirs = context.Pipe()
     process = context.Process(target=_answer, args=(theirs, work, place, arguments))
     process.start()
@@ -102,6 +113,16 @@ def measure(
     if not isinstance(answer, Measured):
         raise WorkFailedError(f"{work.__module__}.{work.__name__}: {answer}")
     return answer
+
+
+def _modules() -> list[str]:
+    """Return the names of expmgr's modules that a caller may need."""
+    package = REPOSITORY / "expmgr"
+    return [
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for path in sorted(package.rglob("*.py"))
+        if path.relative_to(package).parts[0] not in {"demo", "cli", "__main__.py"}
+    ]
 
 
 def _answer(pipe: Any, work: Any, place: Place | None, arguments: tuple[Any, ...]) -> None:

@@ -7,7 +7,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from benchmarks import browser, delete_many, delete_one, first_word, imports, plan
+from benchmarks import browser, delete_many, delete_one, first_word, imports, plan, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.bench import Bench
     from benchmarks.row import Row
 
-CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+_ALL: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "P1": delete_one.rows,
     "P1c": delete_many.rows,
     "P1d": plan.rows,
@@ -23,7 +23,9 @@ CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "P5": browser.click_rows,
     "P7": imports.rows,
     "P8": first_word.rows,
+    **reading.CASES,
 }
+CASES = {name: _ALL[name] for name in sorted(_ALL)}
 """In the table's order."""
 
 

@@ -10,9 +10,8 @@ import threading
 import time
 
 import pytest
-from jupyter_driver import REPOSITORY
 
-from benchmarks import report
+from benchmarks import reading, report
 from benchmarks.bench import Bench
 from benchmarks.child import Requests, WorkFailedError, measure
 from benchmarks.delay_proxy import DelayProxy
@@ -126,13 +125,15 @@ def _without_a_fork_server_left():
 
 
 @pytest.mark.usefixtures("_without_a_fork_server_left")
-def test_every_case_runs_and_the_page_is_written(azurite, mlflow_server, tmp_path, capfd):
+def test_the_cases_run_and_the_page_is_written(azurite, mlflow_server, tmp_path, capfd):
     stages = Stages(tmp_path / "stages").on(azurite, mlflow_server)
+    # Those with a script of their own fill servers of their own, which takes a minute.
+    light = [name for name in CASES if name not in reading.CASES]
 
-    rows, failed = run(Bench(stages, quick=True, patience=0.5))
+    rows, failed = run(Bench(stages, quick=True, patience=0.5), light)
 
     assert not failed, capfd.readouterr().err
-    assert list(dict.fromkeys(row.id for row in rows)) == list(CASES)
+    assert list(dict.fromkeys(row.id for row in rows)) == light
     assert all(row.ours.amount > 0 for row in rows)
     report.write(rows, tmp_path)
     page = (tmp_path / "performance.md").read_text("utf-8")
@@ -177,7 +178,6 @@ def test_a_row_says_ratio_and_exact_requests():
     assert silent.times == ""
 
 
-def test_the_cases_are_those_that_the_page_tells_of():
+def test_the_page_tells_of_every_case():
     page = report.DOCUMENT.read_text("utf-8")
-    assert set(CASES) == set(re.findall(r"\*\*(P\d\w?)\*\*", page))
-    assert (REPOSITORY / "docs" / "performance.md").is_file()
+    assert set(CASES) <= set(re.findall(r"^\| \*\*(P\d\w?)\*\* \|", page, re.MULTILINE))

@@ -1,0 +1,94 @@
+"""P3, P4, P6 and P9: what reads much, beside MLflow and Azure's SDK doing so.
+
+Each is measured by a script of its own, which can be run alone and says more; here its numbers
+become rows. A case is there where its script is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING
+
+from benchmarks.child import measure
+from benchmarks.row import Row, Side
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.bench import Bench
+
+NAMES = {"sqlite": "SQLite", "http": "HTTP"}
+SEARCH = "`mlflow.search_runs`"
+
+
+def script(_: None, name: str, *arguments: object, **options: object) -> Callable[[], object]:
+    """Return what calls the ``measure`` of a script."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    return lambda: module.measure(*arguments, **options)
+
+
+def numbers(name: str, *arguments: object) -> dict[str, float]:
+    """Return what a script measures, in a process of its own."""
+    found: dict[str, float] = measure(script, None, name, *arguments).answer
+    return found
+
+
+def table_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P3."""
+    runs = bench.size(10_000, 50)
+    for backend in bench.size(("sqlite", "http"), ("sqlite",)):
+        found = numbers("whole_table", runs, backend)
+        work = f"whole table of {runs:,} runs x 30 keys, {NAMES[backend]}"
+        ours, theirs = (
+            Side(found[f"{who}_seconds"], *_requests(backend, found[f"{who}_requests"]))
+            for who in ("ours", "theirs")
+        )
+        note = "ours with models and what protects them"
+        yield Row("P3", work, ours, theirs, SEARCH, note=note)
+        memory = [Side(found[f"{who}_memory"] / 1e6) for who in ("ours", "theirs")]
+        yield Row("P3", f"{work}: memory", *memory, SEARCH, unit="MB")
+
+
+def refresh_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P4."""
+    runs = bench.size(10_000, 50)
+    for backend in bench.size(("sqlite", "http"), ("sqlite",)):
+        found = numbers("refresh", runs, backend)
+        yield Row(
+            "P4",
+            f"refresh, {found['changed']:.0f} of {runs:,} runs changed, {NAMES[backend]}",
+            Side(found["refresh_seconds"], *_requests(backend, found["refresh_requests"])),
+            Side(found["search_runs_seconds"]),
+            f"{SEARCH} again",
+            note=f"the browser's Refresh {found['browser_seconds']:.2f} s",
+        )
+
+
+def usage_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P6."""
+    blobs = bench.size(100_000, 1_000)
+    found = numbers("usage_listing", blobs)
+    for way, beside in (
+        ("list_blobs", "summing `list_blobs`"),
+        ("hooked", "`list_blob_names` with a hook"),
+    ):
+        work = f"`storage_usage()` over {blobs:,} blobs, CPU a blob"
+        yield Row("P6", work, Side(found["usage"]), Side(found[way]), beside, unit="µs")
+
+
+def _requests(backend: str, made: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return requests to storage, of which none of these makes one, and to the tracking server."""
+    return ((0,), (int(made),)) if backend == "http" else ((), ())
+
+
+_SCRIPTS = {
+    "P3": ("whole_table", table_rows),
+    "P4": ("refresh", refresh_rows),
+    "P6": ("usage_listing", usage_rows),
+}
+CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    name: rows
+    for name, (file, rows) in _SCRIPTS.items()
+    if importlib.util.find_spec(f"benchmarks.{file}") is not None
+}
