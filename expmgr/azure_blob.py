@@ -534,22 +534,21 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         passes
             Whether what protects a run is passed by force.
         """
-        from expmgr.cleanup.bulk import delete_all
+        from expmgr.cleanup.bulk import OneByOne, delete_all
+        from expmgr.cleanup.bulk_together import Together
 
-        deleter = self._deleter()
-
-        def delete_run(
-            run: RunPlan, report: Callable[[DeletionProgress], None], event: threading.Event
-        ) -> DeletionResult:
-            result = deleter.delete(run, force=passes(run), on_progress=report, cancel=event)
-            self._survey.forget([run.run_id, *run.model_ids])
-            return result
-
+        together = Together(
+            self._deleter(),
+            passes,
+            forget=lambda run: self._survey.forget([run.run_id, *run.model_ids]),
+        )
+        # A _delete_model of somebody's own is called run by run.
+        carrier = OneByOne(together.delete_run) if self._overrides_step else together
         with cancel_by_ctrl_c(cancel) as event:
             report = delete_all(
                 plan,
                 check_again,
-                delete_run,
+                carrier,
                 progress=progress,
                 on_progress=on_progress,
                 cancel=event,

@@ -194,6 +194,24 @@ class MemoryStore:
             permanent=False,
         )
 
+    def delete_together(self, orders, *, cancel=None):
+        for order in orders:
+            try:
+                ended = self.delete(
+                    order.locations,
+                    etags=order.etags,
+                    sizes=order.sizes,
+                    not_after=order.not_after,
+                    only=order.only,
+                    on_progress=order.on_progress,
+                    cancel=cancel,
+                    total_files=order.total_files,
+                    total_bytes=order.total_bytes,
+                )
+            except Exception as error:  # noqa: BLE001 - yielded: it is this one's end
+                ended = error
+            yield order, ended
+
     def retention(self):
         return self._ask(self.retry.inspect, "account", "", lambda: Retention(7, versioning=False))
 

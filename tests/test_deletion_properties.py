@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -36,8 +37,9 @@ def build(lab, container, experiment_id, layout, files, value, *, pinned):
             container.upload_blob(name, content, overwrite=True)
         return set(names)
 
-    if layout == "raw":
-        return run_id, put(root, {k: v for k, v in files.items() if k != "MLmodel"})
+    if layout == "raw":  # something beside texts, which alone would be reports
+        raw = {k: v for k, v in files.items() if k != "MLmodel"}
+        return run_id, put(root, {**raw, "weights.bin": b"w"})
     plot = {"plot.png": b"p"}
     if layout == "none":
         return run_id, set()
@@ -68,8 +70,15 @@ def build(lab, container, experiment_id, layout, files, value, *, pinned):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(rows=RUNS, picks=st.lists(st.integers(0, 4), max_size=5), forced=st.booleans())
-def test_exactly_the_models_that_were_asked_for_and_may_go_are_gone(lab, rows, picks, forced):
+@given(
+    rows=RUNS,
+    picks=st.lists(st.integers(0, 4), max_size=5),
+    forced=st.booleans(),
+    together=st.booleans(),
+)
+def test_exactly_the_models_that_were_asked_for_and_may_go_are_gone(
+    lab, rows, picks, forced, together
+):
     manager = lab.manager()
     container = manager.blob_store.container_client()
     experiment_id = lab.experiment(uuid.uuid4().hex)
@@ -84,7 +93,11 @@ def test_exactly_the_models_that_were_asked_for_and_may_go_are_gone(lab, rows, p
     for run in plan:
         planned = {name for planned in run.locations for name in planned.etags}
         assert planned == models[run.run_id]
-    report = manager.delete_models(plan, force=forced, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        # Few runs go one by one; here as many as there are go together.
+        patch.setattr("expmgr.cleanup.bulk_together._LEAST_RUNS", 1 if together else 100)
+        patch.setattr("expmgr.storage.together._LEAST", 2)
+        report = manager.delete_models(plan, force=forced, progress=False)
     gone = before - set(lab.blob_names())
     expected = set()
     for result in report:

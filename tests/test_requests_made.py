@@ -44,7 +44,9 @@ def made(monkeypatch, server):
     return counted
 
 
-def test_a_run_costs_three_requests_of_the_tracking_server_and_two_of_storage(lab, made):
+def test_runs_side_by_side_cost_three_requests_of_the_tracking_server_each_and_share_storage_s(
+    lab, made
+):
     lab.best()
     runs = [lab.with_model(0.1) for _ in range(12)]
     manager = lab.manager()
@@ -56,6 +58,33 @@ def test_a_run_costs_three_requests_of_the_tracking_server_and_two_of_storage(la
 
     assert made.pop("POST runs/log-batch") == 24, "begun and ended"
     assert made.pop("PATCH logged-models/tags") == 12
-    assert made.pop("storage POST") == 12, "one batch each"
-    assert made.pop("storage GET") == 13, "one listing each that confirms, and a look at the best"
+    assert made.pop("storage POST") == 1, "one batch for all"
+    assert made.pop("storage GET") == 2, "one listing for all that confirms, a look at the best"
     assert sum(made.values()) < 20, "protection is asked again for all together"
+
+
+def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, made):
+    called = []
+
+    class Own(type(lab.manager())):
+        def _delete_model(self, run_id, experiment_id=None):
+            called.append(run_id)
+            return super()._delete_model(run_id, experiment_id)
+
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(9)]
+    manager = lab.manager(Own)
+    plan = manager.plan_deletion(runs)
+    made.clear()
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 9}
+    assert sorted(called) == sorted(runs)
+    assert made.pop("storage POST") == 9, "no batch spans what it is called for"
+
+    runs = [lab.with_model(0.1) for _ in range(9)]
+    manager = lab.manager()
+    plan = manager.plan_deletion(runs)
+    step = manager._delete_model
+    manager._delete_model = lambda *arguments: called.append(arguments[0]) or step(*arguments)
+    called.clear()
+    assert manager.delete_models(plan, progress=False).counts == {"deleted": 9}
+    assert sorted(called) == sorted(runs), "on the instance, too"

@@ -109,21 +109,39 @@ def test_a_report_of_nothing_that_failed_has_nothing_to_retry():
 
 @pytest.mark.usefixtures("hears_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(lab):
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(
+    lab, monkeypatch, together
+):
     lab.best()
-    run_ids = [lab.with_model(0.1) for _ in range(12)]
+    run_ids = [lab.with_model(0.1) for _ in range(20 if together else 12)]
     manager = lab.manager()
     before = signal.getsignal(signal.SIGINT)
-    real = manager.blob_store.delete
+    store = manager.blob_store
+    real, real_together = store.delete, store.delete_together
     done = itertools.count(1)
+
+    def press():
+        if next(done) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
 
     def delete(locations, **options):
         found = real(locations, **options)
-        if next(done) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+        press()
         return found
 
-    manager.blob_store.delete = delete
+    def delete_together(orders, **options):
+        for ended in real_together(orders, **options):
+            yield ended
+            press()
+
+    if together:  # a group goes, and the next one does not begin
+        monkeypatch.setattr("expmgr.cleanup.bulk_together._MOST_RUNS", 10)
+        monkeypatch.setattr("expmgr.cleanup.bulk_together.Together.at_once", 1)
+        store.delete_together = delete_together
+    else:
+        monkeypatch.setattr("expmgr.cleanup.bulk_together._LEAST_RUNS", 100)
+        store.delete = delete
     report = manager.delete_models(run_ids, progress=False)
     assert report.cancelled
     assert "cancelled" in str(report)
@@ -134,6 +152,6 @@ def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(lab):
     half = {result.run_id for result in report.results if result.outcome == "failed"}
     assert {run_id for run_id in run_ids if states[run_id] == "interrupted"} <= half
     assert signal.getsignal(signal.SIGINT) is before
-    manager.blob_store.delete = real
+    store.delete, store.delete_together = real, real_together
     rest = [run_id for run_id in run_ids if run_id not in gone]
     assert manager.delete_models(rest, progress=False).counts == {"deleted": len(rest)}

@@ -369,7 +369,8 @@ def test_best_only_saving_does_not_pass_the_best_run_of_another_experiment(lab):
 def test_bulk_reports_what_it_did_where_the_tracking_server_dies_on_the_way(lab, monkeypatch):
     lab.best()
     runs = [lab.with_model(0.1) for _ in range(3)]
-    monkeypatch.setattr("expmgr.cleanup.bulk._CHECKED_AT_ONCE", 2)
+    monkeypatch.setattr("expmgr.cleanup.bulk_together._MOST_RUNS", 2)
+    monkeypatch.setattr("expmgr.cleanup.bulk_together.Together.at_once", 1)
     manager = lab.manager()
     plan = manager.plan_deletion(runs)
     planner = type(manager._planner())

@@ -1,30 +1,33 @@
-"""Deleting the models of several runs, a few at a time, with one progress."""
+"""Deleting the models of several runs as a pipeline, with one progress.
+
+The plan is cut into groups. A group's protection is asked again right before its first journal is
+opened; while one group's files go and its journals are closed, the next is asked about.
+"""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import ExpmgrError
-from expmgr.results import DeletionProgress, tell
+from expmgr.results import DeletionProgress, DeletionResult, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
-    from expmgr.results import DeletionResult
 
-__all__ = ["DeleteRun", "delete_all"]
+__all__ = ["Carrier", "DeleteRun", "OneByOne", "delete_all"]
 
 _RUNS_AT_ONCE = 4
 """Each run's deletion has its own pool of requests; more runs at once would only share it out."""
-
-
 _CHECKED_AT_ONCE = 25
-"""Runs whose protection is asked again together, right before their deletion begins."""
+"""Runs whose protection is asked again together where each is deleted by itself."""
 
 
 class DeleteRun(Protocol):
@@ -38,6 +41,63 @@ class DeleteRun(Protocol):
         /,
     ) -> DeletionResult:
         """Return how it ended."""
+
+
+class Carrier(Protocol):
+    """Deletes a group of planned runs."""
+
+    @property
+    def at_once(self) -> int:
+        """Groups under way at the same time."""
+
+    def groups(self, plan: DeletionPlan) -> Sequence[Sequence[RunPlan]]:
+        """Cut a plan into groups, of each of which protection is asked again at once."""
+
+    def carry_out(
+        self,
+        runs: Sequence[RunPlan],
+        report: Callable[[str, DeletionProgress], None],
+        ended: Callable[[DeletionResult], None],
+        cancel: threading.Event,
+    ) -> None:
+        """Delete a group; each result is handed to ``ended``, from whatever thread.
+
+        Parameters
+        ----------
+        report
+            Told how far a run has come, by its id.
+        """
+
+
+class OneByOne:
+    """Deletes runs each by itself, a few at a time."""
+
+    at_once = 1
+
+    def __init__(self, delete_run: DeleteRun) -> None:
+        self._delete_run = delete_run
+
+    def groups(self, plan: DeletionPlan) -> Sequence[Sequence[RunPlan]]:
+        """Cut a plan into groups of a few runs."""
+        size = _CHECKED_AT_ONCE
+        return [plan.runs[first : first + size] for first in range(0, len(plan), size)]
+
+    def carry_out(
+        self,
+        runs: Sequence[RunPlan],
+        report: Callable[[str, DeletionProgress], None],
+        ended: Callable[[DeletionResult], None],
+        cancel: threading.Event,
+    ) -> None:
+        """Delete a group, see `Carrier`."""
+
+        def work(run: RunPlan) -> None:
+            if not cancel.is_set():
+                ended(self._delete_run(run, lambda seen: report(run.id, seen), cancel))
+
+        with ThreadPoolExecutor(_RUNS_AT_ONCE, thread_name_prefix="expmgr-delete") as pool:
+            for future in [pool.submit(work, run) for run in runs]:
+                future.result()
 
 
 class _Totals:
@@ -92,7 +152,7 @@ class _Totals:
 def delete_all(
     plan: DeletionPlan,
     check_again: Callable[[Sequence[RunPlan]], Sequence[RunPlan]],
-    delete_run: DeleteRun,
+    carrier: Carrier,
     *,
     progress: bool,
     on_progress: Callable[[DeletionProgress], None] | None = None,
@@ -106,47 +166,74 @@ def delete_all(
     Parameters
     ----------
     check_again
-        Returns plans with their protection as it is now. Asked for a few runs at a time, since a
-        long list takes long enough for somebody to register one of its models.
+        Returns plans with their protection as it is now. Asked for a group at a time, right before
+        that begins, since a long list takes long enough for somebody to register one of its models.
     """
     from tqdm.auto import tqdm
 
     event = cancel or threading.Event()
     totals = _Totals(plan, on_progress)
     results: dict[str, DeletionResult] = {}
+    told: SimpleQueue[DeletionResult | Future[None]] = SimpleQueue()
 
-    def work(run: RunPlan) -> DeletionResult | None:
-        if event.is_set():
-            return None
-        result = delete_run(run, lambda seen: totals.report(run.id, seen), event)
+    def ended(result: DeletionResult) -> None:
         totals.ended(result)
-        return result
+        told.put(result)
+
+    def work(runs: Sequence[RunPlan]) -> None:
+        if event.is_set():
+            return
+        try:
+            checked = check_again(runs)
+        except ExpmgrError as error:  # what is done is reported all the same
+            for run in runs:
+                ended(failure(run.id, error, name=run.run_name))
+            return
+        carrier.carry_out(checked, totals.report, ended, event)
 
     bar = tqdm(
         total=len(plan), desc="deleting models", unit="run", disable=not progress, leave=False
     )
-    pool = ThreadPoolExecutor(_RUNS_AT_ONCE, thread_name_prefix="expmgr-delete")
+    pool = ThreadPoolExecutor(carrier.at_once, thread_name_prefix="expmgr-group")
     try:
-        for first in range(0, len(plan), _CHECKED_AT_ONCE):
-            if event.is_set():
-                break
-            runs = plan.runs[first : first + _CHECKED_AT_ONCE]
-            try:
-                some = check_again(runs)
-            except ExpmgrError as error:  # what is done is reported all the same
-                results.update((run.id, failure(run.id, error, name=run.run_name)) for run in runs)
-                bar.update(len(runs))
-                continue
-            futures = {run.id: pool.submit(work, run) for run in some}
-            for id_, future in futures.items():
-                result = future.result()
-                if result is not None:
-                    results[id_] = result
-                bar.update()
+        for one in _in_turn(carrier, plan, pool, work, told):
+            results[one.run_id] = one
+            bar.update()
     except BaseException:
         event.set()
         raise
     finally:
         pool.shutdown(wait=True)
         bar.close()
-    return DeletionReport(tuple(results.values()), cancelled=event.is_set())
+    order = {run.id: at for at, run in enumerate(plan.runs)}
+    in_order = sorted(results.values(), key=lambda one: order.get(one.run_id, len(order)))
+    return DeletionReport(tuple(in_order), cancelled=event.is_set())
+
+
+def _in_turn(
+    carrier: Carrier,
+    plan: DeletionPlan,
+    pool: ThreadPoolExecutor,
+    work: Callable[[Sequence[RunPlan]], None],
+    told: SimpleQueue[DeletionResult | Future[None]],
+) -> Iterator[DeletionResult]:
+    """Run the groups, a few at once but none beside another of the same owner; yield results.
+
+    An owner's deletions are numbered by what its tags say when its group is asked about.
+    """
+    waiting = deque(carrier.groups(plan))
+    running: dict[Future[None], frozenset[str]] = {}
+    while waiting or running:
+        while waiting and len(running) < carrier.at_once:
+            owners = frozenset(run.journal_id for run in waiting[0])
+            if any(owners & others for others in running.values()):
+                break
+            future = pool.submit(work, waiting.popleft())
+            running[future] = owners
+            future.add_done_callback(told.put)
+        one = told.get()
+        if isinstance(one, DeletionResult):
+            yield one
+        else:
+            del running[one]
+            one.result()

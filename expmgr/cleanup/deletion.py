@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from expmgr.storage.protocol import Storage
     from expmgr.tracking.journal_record import RecordState
 
-__all__ = ["Deleter", "failure", "record_of", "refused"]
+__all__ = ["Begun", "Deleter", "failure", "record_of", "refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,31 @@ class _Lease:
         except JournalError as error:
             owner = owner_of(self.record.owner_id)
             logger.warning("%s: the journal was not renewed: %s", owner, error)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A deletion whose journal is open.
+
+    Attributes
+    ----------
+    forced
+        What was overridden.
+    before
+        Files and bytes that had gone when this was resumed.
+    goes_on
+        Whether it goes on with one that was interrupted: what is gone already is its success.
+    began
+        On the clock of ``time.monotonic()``.
+    """
+
+    plan: RunPlan
+    current: CurrentDeletion
+    lease: _Lease
+    forced: Sequence[str]
+    before: tuple[int, int]
+    goes_on: bool
+    began: float
 
 
 @dataclass(frozen=True)
@@ -125,21 +150,27 @@ class Deleter:
             Called with the record once it is written and before any file goes; an error that it
             raises ends the deletion there.
         """
-        result = self._deleted(
+        begun_or_ended = self.begin(
             plan, force=force, on_progress=on_progress, cancel=cancel, resumes=resumes, begun=begun
         )
-        return replace(result, name=plan.run_name)
+        if isinstance(begun_or_ended, DeletionResult):
+            return begun_or_ended
+        return self.carry_out(begun_or_ended)
 
-    def _deleted(
+    def begin(
         self,
         plan: RunPlan,
         *,
-        force: bool,
-        on_progress: Callable[[DeletionProgress], None] | None,
-        cancel: threading.Event | None,
-        resumes: DeletionRecord | None,
-        begun: Callable[[DeletionRecord], None] | None,
-    ) -> DeletionResult:
+        force: bool = False,
+        on_progress: Callable[[DeletionProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+        resumes: DeletionRecord | None = None,
+        begun: Callable[[DeletionRecord], None] | None = None,
+    ) -> Begun | DeletionResult:
+        """Open the journal for a plan; returns the result where it ends before that.
+
+        Parameters are those of `delete`. No file goes; `carry_out` or `end` is to follow.
+        """
         began = time.monotonic()
         stopped = refused(plan, force=force)
         if stopped is None and plan.is_folder and not self.takes_parts:
@@ -147,7 +178,7 @@ class Deleter:
         if stopped is None and is_named(plan.part):
             stopped = self._refused_part(plan, resumes)
         if stopped is not None:
-            return stopped
+            return replace(stopped, name=plan.run_name)
         planned_etags = _etags(plan)
         record = record_of(plan, forced=plan.reasons if force else ())
         if resumes is not None:
@@ -172,8 +203,6 @@ class Deleter:
 
         etags, not_after, only = _bounds(plan, planned_etags, resumes)
         sizes = {n: b for planned in plan.locations for n, b in planned.sizes.items()}
-        # A mark is carried out as if it were resumed; nothing of it went before.
-        before = (0, 0) if begun is not None else _gone_before(resumes, etags, sizes)
         current = CurrentDeletion(
             plan.journal_id,
             record.locations,
@@ -186,30 +215,64 @@ class Deleter:
             on_progress=progressed,
             cancel=cancel,
         )
+        one = Begun(
+            plan,
+            current,
+            lease,
+            record.forced,
+            # A mark is carried out as if it were resumed; nothing of it went before.
+            before=(0, 0) if begun is not None else _gone_before(resumes, etags, sizes),
+            goes_on=resumes is not None
+            or (plan.model == "interrupted" and not is_named(plan.part)),
+            began=began,
+        )
         try:
             write(record)
             if begun is not None:
                 begun(record)
-            with self.hand_overs.given(current):
+        except Exception as error:  # noqa: BLE001 - every end is recorded and returned
+            return self.end(one, error)
+        except (KeyboardInterrupt, SystemExit):
+            self._interrupted(one)
+            raise
+        return one
+
+    def carry_out(self, begun: Begun) -> DeletionResult:
+        """Call the storage step for a deletion whose journal is open, and close that."""
+        plan = begun.plan
+        try:
+            with self.hand_overs.given(begun.current):
                 deleted = self.delete_step(plan.journal_id, plan.experiment_id)
         except Exception as error:  # noqa: BLE001 - every end is recorded and returned
-            result = failure(plan.id, error, time.monotonic() - began, plan.reasons)
+            return self.end(begun, error)
         except (KeyboardInterrupt, SystemExit):
-            result = failure(plan.id, DeletionError("it was interrupted", run_id=plan.id))
-            self._close(write, lease.record, plan, result, forced=record.forced, before=before)
+            self._interrupted(begun)
             raise
+        return self.end(begun, deleted)
+
+    def end(self, begun: Begun, ended: bool | Exception) -> DeletionResult:
+        """Close the journal of a deletion and return how it ended.
+
+        Parameters
+        ----------
+        ended
+            Whether the storage step deleted something, or why it did not come to its end.
+        """
+        plan = begun.plan
+        seconds = time.monotonic() - begun.began
+        if isinstance(ended, Exception):
+            result = failure(plan.id, ended, seconds, plan.reasons)
         else:
             result = self._success(
-                plan,
-                current,
-                time.monotonic() - began,
-                deleted=deleted,
-                goes_on=resumes is not None
-                or (plan.model == "interrupted" and not is_named(plan.part)),
+                plan, begun.current, seconds, deleted=ended, goes_on=begun.goes_on
             )
-        if isinstance(result.error, JournalError):
-            return result
-        return self._close(write, lease.record, plan, result, forced=record.forced, before=before)
+        if not isinstance(result.error, JournalError):
+            result = self._close(begun, result)
+        return replace(result, name=plan.run_name)
+
+    def _interrupted(self, begun: Begun) -> None:
+        id_ = begun.plan.id
+        self._close(begun, failure(id_, DeletionError("it was interrupted", run_id=id_)))
 
     def _refused_part(self, plan: RunPlan, resumes: DeletionRecord | None) -> DeletionResult | None:
         if not self.takes_parts:
@@ -312,30 +375,16 @@ class Deleter:
             return BlobJournal(self.blob_store).write
         return partial(write_record, self.client)
 
-    def _close(
-        self,
-        write: Callable[[DeletionRecord], None],
-        record: DeletionRecord,
-        plan: RunPlan,
-        result: DeletionResult,
-        *,
-        forced: Sequence[str],
-        before: tuple[int, int],
-    ) -> DeletionResult:
-        """Write the journal's end; a deletion whose end cannot be written says so.
-
-        Parameters
-        ----------
-        before
-            Files and bytes that had gone when this was resumed.
-        """
+    def _close(self, begun: Begun, result: DeletionResult) -> DeletionResult:
+        """Write the journal's end; a deletion whose end cannot be written says so."""
+        plan = begun.plan
         ended = replace(
-            record,
+            begun.lease.record,
             state=_end_state(result),
             ended=now_ms(),
-            files=before[0] + result.files,
-            bytes=before[1] + result.bytes,
-            forced=tuple(forced),
+            files=begun.before[0] + result.files,
+            bytes=begun.before[1] + result.bytes,
+            forced=tuple(begun.forced),
             note="" if result else result.message,
         )
         try:
@@ -344,7 +393,7 @@ class Deleter:
                 for model_id in plan.model_ids:
                     self._tag_model(model_id)
             try:
-                write(ended)
+                begun.lease.write(ended)
             except JournalError:
                 if plan.journal == "blob" or not self._in_trash(plan):
                     raise

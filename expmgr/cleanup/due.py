@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import marked_directories
-from expmgr.cleanup.bulk import delete_all
+from expmgr.cleanup.bulk import OneByOne, delete_all
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionCancelledError, ExpmgrError
@@ -187,7 +187,12 @@ class DueMarks:
 
         every = DeletionPlan(tuple(job.plan for job in jobs.values()))
         report = delete_all(
-            every, check, delete_run, progress=progress, on_progress=on_progress, cancel=cancel
+            every,
+            check,
+            OneByOne(delete_run),
+            progress=progress,
+            on_progress=on_progress,
+            cancel=cancel,
         )
         return list(report)
 

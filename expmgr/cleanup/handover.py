@@ -7,10 +7,15 @@ deletion an owner at a time; a call from outside waits for its end and resolves 
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from expmgr.storage.protocol import DeletionOrder
+from expmgr.text import words
+from expmgr.tracking.journal import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +26,9 @@ if TYPE_CHECKING:
     from expmgr.storage.protocol import StorageDeletion
 
 __all__ = ["CurrentDeletion", "DoubtfulCallError", "HandOvers"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class DoubtfulCallError(Exception):
@@ -53,6 +61,31 @@ class CurrentDeletion:
     thread: int = field(default_factory=threading.get_ident)
     taken_by: int | None = None
 
+    def order(self) -> DeletionOrder:
+        """Return it as what a store is asked for."""
+        return DeletionOrder(
+            self.locations,
+            self.etags,
+            self.sizes,
+            self.not_after,
+            self.only,
+            self.on_progress,
+            self.total_files,
+            self.total_bytes,
+        )
+
+    def ended(self, done: StorageDeletion) -> bool:
+        """Take note of what was done; returns whether there was something, and logs if not."""
+        self.done = done
+        if done.files or done.kept:
+            return True
+        logger.error(
+            "nothing to delete for %s: no files under %s",
+            owner_of(self.owner_id),
+            words(", ".join(location.prefix for location in self.locations)),
+        )
+        return False
+
 
 class HandOvers:
     """The deletions of one manager that are under way, by owner."""
@@ -70,9 +103,21 @@ class HandOvers:
         try:
             yield
         finally:
-            with self._changed:
-                del self._given[current.owner_id]
-                self._changed.notify_all()
+            self.release(current.owner_id)
+
+    def hold(self, current: CurrentDeletion) -> bool:
+        """Hold an owner for a deletion that calls no ``_delete_model``, until it is released.
+
+        Returns False, without waiting, where another deletion of this owner is under way.
+        """
+        with self._changed:
+            return self._given.setdefault(current.owner_id, current) is current
+
+    def release(self, owner_id: str) -> None:
+        """Let others delete of this owner again."""
+        with self._changed:
+            del self._given[owner_id]
+            self._changed.notify_all()
 
     @contextmanager
     def taken(self, owner_id: str, *, overridden: bool) -> Iterator[CurrentDeletion | None]:

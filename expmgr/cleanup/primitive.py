@@ -52,15 +52,7 @@ def delete_resolved(blob_store: Storage, current: CurrentDeletion) -> bool:
         total_files=current.total_files,
         total_bytes=current.total_bytes,
     )
-    current.done = done
-    if done.files or done.kept:
-        return True
-    logger.error(
-        "nothing to delete for %s: no files under %s",
-        owner_of(current.owner_id),
-        words(", ".join(location.prefix for location in current.locations)),
-    )
-    return False
+    return current.ended(done)
 
 
 def delete_alone(planner: Planner, owner_id: str) -> bool:

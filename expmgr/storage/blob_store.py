@@ -18,12 +18,13 @@ from expmgr.storage.answers import readable
 from expmgr.storage.azure_errors import because
 from expmgr.storage.batch import BatchSupport
 from expmgr.storage.deletion import Bounds, Deletion
-from expmgr.storage.deletion_attempts import run_attempts
+from expmgr.storage.deletion_attempts import carried_out
+from expmgr.storage.deletion_together import SharedPass, delete_together
 from expmgr.storage.journal_blobs import delete_journal_blob, write_journal_blob
 from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, Tally, read_page
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.location import check_names
-from expmgr.storage.protocol import StorageDeletion
+from expmgr.storage.protocol import DeletionOrder, StorageDeletion
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 from expmgr.storage.store import Store
@@ -37,7 +38,15 @@ from expmgr.storage.transfer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -291,40 +300,62 @@ class BlobStore:
         DeletionCancelledError
             Where ``cancel`` was set before the end.
         """
-        for location in locations:
-            self.addresses.check(location)
-        names = check_names(only, locations)
-        begun = time.monotonic()
         params = params or self.retry.delete_model
-        deletion = Deletion(
-            self.container_client(),
-            self._executor(),
-            locations,
-            bounds=Bounds(etags, not_after, names),
-            support=self._support,
-            in_flight=2 * self.workers,
-            is_transient=self._is_transient,
-            deadline=begun + params.deadline,
-            planned=_planned(etags, sizes, not_after),
-            on_progress=on_progress,
-            cancel=cancel,
-            total_files=total_files,
-            total_bytes=total_bytes,
+        order = DeletionOrder(
+            locations, etags, sizes, not_after, only, on_progress, total_files, total_bytes
         )
-        log = run_attempts(
-            deletion,
+        return carried_out(
+            self._deletion(order, params, cancel),
             params,
             is_transient=self._is_transient,
             cancel=cancel,
         )
-        return StorageDeletion(
-            files=deletion.books.files,
-            bytes=deletion.books.bytes,
-            attempts=deletion.passes,
-            seconds=time.monotonic() - begun,
-            kept=tuple(deletion.books.kept),
-            log=log,
-            permanent=deletion.books.permanent,
+
+    def delete_together(
+        self, orders: Iterable[DeletionOrder], *, cancel: threading.Event | None = None
+    ) -> Generator[tuple[DeletionOrder, StorageDeletion | Exception]]:
+        """Carry out several deletions, each as `delete` does, and yield how each ended, as it does.
+
+        The first attempts share their batches, and where models lie side by side the listing that
+        proves the end. Where something is left, or what is asked for is no plain plan, the rest is
+        done as `delete` does it, a few at a time.
+        """
+        params = self.retry.delete_model
+        return delete_together(
+            orders,
+            lambda order: self._deletion(order, params, cancel),
+            partial(carried_out, params=params, is_transient=self._is_transient, cancel=cancel),
+            SharedPass(
+                self.container_client(),
+                self._executor(),
+                support=self._support,
+                in_flight=2 * self.workers,
+                deadline=time.monotonic() + params.deadline,
+                cancel=cancel,
+            ),
+            patience=params.deadline,
+        )
+
+    def _deletion(
+        self, order: DeletionOrder, params: RetryParams, cancel: threading.Event | None
+    ) -> Deletion:
+        for location in order.locations:
+            self.addresses.check(location)
+        names = check_names(order.only, order.locations)
+        return Deletion(
+            self.container_client(),
+            self._executor(),
+            order.locations,
+            bounds=Bounds(order.etags, order.not_after, names),
+            support=self._support,
+            in_flight=2 * self.workers,
+            is_transient=self._is_transient,
+            deadline=time.monotonic() + params.deadline,
+            planned=_planned(order.etags, order.sizes, order.not_after),
+            on_progress=order.on_progress,
+            cancel=cancel,
+            total_files=order.total_files,
+            total_bytes=order.total_bytes,
         )
 
     # -------------------------------------------------------------------------- what is kept

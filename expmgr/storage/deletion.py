@@ -7,7 +7,7 @@ on the way does no harm. And no answer is proof: the end is a listing that shows
 after the last delete.
 
 The pass runs on the caller's thread, which alone keeps the books; only the delete requests run in
-the pool.
+the pool. The first pass of many deletions may share its requests, see `deletion_together`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
+    from datetime import datetime
 
     from azure.storage.blob import ContainerClient
 
@@ -65,6 +66,10 @@ class Deletion:
         What is gone, left and kept.
     passes
         Begun so far.
+    locations
+        What is deleted, none within another.
+    begun
+        When this was made, on the clock of ``time.monotonic()``.
     """
 
     def __init__(
@@ -85,12 +90,13 @@ class Deletion:
         total_bytes: int | None = None,
     ) -> None:
         self.passes = 0
+        self.begun = time.monotonic()
         self._container = container
         self._pool = pool
-        self._locations = _outermost(locations)
+        self.locations = _outermost(locations)
         self._markers = frozenset(place.marker for place in locations if place.marker_last)
         self._bounds = bounds
-        self.books = Books(self._locations, bounds, self._markers)
+        self.books = Books(self.locations, bounds, self._markers)
         self._support = support
         self._in_flight = in_flight
         self._is_transient = is_transient
@@ -104,6 +110,7 @@ class Deletion:
         self._lost_in_a_row = 0
         self._running: set[Future[Answer]] = set()
         self._singles: deque[Blob] = deque()
+        self._unsent: list[Blob] = []
 
     def run_pass(self) -> None:
         """Delete what the plan saw, or what a listing shows, once; then look, if all went well.
@@ -116,11 +123,17 @@ class Deletion:
             The error that says most about why something is left.
         """
         self._check()  # before the books of the last pass are closed
+        self._begin_pass()
+        self._end_pass(self._delete_all)
+
+    def _begin_pass(self) -> None:
         self.passes += 1
         self.books.begin_pass()
         self._begin_requests()
+
+    def _end_pass(self, delete: Callable[[], None]) -> None:
         try:
-            self._delete_all()
+            delete()
             # An empty listing proves nothing if no other was ever seen.
             if not self.books.failing and (self.books.untold or self._listings() < 2):  # noqa: PLR2004
                 self._look()
@@ -152,6 +165,63 @@ class Deletion:
             self.books.end_listing(complete=False)
         return self.books.proved
 
+    # ------------------------------------------------------------------- a pass that is shared
+
+    @property
+    def can_share(self) -> bool:
+        """Whether others may share its first pass: all is planned, and nothing goes last."""
+        return self._planned is not None and not any(
+            blob.is_directory or blob.name in self._markers for blob in self._planned
+        )
+
+    def begin_shared(self) -> Sequence[Blob]:
+        """Begin the first pass; return what somebody else sends the deletes of.
+
+        Each of these blobs is handed back by `note` or by `return_unsent`.
+        """
+        self._begin_pass()
+        return list(self._from_plan())
+
+    def return_unsent(self, blobs: Sequence[Blob]) -> None:
+        """Take back what was not sent; `end_shared` sends it."""
+        self._unsent.extend(blobs)
+
+    def note(self, answer: Answer) -> None:
+        """Enter what an answer says of these blobs."""
+        self._note(answer)
+        self.report()
+
+    @property
+    def awaits_look(self) -> bool:
+        """Whether all was sent and answered, so that a listing may prove the end."""
+        return not (self._unsent or self._singles or self.books.failing)
+
+    def saw(self, blob: Blob, listed_at: datetime) -> None:
+        """Enter a blob that a listing for several deletions shows in one of the locations."""
+        if self.books.saw(blob, listed_at):
+            self._addressable(blob)
+
+    def end_shared(self) -> None:
+        """End the first pass: send what was left to send, and look where nothing told yet.
+
+        Raises
+        ------
+        Cancelled, OutOfTime, Exception
+            As `run_pass`.
+        """
+        self._end_pass(self._delete_unsent)
+
+    def _delete_unsent(self) -> None:
+        blobs, self._unsent = self._unsent, []
+        for start in range(0, len(blobs), BATCH_SIZE):
+            self._submit(blobs[start : start + BATCH_SIZE])
+        if blobs or self._singles:
+            self._drain()
+
+    def extend(self, deadline: float) -> None:
+        """Move the deadline: it waited while others went on."""
+        self._deadline = deadline
+
     def _listings(self) -> int:
         return self.books.listings + (self._planned is not None)
 
@@ -160,6 +230,7 @@ class Deletion:
         self._lost_in_a_row = 0
         self._running = set()
         self._singles = deque()
+        self._unsent = []
 
     def _delete_all(self) -> None:
         """Delete the files, then the stubs of directories, then the markers."""
@@ -204,7 +275,7 @@ class Deletion:
         planned = [
             blob
             for blob in self._planned or ()
-            if any(location.holds(blob.name) for location in self._locations)
+            if any(location.holds(blob.name) for location in self.locations)
             and self._bounds.concern(blob.name)
         ]
         self.books.plan(planned)
@@ -214,7 +285,7 @@ class Deletion:
         """List every location; yield what may go and note what stays."""
         self.books.begin_listing()
         complete = True
-        for location in self._locations:
+        for location in self.locations:
             for page in self._pages(location):
                 if page is None:
                     complete = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from expmgr.errors import StorageError
@@ -13,6 +14,7 @@ from expmgr.storage.azure_errors import describe
 from expmgr.storage.deletion import Cancelled, OutOfTime
 from expmgr.storage.deletion_books import StillThereError
 from expmgr.storage.deletion_words import attempt_line, cancelled_error, failed_error
+from expmgr.storage.protocol import StorageDeletion
 
 if TYPE_CHECKING:
     import threading
@@ -21,9 +23,30 @@ if TYPE_CHECKING:
     from expmgr.retry import RetryParams
     from expmgr.storage.deletion import Deletion
 
-__all__ = ["run_attempts"]
+__all__ = ["carried_out", "run_attempts"]
 
 _logger = logging.getLogger(__name__)
+
+
+def carried_out(
+    deletion: Deletion,
+    params: RetryParams,
+    *,
+    is_transient: Callable[[BaseException], bool],
+    cancel: threading.Event | None,
+    shared: bool = False,
+) -> StorageDeletion:
+    """Run a deletion to its end and return what it removed; all else as in `run_attempts`."""
+    log = run_attempts(deletion, params, is_transient=is_transient, cancel=cancel, shared=shared)
+    return StorageDeletion(
+        files=deletion.books.files,
+        bytes=deletion.books.bytes,
+        attempts=deletion.passes,
+        seconds=time.monotonic() - deletion.begun,
+        kept=tuple(deletion.books.kept),
+        log=log,
+        permanent=deletion.books.permanent,
+    )
 
 
 def run_attempts(
@@ -32,8 +55,14 @@ def run_attempts(
     *,
     is_transient: Callable[[BaseException], bool],
     cancel: threading.Event | None,
+    shared: bool = False,
 ) -> tuple[str, ...]:
     """Run passes until one leaves nothing, and return the log: one line an attempt.
+
+    Parameters
+    ----------
+    shared
+        The first pass was begun together with others', see `Deletion.begin_shared`.
 
     Raises
     ------
@@ -57,8 +86,11 @@ def run_attempts(
 
     def attempt() -> None:
         done, passes = deletion.books.files, deletion.passes
+        run = deletion.run_pass
+        if shared and not log:
+            done, passes, run = 0, 0, deletion.end_shared
         try:
-            deletion.run_pass()
+            run()
         except Exception as error:
             if deletion.passes > passes:
                 log.append(attempt_line(deletion, done, error))

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from expmgr.storage.retention import Retention
     from expmgr.storage.transfer import RemoteFolder
 
-__all__ = ["Storage", "StorageDeletion"]
+__all__ = ["DeletionOrder", "Storage", "StorageDeletion"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,20 @@ class StorageDeletion:
     kept: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     permanent: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DeletionOrder:
+    """One deletion of several that are made together, see `Storage.delete` for what is meant."""
+
+    locations: Sequence[Location]
+    etags: Mapping[str, str] | None = None
+    sizes: Mapping[str, int] | None = None
+    not_after: datetime | None = None
+    only: Collection[str] | None = None
+    on_progress: Callable[[DeletionProgress], None] | None = None
+    total_files: int | None = None
+    total_bytes: int | None = None
 
 
 @runtime_checkable
@@ -117,6 +139,15 @@ class Storage(Protocol):
         without them. A location's marker goes last where it says so. Raises LocationError before
         the first request where a location is not safe or one of these names is in none,
         DeletionError where something is left, and DeletionCancelledError.
+        """
+
+    def delete_together(
+        self, orders: Iterable[DeletionOrder], *, cancel: threading.Event | None = None
+    ) -> Generator[tuple[DeletionOrder, StorageDeletion | Exception]]:
+        """Carry out several deletions, each as `delete` does, and yield how each ended, as it does.
+
+        Their requests may be shared; what goes, what is told and what fails is each one's own. An
+        order may be sent for as soon as it arrives.
         """
 
     def retention(self) -> Retention:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from expmgr.storage.listing import Listing, Page
     from expmgr.storage.location import Location
 
-__all__ = ["side_by_side", "tally_together"]
+__all__ = ["is_crowded", "owner_path", "side_by_side", "tally_together"]
 
 _LEAST = 8
 """Fewer are listed one by one."""
@@ -39,6 +39,21 @@ def side_by_side(locations: Iterable[Location]) -> dict[str, tuple[Location, ...
     return {
         folder: tuple(group.values()) for folder, group in groups.items() if len(group) >= _LEAST
     }
+
+
+def owner_path(folder: str, name: str) -> str:
+    """Return the path of the location, ``<folder><owner>/artifacts``, that a blob would be of.
+
+    Of a blob that is in no such folder "". Pure.
+    """
+    owner, _, rest = name[len(folder) :].partition("/")
+    artifacts, slash, _ = rest.partition("/")
+    return f"{folder}{owner}/{artifacts}" if slash else ""
+
+
+def is_crowded(strangers: int, locations: int) -> bool:
+    """Whether a folder holds far more than some locations, so that each is better asked for."""
+    return strangers > _STRANGERS * locations
 
 
 def tally_together(
@@ -63,12 +78,11 @@ def tally_together(
     for page in pages:
         at = page.date if at is None else at
         for blob in page.blobs:
-            owner, _, rest = blob.name[len(prefix) :].partition("/")
-            path = f"{prefix}{owner}/{rest.partition('/')[0]}"
-            if path in by_path and "/" in rest:
+            path = owner_path(prefix, blob.name)
+            if path in by_path:
                 found.setdefault(path, Tally(at)).add(blob)
             else:
                 strangers += 1
-        if page.token is not None and strangers > _STRANGERS * len(locations):
+        if page.token is not None and is_crowded(strangers, len(locations)):
             return {}
     return {by_path[path]: tally.listing() for path, tally in found.items()}

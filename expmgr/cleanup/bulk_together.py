@@ -1,0 +1,178 @@
+"""Deleting a group of runs together: journals a few at once, files in batches that span models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from expmgr.cleanup.bulk import OneByOne
+from expmgr.results import DeletionResult
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator, Sequence
+
+    from expmgr.cleanup.deletion import Begun, Deleter
+    from expmgr.cleanup.plan import DeletionPlan, RunPlan
+    from expmgr.results import DeletionProgress
+    from expmgr.storage.protocol import DeletionOrder, StorageDeletion
+
+__all__ = ["Together"]
+
+_MOST_RUNS = 100
+_MOST_FILES = 5000
+"""A group is asked about at once and then goes within seconds; 5,000 names are 20 batches."""
+_LEAST_RUNS = 8
+"""Fewer have nothing to share: each is deleted by itself."""
+_JOURNALS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Together:
+    """Deletes runs in groups whose files share batches.
+
+    Attributes
+    ----------
+    force
+        Whether what protects a run is passed by force.
+    forget
+        Told of each run that was deleted, or was to be.
+    """
+
+    deleter: Deleter
+    force: Callable[[RunPlan], bool]
+    forget: Callable[[RunPlan], None]
+    at_once: ClassVar[int] = 2
+
+    def groups(self, plan: DeletionPlan) -> Sequence[Sequence[RunPlan]]:
+        """Cut a plan into groups, an owner's runs next to each other."""
+        by_owner: dict[str, list[RunPlan]] = {}
+        for run in plan.runs:
+            by_owner.setdefault(run.journal_id, []).append(run)
+        groups: list[list[RunPlan]] = []
+        files = 0
+        for run in (run for runs in by_owner.values() for run in runs):
+            full = groups and (len(groups[-1]) == _MOST_RUNS or files + run.files > _MOST_FILES)
+            if full or not groups:
+                groups.append([])
+                files = 0
+            groups[-1].append(run)
+            files += run.files
+        return groups
+
+    def carry_out(
+        self,
+        runs: Sequence[RunPlan],
+        report: Callable[[str, DeletionProgress], None],
+        ended: Callable[[DeletionResult], None],
+        cancel: threading.Event,
+    ) -> None:
+        """Delete a group, see `expmgr.cleanup.bulk.Carrier`."""
+        if len(runs) < _LEAST_RUNS:
+            OneByOne(self.delete_run).carry_out(runs, report, ended, cancel)
+        else:
+            _Group(self, report, ended, cancel).run(runs)
+
+    def delete_run(
+        self, run: RunPlan, report: Callable[[DeletionProgress], None], cancel: threading.Event
+    ) -> DeletionResult:
+        """Delete one run by itself."""
+        result = self.deleter.delete(run, force=self.force(run), on_progress=report, cancel=cancel)
+        self.forget(run)
+        return result
+
+
+class _Group:
+    """One group on its way."""
+
+    def __init__(
+        self,
+        wanted: Together,
+        report: Callable[[str, DeletionProgress], None],
+        ended: Callable[[DeletionResult], None],
+        cancel: threading.Event,
+    ) -> None:
+        self._wanted = wanted
+        self._deleter = wanted.deleter
+        self._report = report
+        self._ended = ended
+        self._cancel = cancel
+        self._held: Counter[str] = Counter()
+        self._under_way: dict[DeletionOrder, Begun] = {}
+        self._busy: list[Begun] = []
+
+    def run(self, runs: Sequence[RunPlan]) -> None:
+        with ThreadPoolExecutor(_JOURNALS_AT_ONCE, thread_name_prefix="expmgr-journal") as pool:
+            begun = [pool.submit(self._begin, run) for run in runs]
+            closing: list[Future[None]] = []
+            try:
+                with contextlib.closing(
+                    self._deleter.blob_store.delete_together(
+                        self._orders(begun), cancel=self._cancel
+                    )
+                ) as ends:
+                    for order, outcome in ends:
+                        one = self._under_way.pop(order)
+                        self._release(one)
+                        closing.append(pool.submit(self._end, one, outcome))
+            finally:
+                for one in self._under_way.values():
+                    self._release(one)
+            closing += [pool.submit(self._carry_out, one) for one in self._busy]
+            for future in closing:
+                future.result()
+
+    def _begin(self, run: RunPlan) -> Begun | None:
+        if self._cancel.is_set():
+            return None
+        begun = self._deleter.begin(
+            run,
+            force=self._wanted.force(run),
+            on_progress=lambda seen: self._report(run.id, seen),
+            cancel=self._cancel,
+        )
+        if isinstance(begun, DeletionResult):
+            self._tell(run, begun)
+            return None
+        return begun
+
+    def _orders(self, begun: Sequence[Future[Begun | None]]) -> Iterator[DeletionOrder]:
+        """Yield what is to be deleted as soon as the journal has it."""
+        for future in begun:
+            one = future.result()
+            if one is None:
+                continue
+            if not self._hold(one):
+                self._busy.append(one)
+                continue
+            order = one.current.order()
+            self._under_way[order] = one
+            yield order
+
+    def _hold(self, one: Begun) -> bool:
+        """Hold the owner, once for all of it in this group; False where others delete of it."""
+        owner = one.current.owner_id
+        if not self._held[owner] and not self._deleter.hand_overs.hold(one.current):
+            return False
+        self._held[owner] += 1
+        return True
+
+    def _release(self, one: Begun) -> None:
+        owner = one.current.owner_id
+        self._held[owner] -= 1
+        if not self._held[owner]:
+            self._deleter.hand_overs.release(owner)
+
+    def _end(self, one: Begun, outcome: StorageDeletion | Exception) -> None:
+        ended = outcome if isinstance(outcome, Exception) else one.current.ended(outcome)
+        self._tell(one.plan, self._deleter.end(one, ended))
+
+    def _carry_out(self, one: Begun) -> None:
+        self._tell(one.plan, self._deleter.carry_out(one))
+
+    def _tell(self, run: RunPlan, result: DeletionResult) -> None:
+        self._wanted.forget(run)
+        self._ended(result)

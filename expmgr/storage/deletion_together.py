@@ -1,0 +1,326 @@
+"""The first attempts of many deletions at once: shared batches, one look for those side by side.
+
+Each deletion keeps books of its own, so what of it is gone, left or changed is told as if it had
+been alone. Only requests are shared: a batch of 256 names may be of several models, and where
+models lie side by side one listing of what is around them proves the end of all. Whatever does not
+go as planned is the one deletion's own business again: it goes on alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from expmgr.errors import StorageError
+from expmgr.storage.azure_errors import is_denied
+from expmgr.storage.batch import BATCH_SIZE, Answer, delete_batch
+from expmgr.storage.listing import read_page
+from expmgr.storage.listing_check import Advance
+from expmgr.storage.together import is_crowded, owner_path, side_by_side
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
+    from azure.storage.blob import ContainerClient
+
+    from expmgr.storage.batch import BatchSupport
+    from expmgr.storage.deletion import Deletion
+    from expmgr.storage.listing import Blob, Page
+    from expmgr.storage.protocol import DeletionOrder, StorageDeletion
+
+__all__ = ["SharedPass", "delete_together"]
+
+_ALONE_AT_ONCE = 4
+"""Deletions that go on alone at the same time; each has several requests under way."""
+_WAITS_TOLD_EVERY = 60.0
+"""Seconds after which those that wait say so, which renews what they hold."""
+
+_Part = tuple["Deletion", "Blob"]
+
+
+class SharedPass:
+    """Sends the deletes of several deletions in full batches, then looks for all of them.
+
+    Parameters
+    ----------
+    deadline
+        On the clock of ``time.monotonic()``: no shared request begins after it.
+    """
+
+    def __init__(
+        self,
+        container: ContainerClient,
+        pool: ThreadPoolExecutor,
+        *,
+        support: BatchSupport,
+        in_flight: int,
+        deadline: float,
+        cancel: threading.Event | None,
+    ) -> None:
+        self._container = container
+        self._pool = pool
+        self._support = support
+        self._in_flight = in_flight
+        self._deadline = deadline
+        self._cancel = cancel
+        self._given_up = False
+        self._lost_in_a_row = self._denials = self._deleted = 0
+        self._open: list[_Part] = []
+        self._running: dict[Future[Answer], Sequence[_Part]] = {}
+        self._joined: list[Deletion] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing more is sent: batches are not served, nothing answers, or it is over."""
+        return (
+            self._given_up
+            or self._support.served is False
+            or time.monotonic() >= self._deadline
+            or (self._cancel is not None and self._cancel.is_set())
+        )
+
+    def add(self, deletion: Deletion) -> None:
+        """Begin a deletion's first pass; its files go with the next batches."""
+        self._joined.append(deletion)
+        for blob in deletion.begin_shared():
+            self._open.append((deletion, blob))
+            if len(self._open) == BATCH_SIZE:
+                self._send()
+
+    def finish(self) -> None:
+        """Send what is left, wait for all answers, and look."""
+        self._send()
+        while self._running:
+            self._collect()
+        self._look()
+
+    def abandon(self) -> None:
+        """Begin nothing more and wait for what is under way."""
+        self._given_up = True
+        while self._running:
+            self._collect()
+
+    # -------------------------------------------------------------------------------- batches
+
+    def _send(self) -> None:
+        parts, self._open = self._open, []
+        while len(self._running) >= self._in_flight:
+            self._collect()
+        if self.stopped or len(parts) == 1:
+            for deletion, blobs in _by_deletion(parts):
+                deletion.return_unsent(blobs)
+        elif parts:
+            request = partial(
+                delete_batch,
+                self._container,
+                tuple(blob for _, blob in parts),
+                conditions=[deletion.books.condition(blob) for deletion, blob in parts],
+                patient=True,
+            )
+            self._running[self._pool.submit(request)] = parts
+
+    def _collect(self) -> None:
+        done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+        for future in done:
+            parts = self._running.pop(future)
+            try:
+                answer = future.result()
+            except Exception as error:  # noqa: BLE001 - each deletion that it concerns fails by it
+                blobs = tuple(blob for _, blob in parts)
+                errors: dict[int, Exception] = dict.fromkeys(range(len(parts)), error)
+                answer = Answer(blobs, ["unclear"] * len(parts), errors)
+            self._note(answer, parts)
+
+    def _note(self, answer: Answer, parts: Sequence[_Part]) -> None:
+        if not answer.served:
+            self._given_up = True
+            if answer.lasting:
+                self._support.note(served=False)
+        elif "deleted" in answer.fates:
+            self._support.note(served=True)
+        self._deleted += answer.fates.count("deleted")
+        self._denials += sum(map(is_denied, answer.errors.values()))
+        lost = bool(answer.fates) and all(fate == "unclear" for fate in answer.fates)
+        self._lost_in_a_row = self._lost_in_a_row + 1 if lost else 0
+        refused = self._denials >= BATCH_SIZE and not self._deleted
+        self._given_up |= refused or self._lost_in_a_row >= self._in_flight
+        for deletion, share in _shares(answer, parts):
+            deletion.note(share)
+
+    # ------------------------------------------------------------------------------- the look
+
+    def _look(self) -> None:
+        """List what is around those that lie side by side, for all of them at once."""
+        places = {
+            location: deletion
+            for deletion in self._joined
+            if deletion.awaits_look
+            for location in deletion.locations
+        }
+        shown = {place for group in side_by_side(places).values() for place in group}
+        whole = {
+            deletion: None
+            for deletion in places.values()
+            if all(location in shown for location in deletion.locations)
+        }
+        groups = side_by_side(place for place, deletion in places.items() if deletion in whole)
+        seen = {
+            deletion
+            for deletion in whole
+            if all(
+                any(location in group for group in groups.values())
+                for location in deletion.locations
+            )
+        }
+        for deletion in seen:
+            deletion.books.begin_listing()
+        unsure: set[Deletion] = set()
+        for folder, group in groups.items():
+            owners = {place.path: places[place] for place in group if places[place] in seen}
+            if not self._look_below(folder, owners):
+                unsure.update(owners.values())
+        for deletion in seen:
+            deletion.books.end_listing(complete=deletion not in unsure)
+
+    def _look_below(self, folder: str, owners: Mapping[str, Deletion]) -> bool:
+        """Enter what a listing shows; return False where it broke off, or held too much else."""
+        strangers = 0
+        try:
+            for page in self._pages(folder):
+                for blob in page.blobs:
+                    deletion = owners.get(owner_path(folder, blob.name))
+                    if deletion is None:
+                        strangers += 1
+                    else:
+                        deletion.saw(blob, page.date)
+                if page.token is not None and is_crowded(strangers, len(owners)):
+                    return False
+        except _Unread:
+            return False
+        return True
+
+    def _pages(self, folder: str) -> Iterator[Page]:
+        from azure.core.exceptions import AzureError
+
+        account = next(iter(self._joined)).locations[0].account
+        advance = Advance(folder)
+        token = None
+        while True:
+            if self.stopped:
+                raise _Unread
+            try:
+                page = read_page(self._container, folder, token, account=account)
+                yield advance.check(page)
+            except (AzureError, StorageError) as error:  # each will ask, and tell, by itself
+                raise _Unread from error
+            token = page.token
+            if token is None:
+                return
+
+
+class _Unread(Exception):  # noqa: N818 - not an error: those that it concerns look by themselves
+    """A listing for several deletions broke off."""
+
+
+class _CarryOut(Protocol):
+    def __call__(self, deletion: Deletion, *, shared: bool) -> StorageDeletion: ...
+
+
+def delete_together(
+    orders: Iterable[DeletionOrder],
+    make: Callable[[DeletionOrder], Deletion],
+    carry_out: _CarryOut,
+    together: SharedPass,
+    *,
+    patience: float,
+) -> Generator[tuple[DeletionOrder, StorageDeletion | Exception]]:
+    """Carry out several deletions and yield how each ended, as it does.
+
+    Parameters
+    ----------
+    make
+        Returns the deletion of an order, or raises why there is none.
+    carry_out
+        Runs a deletion to its end; ``shared`` where its first pass was begun here.
+    patience
+        Seconds that a deletion which goes on alone has from then on.
+    """
+    alone: dict[Future[StorageDeletion | Exception], tuple[DeletionOrder, Deletion]] = {}
+    shared: list[tuple[DeletionOrder, Deletion]] = []
+    begun: set[Deletion] = set()
+
+    def run(deletion: Deletion, *, of_shared: bool) -> StorageDeletion | Exception:
+        begun.add(deletion)
+        deletion.extend(time.monotonic() + patience)
+        return _ended(carry_out, deletion, shared=of_shared)
+
+    pool = ThreadPoolExecutor(_ALONE_AT_ONCE, thread_name_prefix="expmgr-alone")
+    try:
+        for order in orders:
+            try:
+                deletion = make(order)
+            except Exception as error:  # noqa: BLE001 - this one's end
+                yield order, error
+                continue
+            if deletion.can_share and not together.stopped:
+                together.add(deletion)
+                shared.append((order, deletion))
+            else:
+                alone[pool.submit(run, deletion, of_shared=False)] = (order, deletion)
+        together.finish()
+        for order, deletion in shared:
+            if deletion.awaits_look and deletion.books.proved:
+                yield order, _ended(carry_out, deletion, shared=True)
+            else:
+                alone[pool.submit(run, deletion, of_shared=True)] = (order, deletion)
+        while alone:
+            done, waiting = wait(alone, _WAITS_TOLD_EVERY, return_when=FIRST_COMPLETED)
+            for future in done:
+                order, _ = alone.pop(future)
+                yield order, future.result()
+            for future in waiting if not done else ():
+                _, deletion = alone[future]
+                if deletion not in begun:
+                    deletion.report()
+    finally:
+        together.abandon()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ended(
+    carry_out: _CarryOut, deletion: Deletion, *, shared: bool
+) -> StorageDeletion | Exception:
+    try:
+        return carry_out(deletion, shared=shared)
+    except Exception as error:  # noqa: BLE001 - returned: one's failure is not the others'
+        return error
+
+
+def _by_deletion(parts: Iterable[_Part]) -> Iterator[tuple[Deletion, list[Blob]]]:
+    found: dict[Deletion, list[Blob]] = defaultdict(list)
+    for deletion, blob in parts:
+        found[deletion].append(blob)
+    yield from found.items()
+
+
+def _shares(answer: Answer, parts: Sequence[_Part]) -> Iterator[tuple[Deletion, Answer]]:
+    """Yield what an answer says to each of the deletions whose blobs it is about. Pure."""
+    places: dict[Deletion, list[int]] = defaultdict(list)
+    for at, (deletion, _) in enumerate(parts):
+        places[deletion].append(at)
+    for deletion, ats in places.items():
+        yield (
+            deletion,
+            Answer(
+                tuple(parts[at][1] for at in ats),
+                [answer.fates[at] for at in ats] if answer.fates else (),
+                {new: answer.errors[at] for new, at in enumerate(ats) if at in answer.errors},
+                answer.permanent,
+                answer.served,
+                answer.lasting,
+            ),
+        )
