@@ -77,6 +77,20 @@ def usage_rows(bench: Bench) -> Iterator[Row]:
         yield Row("P6", work, Side(found["usage"]), Side(found[way]), beside, unit="µs")
 
 
+def transfer_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P9."""
+    for files, megabytes in bench.size(((8, 200), (1, 1_000)), ((2, 2),)):
+        found = numbers("transfer", files, megabytes, bench.size(3, 1))
+        word = "file" if files == 1 else "files"
+        for way, beside in (
+            ("download", "`mlflow.artifacts.download_artifacts`"),
+            ("upload", "MLflow's `log_artifacts`"),
+        ):
+            ours, theirs = Side(found[f"{way} s"]), Side(found[f"mlflow {way} s"])
+            work = f"{way} of {megabytes:,} MB in {files} {word}"
+            yield Row("P9", work, ours, theirs, beside)
+
+
 def _requests(backend: str, made: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return requests to storage, of which none of these makes one, and to the tracking server."""
     return ((0,), (int(made),)) if backend == "http" else ((), ())
@@ -86,6 +100,7 @@ _SCRIPTS = {
     "P3": ("whole_table", table_rows),
     "P4": ("refresh", refresh_rows),
     "P6": ("usage_listing", usage_rows),
+    "P9": ("transfer", transfer_rows),
 }
 CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: rows
