@@ -91,22 +91,22 @@ def files(count: int) -> list[str]:
     return ["MLmodel", *(f"part-{number:06}" for number in range(count - 1))]
 
 
-def filled(stage: Stage, models: int, blobs: int) -> tuple[Stage, list[Made]]:
+def filled(stage: Stage, models: int, blobs: int) -> tuple[Stage, list[Made], Made]:
     """Return servers with so many models that nothing protects, and one that is best."""
     stage = stage.emptied()
     made = fill_runs(stage.near, models + 1, newest_best=1)
     put_blobs(stage.near, [name for one in made for name in one.names(files(blobs))])
-    return stage, made[:-1]
+    return stage, made[:-1], made[-1]
 
 
 def deleted(
     stage: Stage, models: int, blobs: int, work: Callable[..., Callable[[], Any]]
 ) -> Measured:
     """Measure one way to delete all models but the best, and see that it did."""
-    stage, made = filled(stage, models, blobs)
+    stage, made, best = filled(stage, models, blobs)
     found = measure(work, stage.place, made)
-    left = stage.near.blobs()
-    if left != blobs or found.answer not in (None, {"deleted": models}):
+    left, kept = stage.near.blobs(), stage.near.blobs(f"root/models/{best.model_id}/")
+    if (left, kept) != (blobs, blobs) or found.answer not in (None, {"deleted": models}):
         raise WorkFailedError(f"{work.__name__} left {left - blobs} blobs: {found.answer}")
     return found
 

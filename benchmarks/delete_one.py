@@ -83,8 +83,8 @@ def rows(bench: Bench) -> Iterator[Row]:
             before = stage.near.blobs()
             of = run_id if work is by_expmgr else folder
             found = measure(work, stage.place, of)
-            gone = before - stage.near.blobs()
-            if gone != blobs or found.answer not in {None, "deleted"}:
+            gone, left = before - stage.near.blobs(), stage.near.blobs(f"root/{folder}/")
+            if (gone, left) != (blobs, 0) or found.answer not in {None, "deleted"}:
                 raise WorkFailedError(f"{work.__name__} deleted {gone} of {blobs}: {found.answer}")
             return found
 

@@ -97,10 +97,10 @@ class Place:
 
         return ContainerClient.from_connection_string(self.connection_string, self.container)
 
-    def blobs(self) -> int:
-        """Count the blobs that are there."""
+    def blobs(self, prefix: str = "") -> int:
+        """Count the blobs that are there, or those below a prefix."""
         with self.container_client() as client:
-            return sum(1 for _ in client.list_blob_names())
+            return sum(1 for _ in client.list_blob_names(name_starts_with=prefix or None))
 
 
 @dataclass(frozen=True)

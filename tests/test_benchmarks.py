@@ -176,6 +176,10 @@ def test_a_row_says_ratio_and_exact_requests():
     )
     silent = Row("P8", "work", Side(30.0, at_least=True), Side(30.0, at_least=True))
     assert silent.times == ""
+    assert report.amount(silent.ours, "s") == "> 30 s"
+    assert [report.amount(Side(size), "MB") for size in (0.25, 12.34, 1234.5)] == [
+        *("0.25 MB", "12.3 MB", "1,234 MB"),
+    ]
 
 
 def test_the_page_tells_of_every_case():
