@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 FLIPS = 21
 SMALL = 50
+PATIENCE = 300.0
+"""Seconds after which a first row is no longer waited for."""
 
 
 def opened(place: Place) -> Callable[[], dict[str, float]]:
@@ -41,6 +43,8 @@ def opened(place: Place) -> Callable[[], dict[str, float]]:
         browser = RunBrowser(place.manager(), measure=False)
         while not browser.rows:
             browser.wait(0.001)
+            if time.perf_counter() - began > PATIENCE:
+                raise WorkFailedError(f"the browser shows no row: {browser.notice.text}")
         first = time.perf_counter() - began
         longest = 0.0
         while not browser.wait(0.02):
