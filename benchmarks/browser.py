@@ -156,7 +156,8 @@ def opening_rows(bench: Bench) -> Iterator[Row]:
     small = _part(answers[SMALL], "first")
     for count, rounds in answers.items():
         ours = _part(rounds, "first")
-        work = f"first row of {count:,} runs, imports included, SQLite"
+        imports = "" if bench.quick else ", imports included"
+        work = f"first row of {count:,} runs{imports}, SQLite"
         if count == SMALL:
             yield Row("P2", work, ours, kind="alone")
         else:
