@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from functools import partial
 from typing import TYPE_CHECKING
 
 from benchmarks.child import measure
@@ -22,15 +23,15 @@ NAMES = {"sqlite": "SQLite", "http": "HTTP"}
 SEARCH = "`mlflow.search_runs`"
 
 
-def script(_: None, name: str, *arguments: object, **options: object) -> Callable[[], object]:
+def script(_: None, name: str, options: dict[str, object]) -> Callable[[], object]:
     """Return what calls the ``measure`` of a script."""
     module = importlib.import_module(f"benchmarks.{name}")
-    return lambda: module.measure(*arguments, **options)
+    return partial(module.measure, **options)
 
 
-def numbers(name: str, *arguments: object) -> dict[str, float]:
+def numbers(name: str, **options: object) -> dict[str, float]:
     """Return what a script measures, in a process of its own."""
-    found: dict[str, float] = measure(script, None, name, *arguments).answer
+    found: dict[str, float] = measure(script, None, name, options).answer
     return found
 
 
@@ -38,7 +39,7 @@ def table_rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P3."""
     runs = bench.size(10_000, 50)
     for backend in bench.size(("sqlite", "http"), ("sqlite",)):
-        found = numbers("whole_table", runs, backend)
+        found = numbers("whole_table", runs=runs, backend=backend, pairs=bench.size(3, 1))
         work = f"whole table of {runs:,} runs x 30 keys, {NAMES[backend]}"
         ours, theirs = (
             Side(found[f"{who}_seconds"], *_requests(backend, found[f"{who}_requests"]))
@@ -54,7 +55,7 @@ def refresh_rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P4."""
     runs = bench.size(10_000, 50)
     for backend in bench.size(("sqlite", "http"), ("sqlite",)):
-        found = numbers("refresh", runs, backend)
+        found = numbers("refresh", runs=runs, backend=backend)
         yield Row(
             "P4",
             f"refresh, {found['changed']:.0f} of {runs:,} runs changed, {NAMES[backend]}",
@@ -68,7 +69,7 @@ def refresh_rows(bench: Bench) -> Iterator[Row]:
 def usage_rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P6."""
     blobs = bench.size(100_000, 1_000)
-    found = numbers("usage_listing", blobs)
+    found = numbers("usage_listing", blobs=blobs)
     for way, beside in (
         ("list_blobs", "summing `list_blobs`"),
         ("hooked", "`list_blob_names` with a hook"),
@@ -80,7 +81,7 @@ def usage_rows(bench: Bench) -> Iterator[Row]:
 def transfer_rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P9."""
     for files, megabytes in bench.size(((8, 200), (1, 1_000)), ((2, 2),)):
-        found = numbers("transfer", files, megabytes, bench.size(3, 1))
+        found = numbers("transfer", files=files, megabytes=megabytes, rounds=bench.size(3, 1))
         word = "file" if files == 1 else "files"
         for way, beside in (
             ("download", "`mlflow.artifacts.download_artifacts`"),
