@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from seeds import seed_of
 from test_crash_and_resume import expire, state
-from test_schedules import RETRY, bench  # noqa: F401 - a fixture
+from test_schedules import RETRY, bench, go_together  # noqa: F401 - a fixture
 
 from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
 
@@ -30,8 +30,8 @@ _PRELOADED = (
 )
 
 
-def delete(uri: str, credentials: dict, plugin: str, run_id: str) -> None:
-    """What the process does that will be killed."""
+def delete(uri: str, credentials: dict, plugin: str, run_ids: list[str]) -> None:
+    """What the process does that will be killed: of several runs all together."""
     manager = ExperimentsManagerWithAzureBlobBackend(
         tracking_uri=uri,
         azure_blob_credentials=AzureBlobCredentials(**credentials),
@@ -39,7 +39,12 @@ def delete(uri: str, credentials: dict, plugin: str, run_id: str) -> None:
         plugin_name=plugin,
         retry_config=RETRY,
     )
-    manager.delete_model(run_id)
+    if len(run_ids) == 1:
+        manager.delete_model(run_ids[0])
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        go_together(patch)
+        manager.delete_models(run_ids, progress=False)
 
 
 @dataclass
@@ -88,8 +93,9 @@ def test_wherever_a_process_is_killed_resume_finishes_and_nothing_else_goes(
 
 def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
     """Kill one; returns whether some of its files were gone, None where it ended before."""
-    team = bench.team(chance)
-    run_id, doomed = next(iter(team.models.items()))
+    team = bench.team(chance, (1, 1, 3, 5))
+    run_ids = list(team.models)
+    doomed = set().union(*team.models.values())
     before = team.blobs()
     outside = {name: tag for name, tag in before.items() if name not in doomed}
     known = team.lab.credentials
@@ -106,7 +112,7 @@ def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
         kinds = deletes | {"list"}
         killer = Killer(chance.randrange(LAST_REQUEST), kinds, chance.random() < 0.5)
     process = context.Process(
-        target=delete, args=(bench.uri, credentials, team.lab.plugin, run_id), daemon=True
+        target=delete, args=(bench.uri, credentials, team.lab.plugin, run_ids), daemon=True
     )
     killer.process = process
     bench.proxy.begin(killer)
@@ -117,25 +123,29 @@ def check_kill(bench, chance: Random, context) -> bool | None:  # noqa: F811
         assert process.exitcode in {0, -signal.SIGKILL}
         after = team.blobs()
         assert {name: tag for name, tag in after.items() if name not in doomed} == outside
-        record = team.last_record(run_id)
         manager = team.lab.manager(retry_config=RETRY)
         if process.exitcode == 0:
             assert not doomed & set(after)
             return None
-        gone = not doomed <= set(after)
-        if record is None:
-            assert not gone, "something went, and the journal does not know"
-            assert manager.delete_model(run_id).outcome == "deleted"
-        elif record.state != "deleted":
-            assert record.state == "deleting"
-            assert state(manager, run_id) == "deleting"
-            expire(team.lab, run_id)
-            assert state(manager, run_id) == "interrupted"
-            (result,) = manager.resume_deletions()
-            assert result.outcome == "deleted", result.message
+        open_ = 0
+        for run_id, model in team.models.items():
+            record = team.last_record(run_id)
+            if record is None:
+                assert model <= set(after), "something went, and the journal does not know"
+                assert manager.delete_model(run_id).outcome == "deleted"
+            elif record.state != "deleted":
+                open_ += 1
+                assert record.state == "deleting"
+                assert state(manager, run_id) == "deleting"
+                expire(team.lab, run_id)
+                assert state(manager, run_id) == "interrupted"
+            else:
+                assert not model & set(after), "said to be deleted, and is there"
+        results = manager.resume_deletions()
+        assert [result.outcome for result in results] == ["deleted"] * open_
         assert team.blobs() == outside
-        assert team.last_record(run_id).state == "deleted"
+        assert all(team.last_record(run_id).state == "deleted" for run_id in run_ids)
         manager.blob_store.close()
-        return gone
+        return not doomed <= set(after)
     finally:
         team.container.delete_container()

@@ -62,8 +62,8 @@ class Bench:
         self.database = uri.removeprefix("sqlite:///")
         self.tables = empty_tables(self.database)
 
-    def team(self, chance: Random) -> Team:
-        """Make a best model and up to three others, which are to be deleted."""
+    def team(self, chance: Random, counts=(1, 1, 1, 1, 2)) -> Team:
+        """Make a best model and a few others, which are to be deleted."""
         wipe(self.database, self.tables)
         container = self.service.create_container(f"faults-{uuid.uuid4().hex[:16]}")
         name = container.container_name
@@ -76,7 +76,7 @@ class Bench:
         build(*make, "marker", {"w.bin": b"best"}, 0.99, pinned=False)
         models = dict(
             build(*make, chance.choice(LAYOUTS), _files(chance), 0.1, pinned=False)
-            for _ in range(chance.choice((1, 1, 1, 1, 2)))
+            for _ in range(chance.choice(counts))
         )
         container.upload_blob("somebody/else's", b"x")
         return Team(lab, container, models)
@@ -107,14 +107,23 @@ def _files(chance: Random) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(300 + 5 * SCHEDULES)
-def test_what_is_promised_holds_under_any_schedule(bench, record_property):
+@pytest.mark.parametrize(
+    ("counts", "schedules"),
+    [((1, 1, 1, 1, 2), SCHEDULES), ((2, 3, 5), max(1, SCHEDULES // 3))],
+    ids=["one by one", "together"],
+)
+def test_what_is_promised_holds_under_any_schedule(
+    bench, record_property, monkeypatch, counts, schedules
+):
+    if max(counts) > 2:
+        go_together(monkeypatch)
     failures = []
     requests = 0
-    for number in range(FIRST, FIRST + SCHEDULES):
+    for number in range(FIRST, FIRST + schedules):
         seed = f"{SEED} {number}"
         schedule = Schedule(seed)
         try:
-            requests += check_schedule(bench, Random(f"team {seed}"), schedule)
+            requests += check_schedule(bench, Random(f"team {seed}"), schedule, counts)
         except Exception as error:  # noqa: BLE001 - whatever it is, the seed is told with it
             draws = f"EXPMGR_SCHEDULE_SEED={SEED} EXPMGR_SCHEDULE_FIRST={number} EXPMGR_SCHEDULES=1"
             asked = "".join(
@@ -130,8 +139,15 @@ def test_what_is_promised_holds_under_any_schedule(bench, record_property):
     assert not failures, "\n\n".join(failures)
 
 
-def check_schedule(bench: Bench, chance: Random, schedule: Schedule) -> int:
-    team = bench.team(chance)
+def go_together(patch) -> None:
+    """Let a few runs share requests as many do."""
+    patch.setattr("expmgr.cleanup.bulk_together._LEAST_RUNS", 1)
+    patch.setattr("expmgr.storage.together._LEAST", 2)
+    patch.setattr("expmgr.storage.deletion_together.BATCH_SIZE", BATCH)
+
+
+def check_schedule(bench: Bench, chance: Random, schedule: Schedule, counts) -> int:
+    team = bench.team(chance, counts)
     before = team.blobs()
     doomed = set().union(*team.models.values())
     bench.proxy.begin(schedule)

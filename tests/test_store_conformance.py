@@ -23,7 +23,7 @@ from expmgr.retry import RetryConfig, RetryParams
 from expmgr.storage.addresses import Addresses
 from expmgr.storage.blob_path import JOURNAL_PREFIX
 from expmgr.storage.location import Location, check_location
-from expmgr.storage.protocol import Storage
+from expmgr.storage.protocol import DeletionOrder, Storage
 from expmgr.storage.retention import Retention
 from expmgr.storage.store import Store
 
@@ -372,6 +372,51 @@ def test_several_locations_go_at_once_and_from_several_threads(bench, store, pla
         done = list(pool.map(lambda run_id: store.delete([place(run_id)]), runs[2:]))
     assert [one.files for one in done] == [2, 2, 2, 2]
     assert bench.names() == []
+
+
+def test_what_is_deleted_together_ends_as_each_would_alone(bench, store, place):
+    runs = [f"run{number}" for number in range(12)]
+    for run in runs:
+        for name in in_run(run, "MLmodel", "data/w.bin"):
+            bench.put(name)
+    outside = ["1/run1/artifacts", "1/run10/artifacts2/x", "1/run100/artifacts/x", "1/run1/other"]
+    for name in outside:
+        bench.put(name)
+    listings = {run: store.measure(place(run)) for run in runs}
+    newer, changed = in_run("run2", "newer"), in_run("run5", "MLmodel")
+    for name in newer + changed:
+        bench.put(name, b"newer")
+    orders = [
+        DeletionOrder((place(run),), listings[run].etags, listings[run].sizes) for run in runs
+    ]
+    states = in_run("run7", "data/w.bin")
+    some = {name: listings["run7"].etags[name] for name in states}
+    orders[7] = DeletionOrder((place("run7"),), some, listings["run7"].sizes, only=states)
+    with bench.held(in_run("run3", "MLmodel")[0]):
+        found = dict(store.delete_together(iter(orders)))
+    ends = [found[order] for order in orders]
+    left = {2: newer, 3: in_run("run3", "MLmodel"), 5: changed, 7: in_run("run7", "MLmodel")}
+    for at, end in enumerate(ends):
+        if at == 3:
+            assert isinstance(end, DeletionError)
+            assert (end.files, list(end.left)) == (1, left[3])
+        else:
+            assert end.files == (1 if at in {5, 7} else 2)
+            assert list(end.kept) == ([] if at == 7 else left.get(at, []))
+    assert bench.names() == sorted([*outside, *newer, *changed, *left[3], *left[7]])
+
+
+def test_what_is_cancelled_together_deletes_nothing_more(bench, store, place):
+    for run in ("run1", "run2"):
+        bench.put(in_run(run, "a")[0])
+    cancel = threading.Event()
+    cancel.set()
+    orders = [DeletionOrder((place(run),)) for run in ("run1", "run2")]
+
+    ends = dict(store.delete_together(orders, cancel=cancel))
+
+    assert all(isinstance(ends[order], DeletionCancelledError) for order in orders)
+    assert len(bench.names()) == 2
 
 
 def test_progress_is_told(bench, store, place):
