@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expmgr.storage.protocol import DeletionOrder
@@ -45,6 +45,10 @@ class CurrentDeletion:
         The run, or the model without one.
     only
         Of a part: the names that it is, nothing else of the locations goes.
+    thread
+        Which called ``_delete_model``.
+    taken_by
+        Which thread has it from there.
     """
 
     owner_id: str
@@ -58,7 +62,7 @@ class CurrentDeletion:
     on_progress: Callable[[DeletionProgress], None] | None = None
     cancel: threading.Event | None = None
     done: StorageDeletion | None = None
-    thread: int = field(default_factory=threading.get_ident)
+    thread: int | None = None
     taken_by: int | None = None
 
     def order(self) -> DeletionOrder:
@@ -100,6 +104,7 @@ class HandOvers:
         with self._changed:
             self._changed.wait_for(lambda: current.owner_id not in self._given)
             self._given[current.owner_id] = current
+            current.thread = threading.get_ident()
         try:
             yield
         finally:
