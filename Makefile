@@ -5,6 +5,8 @@
 #                           one process, as -s and a debugger need it)
 #   make soak               what draws its cases, for hours: faults, kills, worlds, browsing (prints a
 #                           table; ARGS="--kills 20 --worlds 0 ...")
+#   make bench              expmgr beside what one would otherwise run, into docs/performance.md: an
+#                           hour (ARGS="--only P1,P3": some of it; ARGS=--quick: does it work?)
 #   make check              format, lint, types
 #   make format             let ruff rewrite
 #   make screenshots        take the documentation's pictures anew
@@ -22,7 +24,7 @@ INPUTS := pyproject.toml constraints.txt
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test soak check format screenshots clean
+.PHONY: help demo app test soak bench check format screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +40,9 @@ test: $(VENV)/.test
 
 soak: $(VENV)/.test
 	@$(PY) tests/soak.py $(ARGS)
+
+bench: $(VENV)/.test
+	@$(PY) -m benchmarks $(ARGS)
 
 check: $(VENV)/.check
 	$(PY) -m ruff format --check .

@@ -1,78 +1,121 @@
-"""What the run browser costs: widget models, bytes to the page, first row, page flip.
+"""P2 and P5, the kernel's side of the run browser: first row, page flip, sort, search.
 
-Usage: python benchmarks/browser.py [--no-chromium | --only-chromium]
-
-Each number stands beside the same of a naive table with one widget row a run (five labels and a
-button), as far as that survives. The page flip is measured in JupyterLab in a headless Chromium,
-from the click until every row of the page shows another run.
+P2 is the whole way, from an interpreter that has imported nothing to the rows of a real database;
+P5 what a click costs once the table is there. Each stands beside the same in a small table, since
+size is what must not be felt; and one page beside a naive table with a row of widgets a run.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
-import tempfile
 import time
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+from benchmarks.browser_page import page_rows
+from benchmarks.child import WorkFailedError, measure
+from benchmarks.fill import fill_runs
+from benchmarks.row import Row, Side, side
 
-import comm  # noqa: E402
-import ipywidgets  # noqa: E402
-from comm.base_comm import BaseComm  # noqa: E402
-from scripted_manager import ScriptedManager, run_table  # noqa: E402
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
-from expmgr.widgets import RunBrowser  # noqa: E402
+    import pandas as pd
+
+    from benchmarks.bench import Bench
+    from benchmarks.child import Measured
+    from benchmarks.stage import Place
 
 FLIPS = 21
-NAIVE_LIMIT = 10_000
-SETUP = """
-from scripted_manager import ScriptedManager, run_table
-from expmgr.widgets import RunBrowser
-import ipywidgets as w
-"""
-FLIP = """
-async ([selector, rows]) => {
-    const next = [...document.querySelectorAll('.xm-root button')]
-        .find(button => button.textContent.trim() === 'Next');
-    const names = () => [...document.querySelectorAll('.xm-row .xm-cell:first-child')]
-        .filter(cell => cell.offsetParent).map(cell => cell.textContent);
-    const before = names();
-    const began = performance.now();
-    next.click();
-    while (true) {
-        await new Promise(requestAnimationFrame);
-        const now = names();
-        if (now.length === before.length && now.every((name, at) => name !== before[at])) {
-            return performance.now() - began;
+SMALL = 50
+PATIENCE = 300.0
+"""Seconds after which a first row is no longer waited for."""
+
+
+def opened(place: Place) -> Callable[[], dict[str, float]]:
+    """Return what opens the browser, and tells when the first row and when everything was there."""
+
+    def work() -> dict[str, float]:
+        began = time.perf_counter()
+        from expmgr.widgets import RunBrowser
+
+        browser = RunBrowser(place.manager(), measure=False)
+        while not browser.rows:
+            browser.wait(0.001)
+            if time.perf_counter() - began > PATIENCE:
+                raise WorkFailedError(f"the browser shows no row: {browser.notice.text}")
+        first = time.perf_counter() - began
+        longest = 0.0
+        while not browser.wait(0.02):
+            asked = time.perf_counter()
+            _ = browser.rows  # as a click would, it goes through the loop
+            longest = max(longest, time.perf_counter() - asked)
+        everything = time.perf_counter() - began
+        found = len(browser.shown)
+        browser.close()
+        return {"first": first, "everything": everything, "longest": longest, "rows": found}
+
+    return work
+
+
+def clicked(_: None, count: int) -> Callable[[], dict[str, float]]:
+    """Return what flips pages, sorts and searches, and tells what each took in seconds."""
+    from scripted_manager import ScriptedManager, run_table
+
+    from expmgr.widgets import RunBrowser
+
+    sent = _count_messages()
+    browser = RunBrowser(ScriptedManager(run_table(count)), measure=False)
+    browser.wait()
+
+    def timed(click: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        click()
+        browser.wait()
+        return time.perf_counter() - began
+
+    def work() -> dict[str, float]:
+        before = sent["messages"]
+        flips = [timed(browser.footer.next.click), timed(browser.footer.previous.click)]
+        flips += [timed(browser.footer.next.click) for _ in range(min(FLIPS, count // 25 - 1))]
+        return {
+            "flip": statistics.median(flips),
+            "messages": (sent["messages"] - before) / len(flips),
+            "sort by name": timed(lambda: browser.sort_by("run_name")),
+            "first search": timed(lambda: browser.search(f"spry {count - 3}")),
+            "second search": timed(lambda: browser.search(f"spry {count - 4}")),
         }
-        if (performance.now() - began > 20000) return -1;
-    }
-}
-"""
+
+    return work
 
 
-class CountingComm(BaseComm):
-    """Counts what would go to the page."""
+def shown(_: None, count: int, kind: str) -> Callable[[], dict[str, float]]:
+    """Return what shows a table that was read, and tells widget models and bytes to the page."""
+    import ipywidgets
+    from scripted_manager import ScriptedManager, run_table
 
-    sent = 0
-    messages = 0
+    from expmgr.widgets import RunBrowser
 
-    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002, D102
-        content = {"data": data or {}, "comm_id": self.comm_id, **keys}
-        CountingComm.sent += len(json.dumps(content, default=str).encode())
-        CountingComm.messages += 1
+    sent = _count_messages()
+    table = run_table(count)
+    manager = ScriptedManager(table)
+
+    def work() -> dict[str, float]:
+        if kind == "naive":
+            naive(table)
+        else:
+            RunBrowser(manager, measure=False).wait()
+        models = len(ipywidgets.widgets.widget._instances)
+        return {"models": models, "bytes": sent["bytes"]}
+
+    return work
 
 
-def _count(**keywords):
-    return CountingComm(**keywords)
-
-
-def naive(table):
+def naive(table: pd.DataFrame) -> Any:
     """Return a table with one widget row a run."""
+    import ipywidgets
+
     rows = []
     for run in table.to_dict("records"):
         labels = [
@@ -83,119 +126,89 @@ def naive(table):
     return ipywidgets.VBox(rows)
 
 
-def models():
-    return len(ipywidgets.widgets.widget._instances)
+def _count_messages() -> dict[str, int]:
+    """Count from now on what would go to the page, in this process."""
+    import comm
+    from comm.base_comm import BaseComm
+
+    sent = {"messages": 0, "bytes": 0}
+
+    class CountingComm(BaseComm):
+        def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):  # noqa: ARG002
+            content = {"data": data or {}, "comm_id": self.comm_id, **keys}
+            sent["bytes"] += len(json.dumps(content, default=str).encode())
+            sent["messages"] += 1
+
+    comm.create_comm = CountingComm
+    return sent
 
 
-def kernel_side(count):
-    """Measure without a page: models, bytes, first row, everything, flips, callbacks."""
-    manager = ScriptedManager(run_table(count))
-    before = models()
-    CountingComm.sent = CountingComm.messages = 0
-    began = time.perf_counter()
-    browser = RunBrowser(manager, measure=False)
-    while not browser.rows:
-        browser.wait(0.001)
-    first = time.perf_counter() - began
-    browser.wait(120)
-    everything = time.perf_counter() - began
-    made, sent = models() - before, CountingComm.sent
-    flips, callbacks, messages = [], [], CountingComm.messages
-    for _ in range(min(FLIPS, max(1, count // 25 - 1))):
-        began = time.perf_counter()
-        browser.footer.next.click()
-        callbacks.append(time.perf_counter() - began)
-        browser.wait(60)
-        flips.append(time.perf_counter() - began)
-    messages = (CountingComm.messages - messages) / len(flips)
-    sort = time.perf_counter()
-    browser._table.headers[0].click()
-    browser.wait(60)
-    sort = time.perf_counter() - sort
-    browser.close()
-    print(
-        f"browser {count:>7,} runs: {made:4} models, {sent / 1e3:8,.0f} KB sent, "
-        f"first row {first * 1e3:5.0f} ms, all {everything * 1e3:6.0f} ms, "
-        f"flip {statistics.median(flips) * 1e3:4.0f} ms ({messages:.0f} messages), "
-        f"callback at most {max(callbacks) * 1e3:.1f} ms, sort by name {sort * 1e3:.0f} ms"
+def opening_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P2."""
+    answers: dict[int, list[Measured]] = {}
+    for count in bench.size((SMALL, 10_000, 100_000), (SMALL, 500)):
+        with bench.stage() as stage:
+            fill_runs(stage.near, count, keys=3)
+            work = partial(measure, opened, stage.place, fresh=not bench.quick)
+            (answers[count],) = bench.in_turn(work, rounds=1 if count > 10_000 else 3)
+        if answers[count][-1].answer["rows"] != count:
+            raise WorkFailedError(f"the browser shows {answers[count][-1].answer} of {count} runs")
+    small = _part(answers[SMALL], "first")
+    for count, rounds in answers.items():
+        ours = _part(rounds, "first")
+        imports = "" if bench.quick else ", imports included"
+        work = f"first row of {count:,} runs{imports}, SQLite"
+        if count == SMALL:
+            yield Row("P2", work, ours, kind="alone")
+        else:
+            yield Row("P2", work, ours, small, f"the same of {SMALL}", kind="scale")
+    largest = max(answers)
+    longest = _part(answers[largest], "longest").amount
+    yield Row(
+        "P2",
+        f"the whole table of {largest:,} runs behind it",
+        _part(answers[largest], "everything"),
+        kind="alone",
+        note=f"meanwhile the page answers within {longest:.2f} s",
     )
 
 
-def naive_kernel_side(count):
-    table = run_table(count)
-    before = models()
-    CountingComm.sent = 0
-    began = time.perf_counter()
-    naive(table)
-    spent = time.perf_counter() - began
-    print(
-        f"naive   {count:>7,} runs: {models() - before:4} models, "
-        f"{CountingComm.sent / 1e3:8,.0f} KB sent, all rows at once in {spent * 1e3:.0f} ms"
+def click_rows(bench: Bench) -> Iterator[Row]:
+    """Return the rows of P5."""
+    count = bench.size(100_000, 500)
+    many, few = bench.in_turn(
+        lambda: measure(clicked, None, count), lambda: measure(clicked, None, SMALL)
     )
-    ipywidgets.Widget.close_all()
+    messages = many[-1].answer["messages"]
+    for name in ("flip", "sort by name", "first search", "second search"):
+        yield Row(
+            "P5",
+            f"page {name}, {count:,} runs" if name == "flip" else f"{name}, {count:,} runs",
+            _part(many, name),
+            _part(few, name),
+            f"the same of {SMALL}",
+            kind="scale",
+            note=f"{messages:.0f} messages to the page" if name == "flip" else "",
+        )
+    count = bench.size(10_000, 200)
+    ours, theirs = bench.in_turn(
+        lambda: measure(shown, None, count, "browser"),
+        lambda: measure(shown, None, count, "naive"),
+        rounds=1,
+    )
+    sizes = ", ".join(
+        f"{who} {found[-1].answer['models']:,} widget models and "
+        f"{found[-1].answer['bytes'] / 1e6:,.1f} MB to the page"
+        for who, found in (("ours", ours), ("theirs", theirs))
+    )
+    work = f"widgets for a table of {count:,} runs"
+    beside = "five labels and a button a run"
+    yield Row("P5", work, side(ours), side(theirs), beside, note=sizes)
+    if not bench.quick:
+        yield from page_rows()
 
 
-def in_chromium(counts):
-    """Measure in JupyterLab: from the cell to the first row, and the page flip."""
-    from jupyter_driver import chromium_browser, open_notebook, write_notebook
-    from playwright.sync_api import Error as PageError
-
-    cells = {
-        "browser": "RunBrowser(ScriptedManager(run_table({count})), measure=False)",
-        "naive": "from browser import naive\nnaive(run_table({count}))",
-    }
-    ready = {"browser": ".xm-row .xm-cell a", "naive": ".widget-hbox .widget-button"}
-    with chromium_browser() as chromium, tempfile.TemporaryDirectory() as folder:
-        for count in counts:
-            for kind, cell in cells.items():
-                if kind == "naive" and count > 1_000:
-                    print(f"{kind:7} {count:>7,} runs in JupyterLab: not tried, see 1,000 runs")
-                    continue
-                place = Path(folder) / f"{kind}-{count}"
-                notebook = write_notebook(place / "x.ipynb", [SETUP, cell.format(count=count)])
-                paths = ":".join(str(REPOSITORY / name) for name in ("", "tests", "benchmarks"))
-                with open_notebook(
-                    chromium, notebook, place / "state", env={"PYTHONPATH": paths}, height=1100
-                ) as opened:
-                    opened.page.evaluate("() => 0")
-                    began = time.perf_counter()
-                    opened.run_all()
-                    try:
-                        opened.page.locator(ready[kind]).first.wait_for(timeout=60_000)
-                    except PageError:
-                        print(f"{kind:7} {count:>7,} runs in JupyterLab: nothing after 60 s")
-                        continue
-                    shown = time.perf_counter() - began
-                    flips = []
-                    if kind == "browser" and count > 50:
-                        opened.page.wait_for_function(
-                            "() => /runs/.test(document.querySelector('.xm-totals').textContent)"
-                        )
-                        opened.page.wait_for_timeout(2000)
-                        flips = [opened.page.evaluate(FLIP, ["", 25]) for _ in range(FLIPS)]
-                    said = f"cells run and first row shown in {shown:.2f} s"
-                    if flips:
-                        said += (
-                            f", page flip median {statistics.median(flips):.0f} ms, "
-                            f"worst {max(flips):.0f} ms"
-                        )
-                    print(f"{kind:7} {count:>7,} runs in JupyterLab: {said}", flush=True)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--no-chromium", action="store_true", help="the kernel's side only")
-    parser.add_argument("--only-chromium", action="store_true", help="the page's side only")
-    options = parser.parse_args()
-    if not options.only_chromium:
-        comm.create_comm = _count
-        for count in (50, 10_000, 100_000):
-            kernel_side(count)
-            if count <= NAIVE_LIMIT:
-                naive_kernel_side(count)
-    if not options.no_chromium:
-        in_chromium((50, 1_000, 10_000, 100_000))
-
-
-if __name__ == "__main__":
-    main()
+def _part(rounds: list[Measured], name: str) -> Side:
+    storage = tuple(one.storage for one in rounds if one.storage is not None)
+    tracking = tuple(one.tracking for one in rounds if one.tracking is not None)
+    return Side(statistics.median(one.answer[name] for one in rounds), storage, tracking)
