@@ -36,7 +36,7 @@ app: $(VENV)/.app
 	@$(PY) -m expmgr app $(ARGS)
 
 test: $(VENV)/.test
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.test
 	@$(PY) tests/soak.py $(ARGS)

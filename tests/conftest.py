@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import uuid
@@ -40,6 +41,28 @@ if (
 def pytest_report_header() -> str:
     found = find_chromium()
     return f"chromium: {found or 'NOT FOUND - browser tests are skipped (apt install chromium)'}"
+
+
+_LONG = ("test_schedules", "test_kills", "test_mark_schedules", "test_world", "test_browsing_long")
+_BROWSER = ("test_e2e_", "test_demo.py", "test_benchmarks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with long tests first, so that workers end together.
+
+    Between two that drive a browser there is one that draws its cases: two browsers at once are
+    slow for both.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    drawing = [path for path in files if path.name.startswith(_LONG)]
+    driving = [path for path in files if path.name.startswith(_BROWSER)]
+    rest = [path for path in files if path not in {*drawing, *driving}]
+    first = rest[: max(0, len(driving) - len(drawing))]
+    between = itertools.zip_longest(driving, [*drawing, *first])
+    order = [*(path for pair in between for path in pair if path), *rest[len(first) :]]
+    items[:] = [item for path in order for item in files[path]]
 
 
 @pytest.fixture(autouse=True)
