@@ -1,9 +1,9 @@
 """What a container holds under a prefix: one page of a listing, and what is measured from it.
 
-``ContainerClient.list_blobs`` builds a model object a blob, at 150..180 microseconds each.
-``list_blob_names`` skips that; its ``raw_response_hook`` sees the page's XML, from which the few
-fields that are needed here are read, and its ``raw_request_hook`` asks for the metadata that marks
-directories, or for the folders alone. Format: https://learn.microsoft.com/rest/api/storageservices/list-blobs
+``ContainerClient.list_blobs`` builds a model object a blob, at 150..280 microseconds each.
+``list_blob_names`` skips that; its ``raw_response_hook`` sees the page's XML, which is read there
+once (`expmgr.storage.listing_xml`) and by nobody else, and its ``raw_request_hook`` asks for the
+metadata that marks directories, or for the folders alone.
 """
 
 from __future__ import annotations
@@ -244,42 +244,37 @@ def _date(text: str | None) -> datetime:
 
 
 _NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTHS = {name: number for number, name in enumerate(_NAMES, 1)}
+_MONTHS = {name: f"{number:02}" for number, name in enumerate(_NAMES, 1)}
 
 
 @functools.lru_cache(maxsize=4096)  # the files of a model were written within seconds
 def _rfc1123(text: str) -> datetime:
-    try:  # "Mon, 23 Nov 2026 04:32:55 GMT"; 20 times as fast as email.utils
-        return datetime(
-            int(text[12:16]),
-            _MONTHS[text[8:11]],
-            int(text[5:7]),
-            int(text[17:19]),
-            int(text[20:22]),
-            int(text[23:25]),
-            tzinfo=timezone.utc,
+    try:  # "Mon, 23 Nov 2026 04:32:55 GMT"; 8 times as fast as email.utils
+        return datetime.fromisoformat(
+            f"{text[12:16]}-{_MONTHS[text[8:11]]}-{text[5:7]}T{text[17:25]}+00:00"
         )
     except (KeyError, ValueError):
         return parsedate_to_datetime(text).astimezone(timezone.utc)
 
 
 def _blob(name: str, properties: Mapping[str, str], is_directory: bool) -> Blob:
-    size = int(properties.get("Content-Length") or 0)
+    told = properties.get
+    size = int(told("Content-Length") or 0)
     if not name or size < 0:
         raise ValueError("an entry without a name, or with a length below zero")
-    modified = _date(properties.get("Last-Modified"))
-    tier = properties.get("AccessTier", "")
+    modified = _date(told("Last-Modified"))
+    tier = told("AccessTier", "")
     cooler: datetime | None = None
     if tier in MINIMUM_DAYS:
         # Written again, a blob is created anew; until its tier is changed it is in it since then.
-        since = properties.get("AccessTierChangeTime") or properties.get("Creation-Time")
+        since = told("AccessTierChangeTime") or told("Creation-Time")
         cooler = _date(since) if since else modified
     return Blob(
         name,
         size,
-        properties.get("Etag", "").strip('"'),
+        told("Etag", "").strip('"'),
         modified,
-        is_directory or properties.get("ResourceType") == "directory",
+        is_directory or told("ResourceType") == "directory",
         tier,
         cooler,
     )
