@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expmgr import AzureBlobCredentials
 from expmgr.errors import LocationError, NotFoundError, StorageError, TransferCancelledError
 from expmgr.retry import RetryParams
 from expmgr.storage.blob_store import BlobStore
@@ -133,6 +135,112 @@ def test_a_file_of_common_size_is_one_request_and_a_large_one_goes_in_blocks(
     wire.clear()
     upload_folder(large, azure_folder, params=AT_ONCE)
     assert wire["PUT"] == 6, "five blocks and their list"
+
+
+def test_an_answer_is_one_piece_that_nobody_copies(azure_folder, tmp_path, monkeypatch):
+    from urllib3.response import HTTPResponse
+
+    size = 20 * 1024 * 1024
+    pieces = []
+    read = HTTPResponse.read
+
+    def reading(self, *args, **options):
+        pieces.append(read(self, *args, **options))
+        return pieces[-1]
+
+    upload_folder(fill(tmp_path / "f", {"w.bin": b"x" * size}), azure_folder, params=AT_ONCE)
+    monkeypatch.setattr(HTTPResponse, "read", reading)
+    written = []
+    opened = type(tmp_path).open
+
+    class Watched:
+        """A file that notes what is written to it."""
+
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            self.file.close()
+
+        def write(self, data):
+            written.append(data)
+            return self.file.write(data)
+
+    monkeypatch.setattr(type(tmp_path), "open", lambda self, *args: Watched(opened(self, *args)))
+    download_folder(azure_folder, tmp_path / "back", params=AT_ONCE)
+    assert [len(data) for data in written] == [size]
+    assert any(piece is written[0] for piece in pieces)
+
+
+def test_a_file_that_is_replaced_while_it_comes_is_one_of_the_two(
+    azure_folder, put_blob, tmp_path, monkeypatch
+):
+    from requests import Session
+
+    size = IN_ONE_REQUEST + 10
+    upload_folder(fill(tmp_path / "f", {"w.bin": b"o" * size}), azure_folder, params=AT_ONCE)
+    send = Session.send
+    asked = []
+
+    def sent(self, request, **options):
+        if "x-ms-range" in request.headers:
+            asked.append(request.headers["x-ms-range"])
+            if len(asked) == 2:
+                put_blob("root/m-1/artifacts/w.bin", b"n" * size)
+        return send(self, request, **options)
+
+    monkeypatch.setattr(Session, "send", sent)
+    with pytest.raises(StorageError, match=r"w\.bin could not be downloaded"):
+        download_folder(azure_folder, tmp_path / "one", params=RetryParams(attempts=1))
+    assert len(asked) == 2
+    got = download_folder(azure_folder, tmp_path / "back", params=AT_ONCE)
+    assert got.bytes == size
+    assert (tmp_path / "back/w.bin").read_bytes() == b"n" * size
+
+
+def test_an_answer_that_ends_early_is_no_file(tmp_path):
+    """The server says more bytes than it sends, and closes."""
+    whole = 3 * 1024 * 1024
+    listing = (
+        '<?xml version="1.0"?><EnumerationResults ServiceEndpoint="https://account.blob.core.'
+        'windows.net/" ContainerName="models"><Prefix>root/m-1/artifacts/</Prefix><Blobs><Blob>'
+        "<Name>root/m-1/artifacts/w.bin</Name><Properties>"
+        f"<Content-Length>{whole}</Content-Length></Properties></Blob></Blobs>"
+        "<NextMarker/></EnumerationResults>"
+    ).encode()
+
+    class Short(BaseHTTPRequestHandler):
+        def do_GET(self):
+            is_listing = "comp=list" in self.path
+            self.send_response(200 if is_listing else 206)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(listing) if is_listing else whole))
+            self.send_header("Content-Range", f"bytes 0-{whole - 1}/{whole}")
+            self.end_headers()
+            self.wfile.write(listing if is_listing else b"x" * (whole - 1))
+            self.close_connection = True
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Short) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = BlobStore(
+            AzureBlobCredentials(
+                account_name="account",
+                account_key="a2V5",
+                container_name="models",
+                account_url=f"http://127.0.0.1:{server.server_port}/account",
+            )
+        )
+        place = Location("account", "models", "root/m-1/artifacts", "logged_model", "m-1")
+        with store.folder(place) as folder, pytest.raises(StorageError, match=r"w\.bin could not"):
+            download_folder(folder, tmp_path, params=RetryParams(attempts=1))
+        store.close()
+        server.shutdown()
 
 
 def test_a_folder_goes_to_azure_and_comes_back_as_it_was(azure_folder, blob_names, tmp_path):

@@ -40,9 +40,8 @@ class ArtifactFolder:
     marked: set[str] = field(default_factory=set)
     only_reports: bool = True
 
-    def add(self, name: str, size: Size) -> None:
-        """Count a file, by its name below the folder."""
-        directory, _, file = name.rpartition("/")
+    def add(self, directory: str, file: str, size: Size) -> None:
+        """Count a file, by its directory below the folder."""
         self.directories[directory] = self.directories.get(directory, NOTHING).plus(size)
         if file == _MARKER:
             self.marked.add(directory)
@@ -95,6 +94,12 @@ class RootUsage:
     folders: dict[str, ArtifactFolder] = field(default_factory=dict)
     traces: Size = NOTHING
     unknown: Size = NOTHING
+
+    def folder(self, path: str) -> ArtifactFolder:
+        """Return the folder at a path, an empty one where none was seen yet."""
+        if path not in self.folders:
+            self.folders[path] = ArtifactFolder()
+        return self.folders[path]
 
     @property
     def size(self) -> Size:
@@ -152,7 +157,12 @@ def attribute(
     """
     found: dict[str, RootUsage] = {root: RootUsage() for root in roots}
     journal = unknown = NOTHING
+    above = folder = inside = None  # of the last artifact: those of one directory come together
     for name, one in blobs:
+        directory, _, file = name.rpartition("/")
+        if folder is not None and inside is not None and directory == above:
+            folder.add(inside, file, one)
+            continue
         parts = name.split("/")
         place = place_of(parts, found)
         if place.kind == "journal":
@@ -163,9 +173,9 @@ def attribute(
             usage = found[place.root]
             usage.traces = usage.traces.plus(one)
         elif place.kind == "artifacts":
-            path = "/".join(parts[: place.end])
-            folders = found[place.root].folders
-            folders.setdefault(path, ArtifactFolder()).add("/".join(parts[place.end :]), one)
+            folder = found[place.root].folder("/".join(parts[: place.end]))
+            above, inside = directory, "/".join(parts[place.end : -1])
+            folder.add(inside, file, one)
         else:
             usage = found[place.root]
             usage.unknown = usage.unknown.plus(one)

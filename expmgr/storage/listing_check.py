@@ -7,47 +7,44 @@ Format: https://learn.microsoft.com/rest/api/storageservices/list-blobs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from expmgr.errors import StorageError
 from expmgr.storage.store import parse_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from xml.etree import ElementTree as ET
 
     from expmgr.storage.listing import Page
+    from expmgr.storage.listing_xml import Enumeration
 
 __all__ = ["Advance", "why_not_a_listing"]
 
 _EMPTY_PAGES = 1000  # in a row; the service may answer with a few
 
 
-def why_not_a_listing(root: ET.Element, *, account: str, container: str, prefix: str) -> str:
+def why_not_a_listing(
+    answer: Enumeration[Any], *, account: str, container: str, prefix: str
+) -> str:
     """Return why an answer is not a listing of this prefix, "" where it is one.
 
     The service repeats what it was asked: ``ServiceEndpoint`` and ``ContainerName``, and
     ``Prefix`` where one was given. An endpoint that does not tell an account (a custom domain)
     proves nothing and is not held against it.
     """
-    if root.tag != "EnumerationResults":
-        return f"it is <{root.tag[:80]}>"
-    if root.find("Blobs") is None:
+    if answer.tag != "EnumerationResults":
+        return f"it is <{answer.tag[:80]}>"
+    if not answer.has_blobs:
         return "it has no <Blobs>"
-    theirs = (root.get("ContainerName") or "").rstrip("/").rpartition("/")[2]
+    theirs = answer.container.rstrip("/").rpartition("/")[2]
     if theirs != container:
         return f"it is about container {theirs[:80]!r}"
-    endpoint = root.get("ServiceEndpoint") or ""
-    host = parse_host(urlsplit(endpoint).hostname or "")
+    host = parse_host(urlsplit(answer.endpoint).hostname or "")
     if host is not None and host.account != account:
         return f"it is about account {host.account!r}"
-    element = root.find("Prefix")
-    shown = "" if element is None else element.text or ""
-    if element is not None and element.get("Encoded") == "true":
-        shown = unquote(shown)
-    if shown != prefix:
-        return f"it is about the prefix {shown[:200]!r}"
+    if answer.prefix != prefix:
+        return f"it is about the prefix {answer.prefix[:200]!r}"
     return ""
 
 

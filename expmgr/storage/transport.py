@@ -35,6 +35,9 @@ __all__ = ["Veil", "quiet_transport"]
 
 _READ_AT_ONCE = 1024 * 1024
 """Bytes of an answer that are read together: of azure-core's 4,096 each costs a turn of Python."""
+_AS_ONE = 64 * 1024 * 1024
+"""Bytes up to which an answer that is streamed is read as one piece. The SDK joins the pieces
+before it writes them: one piece is not copied, and what is not copied is not held twice."""
 
 _SIGNATURE = re.compile(r"((?:^|&)sig=)([^&#]*)")
 
@@ -114,14 +117,22 @@ class _LiftingAdapter(HTTPAdapter):
 
 
 class _QuietTransport(RequestsTransport):  # type: ignore[misc]  # azure-core exports it lazily
-    """azure-core's own, whose errors (Ctrl-C among them) leave frames without locals behind."""
+    """azure-core's own, whose errors (Ctrl-C among them) leave frames without locals behind.
+
+    Its answers are read in one piece where they are streamed, see ``_AS_ONE``.
+    """
 
     def send(self, request: Any, **kwargs: Any) -> Any:
+        streamed = kwargs.get("stream")
         try:
-            return super().send(request, **kwargs)
+            response = super().send(request, **kwargs)
         except BaseException as error:
             clear_frames(error)
             raise
+        length = response.headers.get("Content-Length") or ""
+        if streamed and length.isdecimal() and 0 < int(length) <= _AS_ONE:
+            response.block_size = int(length)
+        return response
 
 
 def quiet_transport(
