@@ -62,8 +62,8 @@ def test_the_requests_for_a_hundred_models_of_fifty_files_are_exact():
 def test_a_folder_that_holds_far_more_is_left_after_a_page_and_each_looks_by_itself():
     places = [place(number) for number in range(8)]
     names = [name for where in places for name in files_of(where, 2)]
-    others = [name for n in range(100, 200) for name in files_of(place(n), 5)]
-    service = MemoryService([*names, *others], page=300)
+    others = [name for n in range(100, 500) for name in files_of(place(n), 5)]
+    service = MemoryService([*names, *others], page=1000)
     wire = Wire(service)
     with closing_store(wire, CREDENTIALS, config(3)) as store:
         orders = [order(store, where) for where in places]

@@ -57,11 +57,11 @@ def test_each_location_gets_exactly_its_own_blobs(listed, asked):
 
 def test_a_folder_that_holds_far_more_is_given_up():
     few = [place("m-1")]
-    others = [f"1/models/z{number}/artifacts/MLmodel" for number in range(200)]
+    others = [f"1/models/z{number}/artifacts/MLmodel" for number in range(500)]
     asked = Counter()
 
     def counted():
-        for page in pages(["1/models/m-1/artifacts/MLmodel", *others], rows=30):
+        for page in pages(["1/models/m-1/artifacts/MLmodel", *others], rows=150):
             asked["pages"] += 1
             yield page
 
