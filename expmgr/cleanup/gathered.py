@@ -14,7 +14,7 @@ from expmgr.tracking.queries import lies_in_trash, logged_model, run_or_none, ru
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
@@ -48,13 +48,22 @@ class Gathered:
         """All experiments, those in the trash included."""
         return list(self.experiments)
 
-    def prefetch(self, run_ids: Sequence[str]) -> None:
-        """Read many runs and their models at once; what fails is asked for again one by one."""
+    def prefetch(
+        self, run_ids: Sequence[str], on_read: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Read many runs and their models at once; what fails is asked for again one by one.
+
+        Parameters
+        ----------
+        on_read
+            Told of how many more runs something was read: twice of each, from several threads.
+        """
         if len(run_ids) <= _FEW:
             return
         try:
-            runs = runs_by_id(self.client, self.ids, run_ids)
-            self._told = models_of_runs(self.client, list(runs.values()), self.ids)
+            runs = runs_by_id(self.client, self.ids, run_ids, on_read)
+            found = list(runs.values())
+            self._told = models_of_runs(self.client, found, self.ids, on_read=on_read)
             self._runs = runs
         except ExpmgrError:
             return

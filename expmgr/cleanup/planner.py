@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +33,8 @@ from expmgr.cleanup.locate import (
 )
 from expmgr.cleanup.part_plans import check_still, planned_part, resolve_part
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
+from expmgr.cleanup.steps import Steps
+from expmgr.cleanup.tables import loading
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
     MODEL_TAG,
@@ -142,7 +143,8 @@ class Planner:
         leave
             Blob paths below which nothing of a run's part is asked to go.
         on_progress
-            Called from worker threads with how many are looked at, and how many there are.
+            Called from worker threads with how many are looked at, and how many there are; of
+            many, reading them at once counts for two thirds.
         cancel
             When set, what is not looked at yet is left out, and says so.
 
@@ -165,12 +167,12 @@ class Planner:
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
         owners = [run_id for run_id, _ in directories.values() if run_id]
-        gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])))
+        steps = Steps(len(wanted), on_progress)
+        with loading():
+            gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])), steps.read)
         if part == "model":
             named = frozenset(filter(is_model_id, wanted))
             gathered.measure_ahead(None if runs else named, cancel)
-
-        done = itertools.count(1)
 
         def draft(id_: str) -> Draft | None:
             if cancel is not None and cancel.is_set():
@@ -184,11 +186,11 @@ class Planner:
                 found = self._draft_directory(id_, gathered, frozenset(wanted), part, model_ids)
             else:
                 found = self._draft_run(id_, gathered, model_ids, part, cancel, leave)
-            if on_progress is not None:
-                on_progress(next(done), len(wanted))
+            steps.looked_at()
             return found
 
-        drafts = [one for one in in_parallel(draft, wanted) if one is not None]
+        with loading():
+            drafts = [one for one in in_parallel(draft, wanted) if one is not None]
         if not isinstance(part, str):
             _check_matched(part, drafts)
         return DeletionPlan(protected(drafts, gathered, self.goals_of), home=self.home)

@@ -11,7 +11,7 @@ from expmgr.catalog.quality import Entry
 from expmgr.tracking.queries import in_parallel, logged_model, read_logged_models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Run
@@ -157,6 +157,8 @@ def models_of_runs(
     runs: Sequence[Run],
     experiment_ids: Sequence[str],
     known: Mapping[str, LoggedModel] | None = None,
+    *,
+    on_read: Callable[[int], None] = lambda _: None,
 ) -> dict[str, RunModels]:
     """Ask MLflow for the models of some runs, by run id.
 
@@ -170,6 +172,8 @@ def models_of_runs(
         and MLflow searches only where it is told to.
     known
         Active models by id, in place of the search.
+    on_read
+        Told after each search of how many more runs the models were asked for.
 
     Raises
     ------
@@ -180,7 +184,13 @@ def models_of_runs(
     ids = list(made)
     if known is None:
         chunks = [ids[at : at + _RUNS_A_QUESTION] for at in range(0, len(ids), _RUNS_A_QUESTION)]
-        answers = in_parallel(lambda chunk: _made_by(client, chunk, experiment_ids), chunks)
+
+        def made_by(chunk: Sequence[str]) -> list[LoggedModel]:
+            models = _made_by(client, chunk, experiment_ids)
+            on_read(len(chunk))
+            return models
+
+        answers = in_parallel(made_by, chunks)
         known = {model.model_id: model for answer in answers for model in answer}
     for model in known.values():
         if model.source_run_id in made:

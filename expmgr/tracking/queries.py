@@ -319,12 +319,20 @@ def iter_runs(
 
 
 def runs_by_id(
-    client: MlflowClient, experiment_ids: Sequence[str], run_ids: Sequence[str]
+    client: MlflowClient,
+    experiment_ids: Sequence[str],
+    run_ids: Sequence[str],
+    on_read: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Run]:
     """Return some runs by id, those in the trash included; ids that no run has are missing.
 
     A few are asked for one by one, and come with their model inputs; many by searches of a hundred
     ids each, which leave the inputs out.
+
+    Parameters
+    ----------
+    on_read
+        Told after each of those searches how many more were asked for.
     """
     wanted = list(dict.fromkeys(run_ids))
     if len(wanted) <= _ONE_BY_ONE:
@@ -334,7 +342,9 @@ def runs_by_id(
 
         def search(ids: Sequence[str]) -> list[Run]:
             condition = f"attributes.run_id IN ({', '.join(map(repr, ids))})"
-            return list(iter_runs(client, experiment_ids, condition, deleted=True))
+            runs = list(iter_runs(client, experiment_ids, condition, deleted=True))
+            on_read(len(ids))
+            return runs
 
         found = [run for runs in in_parallel(search, chunks) for run in runs]
     return {run.info.run_id: run for run in found if run is not None}
