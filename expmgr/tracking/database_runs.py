@@ -37,7 +37,7 @@ def database_runs(client: MlflowClient, experiment_ids: Sequence[str]) -> list[R
 
     None where the client has no database, or one that is not as it is known here.
     """
-    store = client._tracking_client.store  # noqa: SLF001 - no public way to the database
+    store = getattr(getattr(client, "_tracking_client", None), "store", None)  # no public way
     kind = type(store)  # named, since its module takes a second to import
     if (kind.__module__, kind.__name__) != _STORE:  # one that is aware of workspaces shows less
         return None

