@@ -337,6 +337,8 @@ class Reading:
             for record in (*read_records(owner_id, tags), *read_part_records(owner_id, tags))
         ]
         folder = self.memory.measured(artifacts, max([changed, *touched]))
+        if not journal and folder is None:
+            return model
         stored = None if folder is None else folder.stored(below)
         return replace(model, journal=journal, stored=stored)
 
