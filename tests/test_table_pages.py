@@ -93,6 +93,7 @@ def _small_pages(monkeypatch):
     monkeypatch.setattr(page_size, "FIRST", 4)
     monkeypatch.setattr(page_size, "LEAST", 1)
     monkeypatch.setattr(page_size, "SECONDS", float("inf"))
+    monkeypatch.setattr(page_size, "VALUES", float("inf"))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Same", "json_search", "lean_run", "run_of_json"]
 
-_MOST_KEPT = 50_000
+_MOST_KEPT = 250_000
 
 
 class Same:

@@ -19,8 +19,8 @@ MOST = 50_000
 LEAST = 100
 SECONDS = 8.0
 """That a page should take at most; proxies commonly wait for 30 to 60 s."""
-VALUES = 150_000
-"""Metrics, params and tags of a page at most, some 15 MB of JSON."""
+VALUES = 100_000
+"""Metrics, params and tags of a page at most, some 10 MB of JSON."""
 GROWTH = 4
 
 
