@@ -54,6 +54,25 @@ def test_a_refused_size_falls_back_to_the_last_that_came_and_stays_there():
     assert not size.refused()
 
 
+@pytest.mark.usefixtures("_small_pages")
+def test_a_database_in_this_process_is_read_by_small_pages(sqlite_uri, monkeypatch):
+    monkeypatch.setattr(page_size, "MOST_HERE", 8)
+    client = MlflowClient(sqlite_uri)
+    experiment = client.create_experiment("few")
+    ids = [client.create_logged_model(experiment).model_id for _ in range(30)]
+    sizes = []
+    search = MlflowClient.search_logged_models
+
+    def noted(self, *args, **options):
+        sizes.append(options["max_results"])
+        return search(self, *args, **options)
+
+    monkeypatch.setattr(MlflowClient, "search_logged_models", noted)
+    models = read_logged_models(client, [experiment], once=True)
+    assert Counter(model.model_id for model in models) == Counter(ids)
+    assert sizes == [4, 8, 8, 8, 8]
+
+
 # ------------------------------------------------------------------------------------- requests
 
 

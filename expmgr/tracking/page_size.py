@@ -16,6 +16,8 @@ FIRST = 1_000
 """Rows of the first page: the client's default for runs (``SEARCH_MAX_RESULTS_DEFAULT``)."""
 MOST = 50_000
 """What MLflow's server allows (``SEARCH_MAX_RESULTS_THRESHOLD``)."""
+MOST_HERE = 5_000
+"""Where the database is read in this process, which holds an object of every row of a page."""
 LEAST = 100
 SECONDS = 8.0
 """That a page should take at most; proxies commonly wait for 30 to 60 s."""

@@ -199,7 +199,7 @@ def is_forbidden(error: BaseException) -> bool:
 
 def asks_a_server(client: MlflowClient) -> bool:
     """Whether the client's questions are answered by another process, over HTTP."""
-    return str(client.tracking_uri).startswith("http")
+    return str(getattr(client, "tracking_uri", "")).startswith("http")
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
@@ -249,7 +249,8 @@ def _sized(
         Returns how many metrics, params and tags a row carries.
     """
     most = _most_rows.setdefault(client, {})
-    size = PageSize(page_size.FIRST, most.get(what, page_size.MOST))
+    allowed = page_size.MOST if asks_a_server(client) else page_size.MOST_HERE
+    size = PageSize(page_size.FIRST, most.get(what, allowed))
     token: str | None = None
     while True:
         with asking(what):
