@@ -177,7 +177,7 @@ class Server:
                     end_time=index,
                     artifact_uri=f"wasbs://box@acct.blob.core.windows.net/e/{run_id}/artifacts",
                 ),
-                data=SimpleNamespace(metrics=metrics, tags={}),
+                data=SimpleNamespace(metrics=metrics, params={}, tags={}),
                 outputs=SimpleNamespace(model_outputs=outputs),
                 inputs=None,
             )
@@ -196,6 +196,7 @@ class Server:
                 creation_timestamp=index,
                 last_updated_timestamp=index,
                 artifact_location=f"wasbs://box@acct.blob.core.windows.net/{path}",
+                params={},
                 tags={},
                 metrics=entries,
             )

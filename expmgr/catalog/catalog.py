@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.protection import candidates, reasons_of
@@ -23,7 +24,7 @@ __all__ = ["Catalog"]
 
 @dataclass(frozen=True)
 class Catalog:
-    """The models of some experiments.
+    """The models of some experiments; what is worked out of them is worked out once.
 
     Attributes
     ----------
@@ -50,13 +51,21 @@ class Catalog:
 
     def states(self) -> dict[str, ModelState]:
         """Return the state of each model."""
+        return dict(self._states)
+
+    @cached_property
+    def _states(self) -> dict[str, ModelState]:
         return {model_id: model_state(model) for model_id, model in self.models.items()}
 
     def reasons(self) -> dict[str, tuple[Reason, ...]]:
         """Return why each model must stay; of models that are not there, nothing."""
+        return dict(self._reasons)
+
+    @cached_property
+    def _reasons(self) -> dict[str, tuple[Reason, ...]]:
         found: dict[str, tuple[Reason, ...]] = {}
         for model_id, model in self.models.items():
-            if model.empty or model_state(model) not in MODEL_STATES:
+            if model.empty or self._states[model_id] not in MODEL_STATES:
                 found[model_id] = ()
                 continue
             reasons = reasons_of(model, self.makers.get(model.run_id), self.evidence)
@@ -66,12 +75,7 @@ class Catalog:
 
     def ranked(self) -> dict[str, Candidate]:
         """Return the models that may be best by their experiment's first goal, by id."""
-        found: dict[str, Candidate] = {}
-        for experiment_id, models in self._by_experiment().items():
-            for goal in self.goals.get(experiment_id, ())[:1]:
-                for candidate in candidates(models, self.makers, goal, self.proved):
-                    found[candidate.id] = candidate
-        return found
+        return {one.id: one for _, entered in self._entered for one in entered}
 
     def qualities(self) -> dict[str, float]:
         """Return the quality of each model by its experiment's first goal, where it has one."""
@@ -81,18 +85,23 @@ class Catalog:
             if candidate.quality is not None
         }
 
-    def _by_experiment(self) -> dict[str, list[Model]]:
-        found: dict[str, list[Model]] = defaultdict(list)
+    @cached_property
+    def _entered(self) -> list[tuple[Goal, list[Candidate]]]:
+        """What enters the comparison by each experiment's first goal."""
+        by_experiment: dict[str, list[Model]] = defaultdict(list)
         for model in self.models.values():
-            found[model.experiment_id].append(model)
-        return found
+            by_experiment[model.experiment_id].append(model)
+        return [
+            (goal, candidates(models, self.makers, goal, self.proved))
+            for experiment_id, models in by_experiment.items()
+            for goal in self.goals.get(experiment_id, ())[:1]
+        ]
 
     def stars(self) -> dict[str, float]:
         """Return the models that are best by quality, with that quality."""
         found: dict[str, float] = {}
-        for experiment_id, models in self._by_experiment().items():
-            for goal in self.goals.get(experiment_id, ())[:1]:
-                found |= star_models(candidates(models, self.makers, goal, self.proved), goal)
+        for goal, entered in self._entered:
+            found |= star_models(entered, goal)
         return found
 
     def by_run(self) -> dict[str, list[Model]]:

@@ -57,7 +57,8 @@ class Memory:
         key = (model.model_id, model.artifact_location)
         if key not in self._paths:
             try:
-                self._paths[key] = finder.logged(model).location.path
+                location = finder.addresses.logged_model(model.artifact_location, model.model_id)
+                self._paths[key] = finder.check(location).path
             except LocationError:
                 self._paths[key] = None
         return self._paths[key]

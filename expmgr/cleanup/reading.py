@@ -53,13 +53,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Reading"]
 
+_ABOUT_NOW = 600_000
+"""Milliseconds. A model as new as the newest that a search listed may be newer than the search."""
 _MOST_ASKED = 500
 """Raw runs of one table that are asked for the models they evaluated, a request each."""
 
 
 @dataclass
 class Reading:
-    """One reading of a survey."""
+    """One reading of a survey.
+
+    Attributes
+    ----------
+    listing
+        Returns the LoggedModels, which somebody else reads beside the runs; None reads them here.
+    """
 
     memory: Memory
     goals_of: Callable[[Experiment], tuple[Goal, ...]]
@@ -69,6 +77,7 @@ class Reading:
     experiments: Sequence[Experiment]
     ids: Sequence[str]
     runs: Sequence[Run]
+    listing: Callable[[], list[LoggedModel]] | None = None
     models: dict[str, Model] = field(default_factory=dict)
     makers: dict[str, Maker] = field(default_factory=dict)
     doubts: dict[str, Reason] = field(default_factory=dict)
@@ -83,20 +92,30 @@ class Reading:
         """All experiments, those in the trash included."""
         return {experiment.experiment_id: experiment for experiment in self.experiments}
 
+    @cached_property
+    def _trash(self) -> set[str]:
+        return {e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"}
+
     # ------------------------------------------------------------------------------------ models
+
+    def list_models(self) -> list[LoggedModel]:
+        """Read the LoggedModels of the chosen experiments, and of those in the trash.
+
+        A run may have made its model for an experiment that lies in the trash by now.
+        """
+        return read_logged_models(self.client, [*self.ids, *self._trash], once=True)
 
     def read_models(self, *, page: bool) -> None:
         """Read the LoggedModels, and tell the other models by tags and files."""
         at = now_ms()
         self.makers = {run.info.run_id: maker_of(run, whole=False) for run in self.runs}
-        trash = {e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"}
+        trash = self._trash
         if page:
             made = ", ".join(repr(run_id) for run_id in self.makers)
             condition = f"source_run_id IN ({made})"
             listed = read_logged_models(self.client, self.ids, condition) if made else []
         else:
-            # A run may have made its model for an experiment that lies in the trash by now.
-            listed = read_logged_models(self.client, [*self.ids, *trash], once=True)
+            listed = (self.listing or self.list_models)()
         entities = {model.model_id: model for model in listed}
         strangers = self._strangers(entities)
         if not page:
@@ -152,15 +171,25 @@ class Reading:
         found = in_parallel(lambda model_id: logged_model(self.client, model_id), ask)
         known.update({m.model_id: m for m in found if m is not None})
         strangers = {model_id: known[model_id] for model_id in wanted if model_id in known}
-        self._trashed = self._in_trash(strangers.values())
+        newest = max((model.creation_timestamp or 0 for model in entities.values()), default=0)
+        self._trashed = self._in_trash(strangers.values(), newest)
         return strangers
 
-    def _in_trash(self, strangers: Iterable[LoggedModel]) -> set[str]:
-        """Tell which lie in the trash: those that a search of their experiment did not list."""
+    def _in_trash(self, strangers: Iterable[LoggedModel], newest: int) -> set[str]:
+        """Tell which lie in the trash: those that a search of their experiment did not list.
+
+        Parameters
+        ----------
+        newest
+            When (ms) the last model was made that was listed. Read beside the runs, the list may
+            be older than a run that has made a model since.
+        """
         models = list(strangers)
 
         def in_trash(model: LoggedModel) -> bool:
-            searched = str(model.experiment_id) in self.ids
+            made = model.creation_timestamp or 0
+            since = self.listing is not None and made > newest - _ABOUT_NOW
+            searched = str(model.experiment_id) in self.ids and not since
             return searched or lies_in_trash(self.client, model, self.by_id)
 
         told = in_parallel(in_trash, models)
@@ -183,6 +212,8 @@ class Reading:
 
     def _directories(self, run: Run, at: int) -> list[Model]:
         paths = history_paths(run.data.tags)
+        if not paths:
+            return []
         artifacts = self.finder.path_or_none(run.info.artifact_uri)
         changed = _changed(run)
         try:
@@ -306,6 +337,8 @@ class Reading:
             for record in (*read_records(owner_id, tags), *read_part_records(owner_id, tags))
         ]
         folder = self.memory.measured(artifacts, max([changed, *touched]))
+        if not journal and folder is None:
+            return model
         stored = None if folder is None else folder.stored(below)
         return replace(model, journal=journal, stored=stored)
 

@@ -5,18 +5,16 @@ What it learns of the container is kept for the tables to come, until something 
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from expmgr.catalog.catalog import Catalog
 from expmgr.catalog.protection import Evidence
 from expmgr.cleanup.memory import Memory
 from expmgr.cleanup.reading import Reading
 from expmgr.tracking.journal import now_ms
-from expmgr.tracking.queries import (
-    iter_runs,
-    select_experiments,
-)
+from expmgr.tracking.queries import asks_a_server, iter_runs, select_experiments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +29,20 @@ if TYPE_CHECKING:
     from expmgr.storage.protocol import Storage
 
 __all__ = ["Survey", "Surveyed"]
+
+_T = TypeVar("_T")
+
+
+def _begun(job: Callable[[], _T]) -> Callable[[], _T]:
+    """Begin a job in a thread of its own; returns what waits for its end.
+
+    A server works at one answer while the one before is taken in here. Who fails before does not
+    wait for it.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="expmgr-ask")
+    began = pool.submit(job)
+    pool.shutdown(wait=False)
+    return began.result
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,13 @@ class Survey:
         """
         chosen = select_experiments(experiments, selection, self.is_own)
         ids = [experiment.experiment_id for experiment in chosen]
-        runs = list(iter_runs(client, ids, filter_string, limit=limit))
+        runs: list[Run] = []
         reading = Reading(
             self.memory, self.goals_of, self.storage, client, finder, experiments, ids, runs
         )
+        if limit is None and ids and asks_a_server(client):
+            reading.listing = _begun(reading.list_models)
+        runs += iter_runs(client, ids, filter_string, limit=limit)
         reading.read_models(page=limit is not None)
         if limit is not None:
             evidence = Evidence(versions=self._versions, at=now_ms())

@@ -188,7 +188,7 @@ def _path(path: str, uri: str, *, quoted: bool = False) -> str:
     if quoted and _ESCAPE.search(plain):
         raise LocationError(f"{_shown(uri)} is percent-encoded twice: refused")
     trimmed = plain.removeprefix("/").removesuffix("/")
-    return check_path(trimmed, what=f"the path of {_shown(uri)},")
+    return check_path(trimmed, what=lambda: f"the path of {_shown(uri)},")
 
 
 def _is_utf8(path: str) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from expmgr.errors import LocationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["JOURNAL_PREFIX", "check_path", "is_addressable", "is_within"]
 
@@ -40,7 +44,7 @@ def is_addressable(name: str) -> bool:
     return not any(segment in {".", ".."} for segment in _SEPARATORS.split(name))
 
 
-def check_path(path: str, *, what: str = "path") -> str:
+def check_path(path: str, *, what: str | Callable[[], str] = "path") -> str:
     """Return a path as it is where every reader would understand it the same way.
 
     Parameters
@@ -48,7 +52,7 @@ def check_path(path: str, *, what: str = "path") -> str:
     path
         Blob path without leading or trailing slash.
     what
-        How the message calls it.
+        How the message calls it, or what returns that.
 
     Raises
     ------
@@ -58,15 +62,19 @@ def check_path(path: str, *, what: str = "path") -> str:
     """
     problem = _problem(path)
     if problem:
+        name = what if isinstance(what, str) else what()
         raise LocationError(
-            f"{what} {path!r} {problem}: refused, because what would be deleted is not certain"
+            f"{name} {path!r} {problem}: refused, because what would be deleted is not certain"
         )
     return path
 
 
 def _problem(path: str) -> str:
     segments = path.split("/")
-    controls = any(unicodedata.category(char) in _CONTROLS for char in path)
+    # What is ASCII and printable holds none, and almost all the thousands of a table are.
+    controls = not (path.isascii() and path.isprintable()) and any(
+        unicodedata.category(char) in _CONTROLS for char in path
+    )
     rules = (
         (not path, "is empty"),
         (len(path) > _MAX_NAME, f"is longer than {_MAX_NAME} characters"),

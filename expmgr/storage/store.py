@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ class AccountHost:
     cloud: str
 
 
+@lru_cache(maxsize=256)
 def parse_host(host: str) -> AccountHost | None:
     """Return what a host name says, None where it is not a host of a storage account."""
     match = _CLASSIC.fullmatch(host.lower()) or _ZONAL.fullmatch(host.lower())

@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
     from expmgr.retry import RetryConfig
 
-__all__ = ["Patience"]
+__all__ = ["READS_JSON", "JsonAnswer", "Patience"]
 
 logger = logging.getLogger(__name__)
+
+READS_JSON = "expmgr_reads_json"
+"""Attribute of a store that fills a `JsonAnswer` in place of a message of protobuf."""
 
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """``mlflow.utils.request_utils._TRANSIENT_FAILURE_RESPONSE_CODES``"""
@@ -48,6 +51,13 @@ class _Spell(NamedTuple):
     since: float
     last: float
     words: str
+
+
+class JsonAnswer:
+    """An answer as the server wrote it, where making a message of it would cost too much."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, Any] = {}
 
 
 class _Failed(Exception):  # noqa: N818 - an answer on its way, never seen outside
@@ -219,7 +229,15 @@ def _own_store(store: Any, request: Callable[..., Any]) -> Any:
     """
     from mlflow.utils import rest_utils
 
-    one = _seeing(rest_utils.call_endpoint, http_request=request)
+    parse_dict = rest_utils.parse_dict
+
+    def parse(js_dict: dict[str, Any], message: Any) -> None:
+        if isinstance(message, JsonAnswer):
+            message.content = js_dict
+        else:
+            parse_dict(js_dict=js_dict, message=message)
+
+    one = _seeing(rest_utils.call_endpoint, http_request=request, parse_dict=parse)
     several = _seeing(rest_utils.call_endpoints, call_endpoint=one)
     kind = type(store)
     codes = (
@@ -227,7 +245,7 @@ def _own_store(store: Any, request: Callable[..., Any]) -> Any:
     )
     home = next(base for base, code in codes if code and "call_endpoint" in code.co_names)
     send = _seeing(vars(home)["_call_endpoint"], call_endpoint=one, call_endpoints=several)
-    sends = type(kind.__name__, (home,), {"_call_endpoint": send})
+    sends = type(kind.__name__, (home,), {"_call_endpoint": send, READS_JSON: True})
     own = copy.copy(store)
     own.__class__ = sends if home is kind else type(kind.__name__, (kind, sends), {})
     return own

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -25,6 +27,8 @@ from expmgr.errors import (
 )
 from expmgr.secrecy import Address, bare, clear_frames, forgets_arguments, redact
 from expmgr.text import MESSAGE_LIMIT, words
+from expmgr.tracking import page_size
+from expmgr.tracking.page_size import PageSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_EXPERIMENTS",
     "asking",
+    "asks_a_server",
     "connect",
     "ensure_reachable",
     "in_parallel",
@@ -61,7 +66,7 @@ __all__ = [
 ALL_EXPERIMENTS = "all"
 
 _PAGE = 1000
-"""Rows a page: the client's default for runs (``SEARCH_MAX_RESULTS_DEFAULT``)."""
+"""Rows a page where there are never many."""
 
 _READINGS = 4
 """Readings of a list that does not fit one page, until two agree; what any showed counts."""
@@ -192,6 +197,11 @@ def is_forbidden(error: BaseException) -> bool:
     return getattr(error.__cause__, "error_code", "") == "PERMISSION_DENIED"
 
 
+def asks_a_server(client: MlflowClient) -> bool:
+    """Whether the client's questions are answered by another process, over HTTP."""
+    return str(getattr(client, "tracking_uri", "")).startswith("http")
+
+
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
     """Return ``function`` of each item, in order, by a few threads; the first error is raised."""
     if len(items) <= 1:
@@ -211,6 +221,49 @@ def _paged(what: str, ask: Callable[[str | None], Any]) -> Iterator[Any]:
     while True:
         with asking(what):
             page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+_most_rows: weakref.WeakKeyDictionary[MlflowClient, dict[str, int]] = weakref.WeakKeyDictionary()
+"""What a server did not refuse, by what was asked for: it costs a wait to be refused again."""
+
+
+def _sized(
+    what: str,
+    client: MlflowClient,
+    ask: Callable[[str | None, int], Any],
+    values_of: Callable[[Any], int],
+) -> Iterator[Any]:
+    """Yield what every page holds, as pages of the size that the server takes well.
+
+    A page that does not come is asked for again, once, in the size of the last one that came.
+
+    Parameters
+    ----------
+    ask
+        Takes a page token and a number of rows.
+    values_of
+        Returns how many metrics, params and tags a row carries.
+    """
+    most = _most_rows.setdefault(client, {})
+    allowed = page_size.MOST if asks_a_server(client) else page_size.MOST_HERE
+    size = PageSize(page_size.FIRST, most.get(what, allowed))
+    token: str | None = None
+    while True:
+        with asking(what):
+            began = time.monotonic()
+            try:
+                page = ask(token, size.rows)
+            except Exception:
+                if not size.refused():
+                    raise
+                most[what] = size.most
+                began = time.monotonic()
+                page = ask(token, size.rows)
+            size.arrived(time.monotonic() - began, sum(map(values_of, page)))
         yield from page
         token = page.token
         if not token:
@@ -296,26 +349,47 @@ def iter_runs(
     from mlflow.entities import ViewType
     from mlflow.exceptions import MlflowException
 
-    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-    rows = _PAGE if limit is None else min(_PAGE, limit)
+    from expmgr.tracking.database_runs import database_runs
+    from expmgr.tracking.lean_runs import json_search
 
-    def ask(token: str | None) -> Any:
+    if not experiment_ids or limit == 0:
+        return
+    view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+    if not filter_string and limit is None and not deleted:
+        with asking("list the runs"):
+            read = database_runs(client, experiment_ids)
+        if read is not None:
+            yield from read
+            return
+    search = json_search(client) or client.search_runs
+
+    def ask(token: str | None, rows: int) -> Any:
+        nonlocal search
+        rows = rows if limit is None else min(rows, limit)
+        question = (list(experiment_ids), filter_string, view, rows)
         try:
-            return client.search_runs(
-                list(experiment_ids),
-                filter_string=filter_string,
-                run_view_type=view,
-                max_results=rows,
-                page_token=token,
-            )
+            try:
+                return search(*question, page_token=token)
+            except (AttributeError, KeyError, TypeError, ValueError):
+                if search == client.search_runs:
+                    raise
+                search = client.search_runs  # the answer is not as it is known here
+                return search(*question, page_token=token)
         except MlflowException as error:
             if filter_string and error.error_code == "INVALID_PARAMETER_VALUE":
                 message = f"MLflow refused the filter {filter_string!r}: {_plain(error)}"
                 raise FilterError(message) from bare(error)
             raise
 
-    if experiment_ids and rows:
-        yield from islice(_paged("list the runs", ask), limit)
+    yield from islice(_sized("list the runs", client, ask, _values_of_run), limit)
+
+
+def _values_of_run(run: Run) -> int:
+    return len(run.data.metrics) + len(run.data.params) + len(run.data.tags)
+
+
+def _values_of_model(model: LoggedModel) -> int:
+    return len(model.metrics or ()) + len(model.params or ()) + len(model.tags or ())
 
 
 def runs_by_id(
@@ -373,13 +447,13 @@ def read_logged_models(
     order = [{"field_name": "creation_timestamp", "ascending": True}]
     pages = 0
 
-    def ask(token: str | None) -> Any:
+    def ask(token: str | None, rows: int) -> Any:
         nonlocal pages
         pages += 1
         return client.search_logged_models(
             list(experiment_ids),
             filter_string=filter_string,
-            max_results=_PAGE,
+            max_results=rows,
             order_by=order,
             page_token=token,
         )
@@ -388,7 +462,8 @@ def read_logged_models(
     for _ in range(_READINGS):
         pages = 0
         before = len(found)
-        reading = {model.model_id: model for model in _paged("list the logged models", ask)}
+        listed = _sized("list the logged models", client, ask, _values_of_model)
+        reading = {model.model_id: model for model in listed}
         whole = found.keys() <= reading.keys()
         found.update(reading)
         if once or pages == 1 or (before and whole and len(found) == before):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +84,7 @@ class Content:
         self._changes: dict[str, dict[str, tuple[float, Any]]] = {}
         self._measurements: list[tuple[float, pd.DataFrame]] = []
         self._texts: list[str] | None = None
+        self._asked_for: Unsearched | None = None
         self.version = 0
         self._forget()
 
@@ -126,7 +128,7 @@ class Content:
                 self._changes[id_] = newer
             elif complete:
                 del self._changes[id_]
-        self._texts = None
+        self._texts = self._asked_for = None
         self._repeated: set[str] | None = None
         self._makers_at: set[str] | None = None
         self._forget()
@@ -268,7 +270,11 @@ class Content:
 
     def _tell_anew(self, rows: NDArray[np.intp]) -> None:
         """Follow rows whose text has changed; many of them are told when somebody searches."""
-        if self._texts is None or not len(rows):
+        if not len(rows):
+            return
+        if self._asked_for is not None:
+            self._asked_for.changed.update(map(int, rows))
+        if self._texts is None:
             return
         if len(rows) > _MOST_TOLD_ANEW:
             self._texts = None
@@ -434,6 +440,34 @@ class Content:
         if self._texts is None:
             self._texts = haystack(self.frame)
         return self._texts
+
+    def unsearched(self) -> Unsearched | None:
+        """Return what to make the search text of, elsewhere and ahead; None where that is quick."""
+        if self._texts is not None or len(self.frame) <= _MOST_TOLD_ANEW:
+            return None
+        self._asked_for = Unsearched(self.frame.copy(deep=False))
+        return self._asked_for
+
+    def keep_texts(self, made_of: Unsearched, texts: list[str]) -> None:
+        """Take the search text that was made elsewhere, unless other tables have come since."""
+        if self._asked_for is not made_of:
+            return
+        self._asked_for = None
+        if self._texts is None:
+            self._texts = texts
+            self._tell_anew(np.array(sorted(made_of.changed), dtype=np.intp))
+
+
+@dataclass(frozen=True, eq=False)
+class Unsearched:
+    """A table of which the search text is made elsewhere, and the rows that changed meanwhile."""
+
+    frame: pd.DataFrame
+    changed: set[int] = field(default_factory=set)
+
+    def texts(self) -> list[str]:
+        """Return the text of each row."""
+        return haystack(self.frame)
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -325,6 +325,7 @@ class Session:
         self.view.draw_page()
         if not complete:
             return
+        self.loop.start(self._make_searchable())
         away = lines.content.all_elsewhere()
         if away:
             loading.say(
@@ -343,6 +344,13 @@ class Session:
         if self._measure_first:
             self._measure_first = False
             self.measure()
+
+    async def _make_searchable(self) -> None:
+        """Make the text that a search looks into before somebody waits for it."""
+        content = self.lines.content
+        table = content.unsearched()
+        if table is not None:
+            content.keep_texts(table, await self.loop.work(table.texts))
 
     async def _look_for_stale(self) -> None:
         now = datetime.now(timezone.utc)
