@@ -48,6 +48,7 @@ __all__ = [
     "iter_ranked_models",
     "iter_registered_models",
     "iter_runs",
+    "iter_versions_since",
     "lies_in_trash",
     "logged_model",
     "quoted",
@@ -66,6 +67,7 @@ _PAGE = 1000
 _READINGS = 4
 """Readings of a list that does not fit one page, until two agree; what any showed counts."""
 _FIRST_RANKED = 50
+_FEW_VERSIONS = 100
 _ONE_BY_ONE = 8
 _IDS_A_QUERY = 100
 
@@ -424,6 +426,28 @@ def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
         "read the model registry",
         lambda token: client.search_model_versions(max_results=_PAGE, page_token=token),
     )
+
+
+def iter_versions_since(client: MlflowClient, since: int) -> Iterator[ModelVersion]:
+    """Yield the registered model versions that were made or changed since, newest first.
+
+    Parameters
+    ----------
+    since
+        Milliseconds since 1970.
+    """
+    newest = _paged(
+        "read the model registry",
+        lambda token: client.search_model_versions(
+            max_results=_FEW_VERSIONS,
+            order_by=["last_updated_timestamp DESC"],
+            page_token=token,
+        ),
+    )
+    for version in newest:
+        if (version.last_updated_timestamp or 0) < since:
+            return
+        yield version
 
 
 def iter_registered_models(client: MlflowClient) -> Iterator[RegisteredModel]:
