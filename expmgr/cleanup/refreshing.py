@@ -20,7 +20,6 @@ from expmgr.tracking.queries import (
     iter_runs,
     read_logged_models,
     run_or_none,
-    runs_by_id,
 )
 from expmgr.tracking.registry import read_new_versions, read_versions
 
@@ -241,12 +240,23 @@ def _find_families(
         maker_id = known.models[model_id].run_id
         (families if maker_id else changes.alone).add(maker_id or model_id)
     makers = {model.source_run_id for model in newer if model.source_run_id}
-    missing = (makers - known.makers.keys() - changes.runs.keys()) | changes.gone
-    told = runs_by_id(asked.client, asked.active + asked.trash, sorted(missing))
-    changes.makers = {run_id: maker_of(run, whole=False) for run_id, run in told.items()}
-    changes.makers |= {
-        run_id: maker_of(changes.runs[run_id], whole=False)
-        for run_id in (families | makers) & changes.runs.keys()
+    # An old run that made a new model lists it by now; and what is gone lies in the trash.
+    every = [*asked.active, *asked.trash]
+    told = {
+        run.info.run_id: run
+        for ids in _in_chunks(sorted((makers - changes.runs.keys()) | changes.gone))
+        for run in iter_runs(asked.client, every, f"attributes.run_id IN ({ids})", deleted=True)
+    }
+    changes.runs |= {
+        run_id: run
+        for run_id, run in told.items()
+        if run.info.lifecycle_stage == "active" and run.info.experiment_id in asked.active
+    }
+    changes.gone -= changes.runs.keys()
+    changes.makers = {
+        run_id: maker_of(run, whole=False)
+        for run_id, run in (told | changes.runs).items()
+        if run_id in families | makers | changes.gone
     }
     changes.families = families | makers | changes.gone
 
