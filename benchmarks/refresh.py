@@ -3,19 +3,29 @@
 Usage: python benchmarks/refresh.py [--runs 10000] [--backend sqlite|http]
 
 One experiment of runs with thirty keys each, every run with a model of its own, in a database that
-is filled row by row. Ten runs end, one model is registered, and the table is refreshed;
-``mlflow.search_runs`` is asked for all of it again. The container is an empty one of real Azurite.
+is filled row by row. Ten runs are made, each with a model, and end; then the table is refreshed, by
+`ExperimentsManager.follow` alone and by the whole browser; ``mlflow.search_runs`` is asked for all
+of it again. No question here reaches the storage account.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import gc
+import json
 import sqlite3
+import statistics
+import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CHANGED = 10
+"""Runs that changed before each refresh."""
+ROUNDS = 5
 KEYS = 10
 """Metrics, params and tags of a run, so many of each."""
 
@@ -78,3 +88,130 @@ def _copied(columns, row, old, new, at: int) -> list:
         return value
 
     return [changed(column, value) for column, value in zip(columns, row, strict=True)]
+
+
+def change(client, experiment: str) -> None:
+    """Let ten runs begin, make a model each, and end; one of them is the best so far."""
+    from mlflow.entities import LoggedModelOutput
+
+    for at in range(CHANGED):
+        run_id = client.create_run(experiment).info.run_id
+        client.log_metric(run_id, "accuracy", at / CHANGED)
+        model_id = client.create_logged_model(experiment, source_run_id=run_id).model_id
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
+        client.finalize_logged_model(model_id, "READY")
+        client.set_terminated(run_id)
+
+
+@contextlib.contextmanager
+def served(folder: Path, backend: str):
+    """Yield the tracking URI of the database in a folder."""
+    if backend == "sqlite":
+        yield f"sqlite:///{folder / 'mlflow.db'}"
+        return
+    sys.path.append(str(REPOSITORY / "tests"))
+    from servers import MlflowServer
+
+    with MlflowServer(folder, "UseDevelopmentStorage=true") as server:
+        yield server.tracking_uri
+
+
+def timed(question) -> tuple[float, float]:
+    """Return the seconds that a question takes, and those of this process's CPU."""
+    gc.collect()
+    began, busy = time.perf_counter(), time.process_time()
+    question()
+    return time.perf_counter() - began, time.process_time() - busy
+
+
+def measure(runs: int = 10_000, backend: str = "sqlite") -> dict[str, float]:
+    """Return seconds (medians), seconds of CPU, and requests; see the module.
+
+    Parameters
+    ----------
+    runs
+        In the experiment.
+    backend
+        ``sqlite`` or ``http``.
+    """
+    import mlflow
+    import requests
+    from mlflow import MlflowClient
+
+    from expmgr import AzureBlobCredentials, ExperimentsManagerWithAzureBlobBackend
+    from expmgr.widgets import RunBrowser
+
+    made = 0
+    send = requests.Session.send
+
+    def counted(self, request, **options):
+        nonlocal made
+        made += 1
+        return send(self, request, **options)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        database = Path(temporary) / "mlflow.db"
+        root = "wasbs://benchmark@devstoreaccount1.blob.core.windows.net/root"
+        filling = MlflowClient(f"sqlite:///{database}", f"sqlite:///{database}")
+        experiment = fill(database, filling, root, runs)
+        with served(Path(temporary), backend) as uri:
+            client = MlflowClient(uri, uri)
+            mlflow.set_tracking_uri(uri)
+            manager = ExperimentsManagerWithAzureBlobBackend(
+                tracking_uri=uri,
+                azure_blob_credentials=AzureBlobCredentials(
+                    account_name="devstoreaccount1", account_key="a2V5", container_name="benchmark"
+                ),
+                main_metric="accuracy",
+                plugin_name="benchmark",
+            )
+            whole = [timed(lambda: mlflow.search_runs([experiment])) for _ in range(2)]
+            following = manager.follow()
+            read = timed(following.read)
+            refreshed = []
+            requests.Session.send = counted
+            try:
+                for _ in range(ROUNDS):
+                    change(client, experiment)
+                    made = 0
+                    refreshed.append((*timed(following.refresh), made))
+            finally:
+                requests.Session.send = send
+            with contextlib.closing(RunBrowser(manager, measure=False)) as browser:
+                browser.wait(600)
+
+                def click() -> None:
+                    browser.refresh()
+                    browser.wait(600)
+
+                clicked = []
+                for _ in range(ROUNDS):
+                    change(client, experiment)
+                    clicked.append(timed(click)[0])
+            mlflow.set_tracking_uri(None)
+    seconds = statistics.median(one[0] for one in refreshed)
+    return {
+        "runs": runs,
+        "changed": CHANGED,
+        "search_runs_seconds": min(one[0] for one in whole),
+        "search_runs_cpu": min(one[1] for one in whole),
+        "read_seconds": read[0],
+        "refresh_seconds": seconds,
+        "refresh_cpu": statistics.median(one[1] for one in refreshed),
+        "refresh_requests": max(one[2] for one in refreshed),
+        "browser_seconds": statistics.median(clicked),
+        "ratio": min(one[0] for one in whole) / seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--backend", choices=("sqlite", "http"), default="sqlite")
+    options = parser.parse_args()
+    sys.path.insert(0, str(REPOSITORY))
+    print(json.dumps(measure(options.runs, options.backend), indent=2))
+
+
+if __name__ == "__main__":
+    main()

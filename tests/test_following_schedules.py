@@ -10,23 +10,25 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import uuid
 from random import Random
 
 import pandas as pd
 import pytest
-from lab import METRIC
+from lab import METRIC, Lab
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric
 from seeds import seed_of
+from servers import Backend
 from world import empty_tables, wipe
 
 from expmgr.catalog.model import KEEP_TAG
 from expmgr.cleanup import following
 from expmgr.tracking.journal import now_ms
 
-SCHEDULES = int(os.environ.get("EXPMGR_FOLLOWINGS") or 12)
+SCHEDULES = int(os.environ.get("EXPMGR_FOLLOWINGS") or 5)
 SEED = seed_of("EXPMGR_FOLLOWING_SEED", 1003)
 FIRST = int(os.environ.get("EXPMGR_FOLLOWING_FIRST") or 0)
-STEPS = 14
+STEPS = 10
 VALUES = (0.0, 0.25, 0.5, 0.5, 0.75, 0.9)
 
 
@@ -37,7 +39,7 @@ class Story:
         self.lab, self.client, self.put, self.chance = lab, lab.client, put, chance
         self.manager = lab.manager()
         self.homes = [lab.experiment_id, lab.experiment("second")]
-        self.elsewhere = lab.experiment("evaluations", plugin="others")
+        self.elsewhere = lab.experiment("evaluations", plugin=f"others of {lab.plugin}")
         self.running: list[str] = []
         self.ended: list[str] = []
         self.models: list[str] = []
@@ -270,9 +272,9 @@ def stories(_without_fsync, lab, put_blob, monkeypatch):
     return make
 
 
-def drawn(stories, tell):
+def drawn(stories, tell, count: int = SCHEDULES):
     """Tell each story; a failure says which it was and what had happened."""
-    for number in range(FIRST, FIRST + SCHEDULES):
+    for number in range(FIRST, FIRST + count):
         story = stories(f"{SEED} {number}")
         try:
             tell(story)
@@ -282,20 +284,44 @@ def drawn(stories, tell):
             raise
 
 
+def tell_what_is_promised(story: Story) -> None:
+    for _ in range(story.chance.randint(0, 5)):
+        story.step(PROMISED)
+    followed = story.manager.follow()
+    followed.read()
+    for _ in range(STEPS):
+        for _ in range(story.chance.choice((1, 1, 2, 4))):
+            story.step(PROMISED)
+        story.told.append("REFRESH")
+        same(followed.refresh(), story.manager.runs_and_models())
+
+
 @pytest.mark.timeout(120 + 20 * SCHEDULES)
 def test_a_refresh_shows_what_reading_everything_shows_where_it_promises_to(stories):
-    def tell(story: Story) -> None:
-        for _ in range(story.chance.randint(0, 5)):
-            story.step(PROMISED)
-        followed = story.manager.follow()
-        followed.read()
-        for _ in range(STEPS):
-            for _ in range(story.chance.choice((1, 1, 2, 4))):
-                story.step(PROMISED)
-            story.told.append("REFRESH")
-            same(followed.refresh(), story.manager.runs_and_models())
+    drawn(stories, tell_what_is_promised)
 
-    drawn(stories, tell)
+
+@pytest.mark.timeout(180)
+def test_over_http_it_shows_the_same(
+    mlflow_server,
+    artifact_root,
+    container,
+    credentials,
+    blob_names,
+    put_blob,
+    tmp_path,
+    monkeypatch,
+):
+    del artifact_root
+    monkeypatch.setattr(following, "CLOCK_MARGIN_MS", 3)
+    backend = Backend("http", mlflow_server.tracking_uri, None, container)
+
+    def make(seed: str) -> Story:
+        plugin = f"plugin-{uuid.uuid4().hex[:8]}"
+        lab = Lab(backend, credentials, blob_names, tmp_path / "lab", plugin)
+        return Story(lab, put_blob, Random(f"http {seed}"))
+
+    drawn(make, tell_what_is_promised, 1)
 
 
 @pytest.mark.timeout(120 + 20 * SCHEDULES)

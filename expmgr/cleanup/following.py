@@ -175,6 +175,8 @@ class Following:
                 return self._read(client, experiments, finder)
             mark, asked_at = self.survey.memory.mark, now_ms()
             touched, scanned = self.survey.memory.since(state.mark)
+            # Time alone makes one interrupted, and whoever deletes it writes to an old run.
+            touched |= {m.id for m in state.models.values() if m.journal == "deleting"}
             asked = Asked(client, finder, experiments, state.asked_at - CLOCK_MARGIN_MS, touched)
             ids = [one.experiment_id for one in state.experiments]
             known = Known(
@@ -536,11 +538,11 @@ class _Step:
         return found & state.models.keys()
 
     def _unsettled(self) -> set[str]:
-        """Return the models that time alone changes: being deleted, or uploaded by nobody."""
+        """Return the models that time alone changes: PENDING for so long that nobody uploads."""
         return {
             id_
             for id_, model in self.state.models.items()
-            if model.journal == "deleting" or (model.status == "PENDING" and not model.run_id)
+            if model.status == "PENDING" and not model.run_id
         }
 
     # --------------------------------------------------------------------------------------- tables

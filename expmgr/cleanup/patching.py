@@ -86,7 +86,12 @@ def in_order(table: pd.DataFrame, time: str, key: str) -> pd.DataFrame:
     if table.empty:
         return table.reset_index(drop=True)
     when = table[time].astype("int64").to_numpy()
-    when = np.where(table[time].isna().to_numpy(), np.iinfo(np.int64).min, when)
-    names = table[key].to_numpy(dtype=object)
-    order = sorted(range(len(table)), key=lambda at: (-int(when[at]), names[at]))
-    return table.take(order).reset_index(drop=True)
+    when = np.where(table[time].isna().to_numpy(), np.iinfo(np.int64).min + 1, when)
+    order = np.argsort(-when, kind="stable")
+    in_time = when[order]
+    if (in_time[1:] == in_time[:-1]).any():
+        names = table[key].to_numpy(dtype=object)
+        order = np.asarray(sorted(range(len(table)), key=lambda at: (-int(when[at]), names[at])))
+    if not (order[1:] > order[:-1]).all():
+        table = table.take(order)
+    return table.reset_index(drop=True)
