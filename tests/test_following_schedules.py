@@ -21,7 +21,7 @@ from seeds import seed_of
 from servers import Backend
 from world import empty_tables, wipe
 
-from expmgr.catalog.model import KEEP_TAG
+from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG
 from expmgr.cleanup import following
 from expmgr.tracking.journal import now_ms
 
@@ -109,6 +109,18 @@ class Story:
             self.client.log_metric(run_id, METRIC, self.chance.choice(VALUES))
             self.client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
             self.end_all()
+
+    def challenge(self) -> None:
+        """Train with another model beside: a best, initial or pinned run protects what it names."""
+        model_id = self._one(self.models)
+        run_id = self.begin()
+        if model_id is not None:
+            self.client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
+        if self.chance.random() < 0.2:
+            self.client.set_tag(run_id, INITIAL_TAG, "true")
+        self.client.log_metric(run_id, METRIC, self.chance.choice(VALUES))
+        self.make(run_id)
+        self.end_all()
 
     def evaluate(self) -> None:
         model_id = self._one(self.models)
@@ -228,6 +240,7 @@ class Story:
 
 PROMISED = (
     *("train",) * 3,
+    *("challenge",) * 2,
     *("begin", "log", "make", "record", "end", "end_all", "link", "evaluate", "evaluate"),
     *("make_alone", "make_late", "finalize", "register", "pin", "unpin", "mark", "delete"),
     "measure",

@@ -63,6 +63,9 @@ class _State:
         Ids of the models of each run, or of a model without one.
     naming
         Pinned, initial and active runs, by id.
+    named
+        Of runs that were asked for it, the models that they name, inputs included, and when the run
+        had ended by then (0: not yet).
     """
 
     asked_at: int
@@ -86,6 +89,7 @@ class _State:
     other_ranks: dict[str, tuple[Rank, ...]]
     standings: dict[_Contest, Standings]
     stars: dict[str, float]
+    named: dict[str, tuple[int, frozenset[str]]]
     followed: dict[str, tuple[int, tuple[str, ...]]]
     tables: RunsAndModels
 
@@ -256,6 +260,7 @@ def _state_of(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: in
             if rank in other_ranks.get(id_, ()):
                 other_ranks[id_].remove(rank)
     best = [run for run in evidence.naming if run.best_in]
+    ends = {run.info.run_id: run.info.end_time for run in surveyed.runs}
     return _State(
         asked_at=asked_at,
         mark=mark,
@@ -283,6 +288,7 @@ def _state_of(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: in
         other_ranks={id_: tuple(told) for id_, told in other_ranks.items() if told},
         standings=standings,
         stars=catalog.stars(),
+        named={run.run_id: (ends.get(run.run_id) or 0, run.model_ids) for run in evidence.naming},
         followed={},
         tables=tables,
     )
@@ -323,6 +329,10 @@ class _Step:
             best_naming=dict(before.best_naming),
             ranks=dict(before.ranks),
             standings=dict(before.standings),
+            named={
+                **before.named,
+                **{id_: (end, frozenset(ids)) for id_, (end, ids) in changes.followed.items()},
+            },
             followed=changes.followed,
         )
         reading = self._take_runs(scanned=scanned)
@@ -398,11 +408,10 @@ class _Step:
         if not whys:
             return
         names = frozenset(output_model_ids(run))
-        if before is not None:
+        if whys != ["active"]:
+            names |= self._names([run_id]).get(run_id, frozenset())
+        elif before is not None:  # what it evaluates meanwhile is asked for when it ended
             names |= before.model_ids
-        elif whys != ["active"] and run_id in self._asked.touched:
-            (told,) = naming_runs(self._asked.client, {run_id: ""}) or (None,)
-            names |= told.model_ids if told is not None else frozenset()
         self.state.naming[run_id] = NamingRun(run_id, " and ".join(whys), names)
 
     def _take_models(self, reading: Reading, *, scanned: bool) -> None:
@@ -497,12 +506,7 @@ class _Step:
         linking = standing.linking(state.makers, state.is_stored)
         makers = {state.models[model_id].run_id for model_id in ranks}
         run_ids = sorted(filter(None, makers | {run.id for run in linking}))
-        known = {run.run_id: run.model_ids for run in self._before.evidence(0).naming}
-        for run_id, (_, inputs) in state.followed.items():
-            known.setdefault(run_id, frozenset(inputs))
-        new = dict.fromkeys((run_id for run_id in run_ids if run_id not in known), "")
-        told = naming_runs(self._asked.client, new)
-        known |= {run.run_id: run.model_ids for run in told}
+        known = self._names(run_ids)
         state.best_naming[contest] = tuple(
             NamingRun(
                 run_id,
@@ -513,6 +517,27 @@ class _Step:
             for run_id in run_ids
             if run_id in known and run_id in state.makers
         )
+
+    def _names(self, run_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the models that runs name; one that was never asked since it ended is asked."""
+        named = self.state.named
+
+        def ended(run_id: str) -> int:
+            run = self._changes.runs.get(run_id) or self.state.rows.get(run_id)
+            return 0 if run is None else run.info.end_time or 0
+
+        wanted = list(run_ids)
+        known = {
+            run_id: named[run_id][1]
+            for run_id in wanted
+            if run_id in named
+            and (run_id not in self._changes.runs or named[run_id][0] == ended(run_id))
+        }
+        ask = dict.fromkeys((run_id for run_id in wanted if run_id not in known), "")
+        for run in naming_runs(self._asked.client, ask):
+            named[run.run_id] = ended(run.run_id), run.model_ids
+            known[run.run_id] = run.model_ids
+        return known
 
     def _judged_anew(self, old: Evidence, new: Evidence) -> set[str]:
         """Return the models of which another thing is true by now: best, used, registered, star."""
