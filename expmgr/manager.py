@@ -367,7 +367,10 @@ class ExperimentsManager(Tracker):
         """
         from expmgr.cleanup.following import Following
 
-        return Following(self._survey, self._ask, experiments)
+        several = experiments is not None and not isinstance(experiments, str)
+        return Following(
+            self._survey, self._ask, list(experiments or ()) if several else experiments
+        )
 
     def _finder(self, experiments: Iterable[Experiment]) -> Finder:
         """Return what tells where models lie: nowhere, for a manager without a container."""

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from lab import METRIC, Lab
 from mlflow.entities import LoggedModelInput, Metric
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from requests import Session
 from scripted_manager import ScriptedManager, run_table
 from servers import Backend, MlflowServer
@@ -214,7 +216,7 @@ def test_a_registry_that_fails_while_refreshing_fails_the_refresh_and_harms_noth
 
     with monkeypatch.context() as context:
         for name in ("read_versions", "read_new_versions"):
-            context.setattr(f"expmgr.cleanup.refreshing.{name}", fails)
+            context.setattr(f"expmgr.cleanup.changes.{name}", fails)
         with pytest.raises(TrackingError, match="registry is away"):
             follow.refresh()
     tables = follow.refresh()
@@ -231,6 +233,25 @@ def test_a_table_that_was_given_away_never_changes(lab):
     assert first.runs.equals(kept[0])
     assert first.models.equals(kept[1])
     assert best_of(first.runs) == [best]
+
+
+def test_where_a_server_does_not_search_by_time_everything_is_read(lab, monkeypatch):
+    lab.best()
+    manager = lab.manager()
+    follow = manager.follow(iter([lab.experiment_id]))
+    follow.read()
+    before = follow.read_at
+    new = lab.with_model(0.5)
+    search = manager.client.search_logged_models
+
+    def refuses(ids, filter_string=None, **options):
+        if "timestamp" in (filter_string or ""):
+            raise MlflowException("Invalid attribute", INVALID_PARAMETER_VALUE)
+        return search(ids, filter_string=filter_string, **options)
+
+    monkeypatch.setattr(manager.client, "search_logged_models", refuses)
+    assert new in set(follow.refresh().runs["run_id"])
+    assert follow.read_at > before
 
 
 # ------------------------------------------------------------------------------------ the browser

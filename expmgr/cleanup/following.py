@@ -1,114 +1,38 @@
 """Keeps the tables of some experiments up to date: read once, then only what changed.
 
-A refresh reads what changed by itself (`expmgr.cleanup.refreshing`), tells the models of those runs
-by the rules of every reading (`expmgr.cleanup.reading`), lets them compete with all others
-(`expmgr.catalog.standings`), and makes anew the rows of which anything is different.
+A refresh asks what changed (`expmgr.cleanup.changes`) and adds it to what is known
+(`expmgr.cleanup.refreshing`).
 """
 
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
-from expmgr.catalog.protection import Evidence, NamingRun
-from expmgr.catalog.standings import JudgedCatalog, Standings
-from expmgr.cleanup.contest import prove
-from expmgr.cleanup.evidence import best_by, naming_runs
-from expmgr.cleanup.patching import in_order, patched
-from expmgr.cleanup.reading import Reading, last_change
-from expmgr.cleanup.refreshing import Asked, Changes, Known, ask_what_changed
-from expmgr.cleanup.survey import Surveyed
+from expmgr.cleanup.changes import Asked, ask_what_changed
+from expmgr.cleanup.refreshing import refreshed
+from expmgr.cleanup.remembered import remember
 from expmgr.cleanup.tables import RunsAndModels, loading, models_table, runs_table
+from expmgr.errors import TrackingError
 from expmgr.tracking.journal import now_ms
-from expmgr.tracking.models import history_paths, output_model_ids
+from expmgr.tracking.queries import is_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Experiment
 
-    from expmgr.catalog.model import Maker, Model
-    from expmgr.catalog.quality import Candidate, Goal, Rank
-    from expmgr.catalog.reason import Reason
-    from expmgr.catalog.versions import Versions
     from expmgr.cleanup.locate import Finder
+    from expmgr.cleanup.remembered import Remembered
     from expmgr.cleanup.survey import Survey
 
 __all__ = ["CLOCK_MARGIN_MS", "Following"]
 
 CLOCK_MARGIN_MS = 120_000
 """How far the server's clock may be off before a refresh misses something."""
-
-_Contest = tuple[str, "Goal"]
-
-
-@dataclass
-class _State:
-    """What the last reading told, and all that makes the next one cheap.
-
-    Attributes
-    ----------
-    asked_at
-        When it was asked for, in milliseconds since 1970.
-    mark
-        See `expmgr.cleanup.memory.Memory.since`.
-    rows
-        Runs of the table, without what only their own row shows.
-    families
-        Ids of the models of each run, or of a model without one.
-    naming
-        Pinned, initial and active runs, by id.
-    named
-        Of runs that were asked for it, the models that they name, inputs included, and when the run
-        had ended by then (0: not yet).
-    """
-
-    asked_at: int
-    mark: int
-    experiments: tuple[Experiment, ...]
-    goals: dict[str, tuple[Goal, ...]]
-    rows: dict[str, Run]
-    models: dict[str, Model]
-    families: dict[str, tuple[str, ...]]
-    makers: dict[str, Maker]
-    doubts: dict[str, Reason]
-    untold: set[str]
-    forgotten: set[str]
-    measured: set[str]
-    trashed: set[str]
-    versions: Versions
-    naming: dict[str, NamingRun]
-    best_naming: dict[_Contest, tuple[NamingRun, ...]]
-    other_naming: tuple[NamingRun, ...]
-    ranks: dict[_Contest, Mapping[str, Rank]]
-    other_ranks: dict[str, tuple[Rank, ...]]
-    standings: dict[_Contest, Standings]
-    stars: dict[str, float]
-    named: dict[str, tuple[int, frozenset[str]]]
-    followed: dict[str, tuple[int, tuple[str, ...]]]
-    tables: RunsAndModels
-
-    def evidence(self, at: int) -> Evidence:
-        """Return what protects."""
-        best: dict[str, tuple[Rank, ...]] = defaultdict(tuple)
-        for ranks in self.ranks.values():
-            for model_id, rank in ranks.items():
-                best[model_id] += (rank,)
-        for model_id, others in self.other_ranks.items():
-            best[model_id] += others
-        named = [run for runs in self.best_naming.values() for run in runs]
-        naming = (*self.naming.values(), *named, *self.other_naming)
-        return Evidence(self.versions, naming, dict(best), (), at)
-
-    def is_stored(self, model_id: str) -> bool:
-        """Whether a LoggedModel has files; what is not measured, or lies elsewhere, counts so."""
-        model = self.models.get(model_id)
-        return model_id not in self.trashed if model is None else model.competes
 
 
 @dataclass
@@ -136,7 +60,7 @@ class Following:
     ask: Callable[[], tuple[MlflowClient, Sequence[Experiment], Finder]]
     selection: str | Iterable[str] | None = None
     read_at: datetime | None = None
-    _state: _State | None = None
+    _state: Remembered | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> RunsAndModels:
@@ -164,8 +88,9 @@ class Following:
         what others deleted, pinned or tagged, values logged for old models by runs that did not
         end, aliases that moved, and what is best in experiments that were not chosen.
 
-        Costs six requests where nothing changed and one for the models of the runs that did; one
-        more for each evaluation that ended and each run that is newly best.
+        Costs six requests where nothing changed and one for the models of the runs that did (one
+        for each hundred); one more for each evaluation that ended (or run that made no model: only
+        itself tells) and each run that is newly best.
 
         Raises
         ------
@@ -182,19 +107,20 @@ class Following:
             # Time alone makes one interrupted, and whoever deletes it writes to an old run.
             touched |= {m.id for m in state.models.values() if m.journal == "deleting"}
             asked = Asked(client, finder, experiments, state.asked_at - CLOCK_MARGIN_MS, touched)
-            ids = [one.experiment_id for one in state.experiments]
-            known = Known(
-                ids, state.rows, state.models, state.makers, state.versions, state.followed
-            )
-            changes = ask_what_changed(asked, known)
+            try:
+                changes = ask_what_changed(asked, state)
+            except TrackingError as error:
+                if not is_refused(error):
+                    raise
+                return self._read(client, experiments, finder)  # it does not search by these times
             self.survey.memory.inputs.update(
                 {id_: ids for id_, (_, ids) in changes.followed.items()}
             )
-            step = _Step(self.survey, asked, state, changes, scanned=scanned)
-            self._state = replace(step.next(), asked_at=asked_at, mark=mark)
+            known = refreshed(self.survey, asked, state, changes, scanned=scanned)
+            self._state = replace(known, asked_at=asked_at, mark=mark)
             return self._state.tables
 
-    def _same_experiments(self, state: _State, experiments: Sequence[Experiment]) -> bool:
+    def _same_experiments(self, state: Remembered, experiments: Sequence[Experiment]) -> bool:
         chosen = self.survey.choose(experiments, self.selection)
         return [_identity(one) for one in chosen] == [
             _identity(one) for one in state.experiments
@@ -209,409 +135,9 @@ class Following:
         self.read_at = datetime.fromtimestamp(asked_at / 1000, tz=timezone.utc)
         # Where a look-up failed everything is protected until it is read again, by anybody.
         failed = bool(surveyed.catalog.evidence.unknown)
-        self._state = None if failed else _state_of(surveyed, tables, mark, asked_at)
+        self._state = None if failed else remember(surveyed, tables, mark, asked_at)
         return tables
 
 
 def _identity(experiment: Experiment) -> tuple[str, str, str]:
     return experiment.experiment_id, experiment.name, experiment.artifact_location
-
-
-class _Data:
-    """Of a run's data what tells its models; the rest stands in its row."""
-
-    __slots__ = ("metrics", "params", "tags")
-
-    def __init__(self, metrics: dict[str, float], tags: dict[str, str]) -> None:
-        self.metrics, self.tags = metrics, tags
-        self.params: dict[str, str] = {}
-
-
-def _slim(run: Run) -> Run:
-    from mlflow.entities import Run as Whole
-
-    data: Any = _Data(run.data.metrics, run.data.tags)
-    return Whole(run.info, data, None, getattr(run, "outputs", None))
-
-
-def _state_of(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: int) -> _State:
-    """Take apart what a reading of everything told."""
-    catalog = surveyed.catalog
-    evidence = catalog.evidence
-    ids = {one.experiment_id for one in surveyed.experiments}
-    families: dict[str, list[str]] = {run_id: [] for run_id in catalog.makers}
-    for model in catalog.models.values():
-        families.setdefault(model.run_id or model.id, []).append(model.id)
-    standings = {
-        (id_, goal): Standings(id_, goal) for id_, goals in catalog.goals.items() for goal in goals
-    }
-    for family, members in families.items():
-        models = [catalog.models[id_] for id_ in members]
-        homes = {model.experiment_id for model in models}
-        if family in catalog.makers:
-            homes.add(catalog.makers[family].experiment_id)
-        for home in homes & ids:
-            for goal in catalog.goals[home]:
-                standings[home, goal].enter(family, models, catalog.makers, catalog.proved)
-    ranks = {contest: one.ranks(catalog.makers) for contest, one in standings.items()}
-    other_ranks = {id_: list(told) for id_, told in evidence.best.items()}
-    for told in ranks.values():
-        for id_, rank in told.items():
-            if rank in other_ranks.get(id_, ()):
-                other_ranks[id_].remove(rank)
-    best = [run for run in evidence.naming if run.best_in]
-    ends = {run.info.run_id: run.info.end_time for run in surveyed.runs}
-    return _State(
-        asked_at=asked_at,
-        mark=mark,
-        experiments=surveyed.experiments,
-        goals={id_: tuple(goals) for id_, goals in catalog.goals.items()},
-        rows={run.info.run_id: _slim(run) for run in surveyed.runs},
-        models=dict(catalog.models),
-        families={family: tuple(members) for family, members in families.items()},
-        makers=dict(catalog.makers),
-        doubts=dict(catalog.doubts),
-        untold=set(surveyed.untold),
-        forgotten=set(surveyed.forgotten),
-        measured=set(surveyed.measured),
-        trashed=set(surveyed.trashed),
-        versions=_told(evidence.versions),
-        naming={run.run_id: run for run in evidence.naming if not run.best_in},
-        best_naming={
-            (id_, goal): tuple(
-                run for run in best if (run.best_in, run.why) == (id_, best_by(goal))
-            )
-            for id_, goal in standings
-        },
-        other_naming=tuple(run for run in best if run.best_in not in ids),
-        ranks=dict(ranks),
-        other_ranks={id_: tuple(told) for id_, told in other_ranks.items() if told},
-        standings=standings,
-        stars=catalog.stars(),
-        named={run.run_id: (ends.get(run.run_id) or 0, run.model_ids) for run in evidence.naming},
-        followed={},
-        tables=tables,
-    )
-
-
-def _told(versions: Versions | None) -> Versions:
-    assert versions is not None  # a reading of everything asks for them, or says that it failed
-    return versions
-
-
-class _Step:
-    """One refresh: from what was known and what changed to what is known then."""
-
-    def __init__(
-        self, survey: Survey, asked: Asked, before: _State, changes: Changes, *, scanned: bool
-    ) -> None:
-        self._survey = survey
-        self._asked = asked
-        self._before = before
-        self._changes = changes
-        self._proved = survey.memory.proved
-        self._ids = [one.experiment_id for one in before.experiments]
-        self._again: set[str] = set(changes.families | changes.alone)
-        self._whole: set[str] = set()
-        self.state = replace(
-            before,
-            rows=dict(before.rows),
-            models=dict(before.models),
-            families=dict(before.families),
-            makers=dict(before.makers),
-            doubts=dict(before.doubts),
-            untold=set(before.untold),
-            forgotten=set(before.forgotten),
-            measured=set(before.measured),
-            trashed=set(before.trashed),
-            versions=changes.versions or before.versions,
-            naming=dict(before.naming),
-            best_naming=dict(before.best_naming),
-            ranks=dict(before.ranks),
-            standings=dict(before.standings),
-            named={
-                **before.named,
-                **{id_: (end, frozenset(ids)) for id_, (end, ids) in changes.followed.items()},
-            },
-            followed=changes.followed,
-        )
-        reading = self._take_runs(scanned=scanned)
-        self._take_models(reading, scanned=scanned)
-
-    def next(self) -> _State:
-        """Return what is known then."""
-        self._compete()
-        at = now_ms()
-        evidence = self.state.evidence(at)
-        old = self._before.evidence(at)
-        stars: dict[str, float] = {}
-        for (experiment_id, goal), standing in self.state.standings.items():
-            if goal == self.state.goals[experiment_id][0]:
-                stars |= standing.stars()
-        self.state = replace(self.state, stars=stars)
-        again = self._again | {
-            self._family(id_) for id_ in self._judged_anew(old, evidence) | self._unsettled()
-        }
-        return replace(self.state, tables=self._tables(again, evidence))
-
-    # -------------------------------------------------------------------------------------- models
-
-    def _take_runs(self, *, scanned: bool) -> Reading:
-        """Enter the runs that were read again; returns the reading that tells their models."""
-        state, changes = self.state, self._changes
-        for run_id in changes.gone:
-            state.rows.pop(run_id, None)
-            state.makers.pop(run_id, None)
-        state.makers.update(changes.makers)
-        for run_id, run in changes.runs.items():
-            if run.info.experiment_id in self._ids:
-                state.rows[run_id] = _slim(run)
-                self._whole.add(run_id)
-            self._take_naming(run)
-        if scanned:
-            self._again |= state.rows.keys()
-            read = {id_ for id_ in state.rows if not self._is_recorded(id_)} | changes.families
-        else:
-            read = changes.families
-        return Reading(
-            self._survey.memory,
-            self._survey.goals_of,
-            self._survey.storage,
-            self._asked.client,
-            self._asked.finder,
-            self._asked.experiments,
-            self._ids,
-            [state.rows[run_id] for run_id in sorted(read & state.rows.keys())],
-        )
-
-    def _is_recorded(self, run_id: str) -> bool:
-        """Whether MLflow recorded a model of the run, rather than its files telling one."""
-        run = self.state.rows[run_id]
-        outputs = output_model_ids(run)
-        models = (self.state.models[id_] for id_ in self.state.families.get(run_id, ()))
-        return (
-            run_id in self.state.untold
-            or bool(history_paths(run.data.tags))
-            or any(m.kind == "logged" and (not m.in_trash or m.id in outputs) for m in models)
-        )
-
-    def _take_naming(self, run: Run) -> None:
-        """Enter a run that is pinned, initial or active by now, or take it out."""
-        run_id, tags = run.info.run_id, run.data.tags
-        kinds = (
-            ("pinned", is_pin(tags.get(KEEP_TAG))),
-            ("initial", tags.get(INITIAL_TAG, "").lower() == "true"),
-            ("active", run.info.status in ACTIVE_STATUSES),
-        )
-        whys = [why for why, is_so in kinds if is_so]
-        before = self.state.naming.pop(run_id, None)
-        if not whys:
-            return
-        names = frozenset(output_model_ids(run))
-        if whys != ["active"]:
-            names |= self._names([run_id]).get(run_id, frozenset())
-        elif before is not None:  # what it evaluates meanwhile is asked for when it ended
-            names |= before.model_ids
-        self.state.naming[run_id] = NamingRun(run_id, " and ".join(whys), names)
-
-    def _take_models(self, reading: Reading, *, scanned: bool) -> None:
-        """Enter the models of the runs that were read again, in place of those known."""
-        state = self.state
-        read = {run.info.run_id for run in reading.runs}
-        replaced = self._changes.families | self._changes.alone | read
-        replaced |= {model.model_id for model in self._changes.listed}
-        for family in replaced:
-            for model_id in state.families.pop(family, ()):
-                state.models.pop(model_id, None)
-                state.doubts.pop(model_id, None)
-                state.trashed.discard(model_id)
-        state.untold -= replaced
-        state.forgotten -= replaced
-        state.measured -= replaced
-        reading.elsewhere = state.models.keys()
-        reading.makers = {
-            m.source_run_id: state.makers[m.source_run_id]
-            for m in self._changes.listed
-            if m.source_run_id in state.makers
-        }
-        reading.read_models(page=True, listed=self._changes.listed)
-        if scanned:
-            self._measure_again(reading)
-        state.makers.update(reading.makers)
-        state.models.update(reading.models)
-        families: dict[str, list[str]] = {family: [] for family in replaced & state.makers.keys()}
-        for model in reading.models.values():
-            families.setdefault(model.run_id or model.id, []).append(model.id)
-        for family, members in families.items():
-            kept_ids = state.families.get(family, ()) if scanned else ()
-            state.families[family] = tuple(dict.fromkeys((*kept_ids, *members)))
-        self._again |= families.keys()
-        state.doubts.update(reading.doubts)
-        state.untold.update(reading.untold)
-        state.forgotten.update(reading.forgotten)
-        state.measured.update(reading.measured_without)
-        state.trashed.update(reading.trashed)
-
-    def _measure_again(self, reading: Reading) -> None:
-        """Look up what the container was seen to hold of the models that were not read again."""
-        finder, makers = self._asked.finder, self.state.makers
-        reading.makers = {**makers, **reading.makers}
-        for model in self.state.models.values():
-            run = self.state.rows.get(model.run_id)
-            if model.kind == "logged":
-                path, below, changed = model.path, "", model.updated
-            elif run is not None:
-                path = finder.path_or_none(run.info.artifact_uri)
-                below, changed = model.name, last_change(run)
-            else:
-                continue
-            reading.models.setdefault(model.id, reading.as_known(model, path, below, changed))
-
-    # ------------------------------------------------------------------------------------ judgement
-
-    def _family(self, model_id: str) -> str:
-        model = self.state.models.get(model_id)
-        return model_id if model is None or not model.run_id else model.run_id
-
-    def _compete(self) -> None:
-        """Let the models that were read again compete with all others."""
-        state = self.state
-        families = {
-            family: [state.models[id_] for id_ in state.families.get(family, ())]
-            for family in self._again
-        }
-        homes: set[str] = set()
-        for known in (self._before, state):
-            for family in families:
-                if family in known.makers:
-                    homes.add(known.makers[family].experiment_id)
-                homes |= {known.models[id_].experiment_id for id_ in known.families.get(family, ())}
-        logged = any(model.kind == "logged" for model in state.models.values())
-        for contest in list(state.standings):
-            experiment_id, goal = contest
-            if experiment_id not in homes:
-                continue
-            concerned = [model for models in families.values() for model in models]
-            prove(self._asked.client, concerned, [goal], self._proved)
-            standing = state.standings[contest] = state.standings[contest].copy()
-            for family, models in families.items():
-                standing.enter(family, models, state.makers, self._proved)
-            ranks = state.ranks[contest] = standing.ranks(state.makers)
-            if logged:
-                self._name_best(contest, standing, ranks)
-
-    def _name_best(self, contest: _Contest, standing: Standings, ranks: Mapping[str, Rank]) -> None:
-        """Tell what the best runs name; one that is newly best is asked for its inputs."""
-        state, (experiment_id, goal) = self.state, contest
-        linking = standing.linking(state.makers, state.is_stored)
-        makers = {state.models[model_id].run_id for model_id in ranks}
-        run_ids = sorted(filter(None, makers | {run.id for run in linking}))
-        known = self._names(run_ids)
-        state.best_naming[contest] = tuple(
-            NamingRun(
-                run_id,
-                best_by(goal),
-                known[run_id] | frozenset(state.makers[run_id].outputs),
-                experiment_id,
-            )
-            for run_id in run_ids
-            if run_id in known and run_id in state.makers
-        )
-
-    def _names(self, run_ids: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Return the models that runs name; one that was never asked since it ended is asked."""
-        named = self.state.named
-
-        def ended(run_id: str) -> int:
-            run = self._changes.runs.get(run_id) or self.state.rows.get(run_id)
-            return 0 if run is None else run.info.end_time or 0
-
-        wanted = list(run_ids)
-        known = {
-            run_id: named[run_id][1]
-            for run_id in wanted
-            if run_id in named
-            and (run_id not in self._changes.runs or named[run_id][0] == ended(run_id))
-        }
-        ask = dict.fromkeys((run_id for run_id in wanted if run_id not in known), "")
-        for run in naming_runs(self._asked.client, ask):
-            named[run.run_id] = ended(run.run_id), run.model_ids
-            known[run.run_id] = run.model_ids
-        return known
-
-    def _judged_anew(self, old: Evidence, new: Evidence) -> set[str]:
-        """Return the models of which another thing is true by now: best, used, registered, star."""
-        state = self.state
-        found = {
-            id_
-            for id_ in old.best.keys() | new.best.keys()
-            if old.best.get(id_) != new.best.get(id_)
-        }
-        before, after = set(old.naming), set(new.naming)
-        found |= {id_ for run in before ^ after for id_ in run.model_ids}
-        found |= {
-            id_
-            for id_ in state.stars.keys() | self._before.stars.keys()
-            if state.stars.get(id_) != self._before.stars.get(id_)
-        }
-        if self._changes.versions is not None:
-            found |= {
-                id_
-                for id_, model in state.models.items()
-                if self._before.versions.of(model) != state.versions.of(model)
-            }
-        return found & state.models.keys()
-
-    def _unsettled(self) -> set[str]:
-        """Return the models that time alone changes: PENDING for so long that nobody uploads."""
-        return {
-            id_
-            for id_, model in self.state.models.items()
-            if model.status == "PENDING" and not model.run_id
-        }
-
-    # --------------------------------------------------------------------------------------- tables
-
-    def _tables(self, again: set[str], evidence: Evidence) -> RunsAndModels:
-        """Make the rows of some families anew."""
-        state, before = self.state, self._before.tables
-        models = {
-            id_: state.models[id_] for family in again for id_ in state.families.get(family, ())
-        }
-        compared: dict[str, Candidate] = {}
-        for (experiment_id, goal), standing in state.standings.items():
-            if goal == state.goals[experiment_id][0]:
-                compared |= standing.compared(again)
-        part = Surveyed(
-            state.experiments,
-            tuple(
-                self._changes.runs[id_] if id_ in self._whole else state.rows[id_]
-                for id_ in again
-                if id_ in state.rows
-            ),
-            JudgedCatalog(
-                models,
-                state.makers,
-                evidence,
-                state.goals,
-                self._proved,
-                state.doubts,
-                state.stars,
-                compared,
-            ),
-            frozenset(state.untold),
-            frozenset(state.forgotten),
-            frozenset(state.measured),
-        )
-        runs = patched(
-            before.runs,
-            runs_table(part),
-            key="run_id",
-            gone=self._changes.gone,
-            cells=again - self._whole,
-        )
-        old = {id_ for family in again for id_ in self._before.families.get(family, ())}
-        found = patched(before.models, models_table(part), key="model_id", gone=old)
-        return RunsAndModels(
-            in_order(runs, "start_time", "run_id"), in_order(found, "created", "model_id")
-        )

@@ -1,275 +1,374 @@
-"""Asks MLflow what changed since a reading, by few requests that do not grow with what is known.
+"""From what was known and what changed to what is known then, with its tables.
 
-MLflow tells by time which runs ended or began, which models were made or finalized, and which
-versions were registered. It does not tell that an old run was tagged, a value logged for an old
-model, or anything deleted, but for what this manager did itself, which it remembers; and an
-evaluation that ended leads to the models that it names.
+The models of what was read again are told by the rules of every reading (`expmgr.cleanup.reading`),
+compete with all others (`expmgr.catalog.standings`), and of the others those rows are made anew of
+which anything is different by that.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import is_model_id, run_and_path
-from expmgr.errors import ExpmgrError
-from expmgr.tracking.models import input_model_ids, maker_of, output_model_ids
-from expmgr.tracking.queries import (
-    in_parallel,
-    iter_runs,
-    read_logged_models,
-    run_or_none,
-)
-from expmgr.tracking.registry import read_new_versions, read_versions
+from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
+from expmgr.catalog.protection import NamingRun
+from expmgr.catalog.standings import JudgedCatalog
+from expmgr.cleanup.contest import prove
+from expmgr.cleanup.evidence import best_by, naming_runs
+from expmgr.cleanup.patching import in_order, patched
+from expmgr.cleanup.reading import Reading, last_change
+from expmgr.cleanup.remembered import slim
+from expmgr.cleanup.survey import Surveyed
+from expmgr.cleanup.tables import RunsAndModels, models_table, runs_table
+from expmgr.tracking.journal import now_ms
+from expmgr.tracking.models import history_paths, output_model_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from mlflow import MlflowClient
-    from mlflow.entities import Experiment, LoggedModel, Run
+    from mlflow.entities import Run
 
-    from expmgr.catalog.model import Maker, Model
-    from expmgr.catalog.versions import Versions
-    from expmgr.cleanup.locate import Finder
+    from expmgr.catalog.protection import Evidence
+    from expmgr.catalog.quality import Candidate, Rank
+    from expmgr.catalog.standings import Standings
+    from expmgr.cleanup.changes import Asked, Changes
+    from expmgr.cleanup.remembered import Contest, Remembered
+    from expmgr.cleanup.survey import Survey
 
-__all__ = ["Asked", "Changes", "Known", "ask_what_changed"]
-
-_IDS_A_QUESTION = 100
-"""Ids named in one ``IN (...)``."""
-_ENDED = "attributes.end_time > {}"
-_BEGAN = "attributes.start_time > {}"
-_ACTIVE = "attributes.status LIKE '%U%'"
-"""Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U"."""
+__all__ = ["refreshed"]
 
 
-@dataclass(frozen=True)
-class Known:
-    """What a refresh needs to know of the reading before it.
+def refreshed(
+    survey: Survey, asked: Asked, before: Remembered, changes: Changes, *, scanned: bool
+) -> Remembered:
+    """Return what is known with what changed; what was known before stays as it is.
 
-    Attributes
+    Parameters
     ----------
-    rows
-        Runs of the table, by id.
-    followed
-        Evaluations that were followed, by run id: when they ended, and the models they name.
-    """
-
-    experiment_ids: Sequence[str]
-    rows: Mapping[str, Run]
-    models: Mapping[str, Model]
-    makers: Mapping[str, Maker]
-    versions: Versions
-    followed: Mapping[str, tuple[int, tuple[str, ...]]]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Whom to ask, and since when.
-
-    Attributes
-    ----------
-    experiments
-        All there are, those in the trash included.
-    since
-        Milliseconds since 1970.
-    touched
-        Runs and models that this manager changed.
-    """
-
-    client: MlflowClient
-    finder: Finder
-    experiments: Sequence[Experiment]
-    since: int
-    touched: Collection[str] = ()
-
-    @property
-    def active(self) -> list[str]:
-        """Ids of the experiments that are not in the trash."""
-        return [e.experiment_id for e in self.experiments if e.lifecycle_stage == "active"]
-
-    @property
-    def trash(self) -> list[str]:
-        """Ids of those that are."""
-        return [e.experiment_id for e in self.experiments if e.lifecycle_stage == "deleted"]
-
-
-@dataclass
-class Changes:
-    """What changed.
-
-    Attributes
-    ----------
-    runs
-        Runs that were read again, of any experiment, by id.
-    gone
-        Runs that this manager changed and that are in no experiment any more.
-    families
-        Runs whose models were read again, all of them.
-    alone
-        Models without a run that were read again.
-    listed
-        Those models, as far as they are active.
-    makers
-        Runs outside the table that made some of them.
-    versions
-        All known by now; None where none is new.
-    followed
-        See `Known`.
-    """
-
-    runs: dict[str, Run] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-    families: set[str] = field(default_factory=set)
-    alone: set[str] = field(default_factory=set)
-    listed: list[LoggedModel] = field(default_factory=list)
-    makers: dict[str, Maker] = field(default_factory=dict)
-    versions: Versions | None = None
-    followed: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
-
-
-def ask_what_changed(asked: Asked, known: Known) -> Changes:
-    """Return what changed.
-
-    Six requests where nothing did: three searches of runs, one of models, one of the registry, and
-    the caller's of the experiments. One more where runs did, for their models (one a hundred runs);
-    one for each evaluation that ended, and one for all that this manager itself changed.
+    scanned
+        Whether the container was scanned since: then all models are measured anew.
 
     Raises
     ------
     TrackingError
-        The server could not be asked.
+        The server could not be asked for what a model or a run that is best by now names.
     """
-    client = asked.client
-    changes = Changes()
-    touched_runs = {_run_of(id_, known) for id_ in asked.touched} - {""}
-    homes = [*known.experiment_ids, *asked.trash]
-    newer: list[LoggedModel] = []
-    ended: dict[str, Run] = {}
-
-    def search(condition: str, into: dict[str, Run]) -> None:
-        into.update({run.info.run_id: run for run in iter_runs(client, asked.active, condition)})
-
-    def ask_models() -> None:
-        condition = f"last_updated_timestamp > {asked.since}"
-        newer.extend(read_logged_models(client, homes, condition, once=True))
-
-    def ask_registry() -> None:
-        changes.versions = _versions(asked, known.versions)
-
-    began: dict[str, Run] = {}
-    active: dict[str, Run] = {}
-    touched: dict[str, Run] = {}
-    questions: list[Callable[[], None]] = [
-        partial(search, _ENDED.format(asked.since), ended),
-        partial(search, _BEGAN.format(asked.since), began),
-        partial(search, _ACTIVE, active),
-        ask_models,
-        ask_registry,
-        *(
-            partial(search, f"attributes.run_id IN ({ids})", touched)
-            for ids in _in_chunks(sorted(touched_runs))
-        ),
-    ]
-    in_parallel(lambda question: question(), questions)
-    # One that ended between two answers is told as it is by now, whichever answer came last.
-    changes.runs = {**began, **active, **touched, **ended}
-    changes.gone = touched_runs - changes.runs.keys()
-    _follow_evaluations(client, ended, known, changes)
-    _find_families(asked, known, newer, changes)
-    changes.listed = _read_families(client, homes, changes)
-    told = {model.model_id for model in changes.listed}
-    changes.listed += [model for model in newer if model.model_id not in told]
-    return changes
+    return _Step(survey, asked, before, changes, scanned=scanned).next()
 
 
-def _run_of(id_: str, known: Known) -> str:
-    """Return the run that an id means: itself, or the maker of a model."""
-    if is_model_id(id_):
-        model = known.models.get(id_)
-        return "" if model is None else model.run_id
-    directory = run_and_path(id_)
-    return id_ if directory is None else directory[0]
+class _Step:
+    """One refresh: from what was known and what changed to what is known then."""
 
+    def __init__(
+        self, survey: Survey, asked: Asked, before: Remembered, changes: Changes, *, scanned: bool
+    ) -> None:
+        self._survey = survey
+        self._asked = asked
+        self._before = before
+        self._changes = changes
+        self._proved = survey.memory.proved
+        self._ids = [one.experiment_id for one in before.experiments]
+        self._again: set[str] = set(changes.families | changes.alone)
+        self._whole: set[str] = set()
+        self.state = replace(
+            before,
+            rows=dict(before.rows),
+            models=dict(before.models),
+            families=dict(before.families),
+            makers=dict(before.makers),
+            doubts=dict(before.doubts),
+            untold=set(before.untold),
+            forgotten=set(before.forgotten),
+            measured=set(before.measured),
+            trashed=set(before.trashed),
+            versions=changes.versions or before.versions,
+            naming=dict(before.naming),
+            best_naming=dict(before.best_naming),
+            ranks=dict(before.ranks),
+            standings=dict(before.standings),
+            named={
+                **before.named,
+                **{id_: (end, frozenset(ids)) for id_, (end, ids) in changes.followed.items()},
+            },
+            followed=changes.followed,
+        )
+        reading = self._take_runs(scanned=scanned)
+        self._take_models(reading, scanned=scanned)
 
-def _versions(asked: Asked, known: Versions) -> Versions | None:
-    try:
-        return read_new_versions(asked.client, asked.finder.blob_path, asked.since, known)
-    except ExpmgrError:  # a registry that sorts by nothing can still be read whole
-        return read_versions(asked.client, asked.finder.blob_path)
+    def next(self) -> Remembered:
+        """Return what is known then."""
+        self._compete()
+        at = now_ms()
+        evidence = self.state.evidence(at)
+        old = self._before.evidence(at)
+        stars: dict[str, float] = {}
+        for (experiment_id, goal), standing in self.state.standings.items():
+            if goal == self.state.goals[experiment_id][0]:
+                stars |= standing.stars()
+        self.state = replace(self.state, stars=stars)
+        again = self._again | {
+            self._family(id_) for id_ in self._judged_anew(old, evidence) | self._unsettled()
+        }
+        return replace(self.state, tables=self._tables(again, evidence))
 
+    # -------------------------------------------------------------------------------------- models
 
-def _in_chunks(ids: Sequence[str]) -> list[str]:
-    return [
-        ", ".join(map(repr, ids[at : at + _IDS_A_QUESTION]))
-        for at in range(0, len(ids), _IDS_A_QUESTION)
-    ]
+    def _take_runs(self, *, scanned: bool) -> Reading:
+        """Enter the runs that were read again; returns the reading that tells their models."""
+        state, changes = self.state, self._changes
+        for run_id in changes.gone:
+            state.rows.pop(run_id, None)
+            state.makers.pop(run_id, None)
+        state.makers.update(changes.makers)
+        for run_id, run in changes.runs.items():
+            if run.info.experiment_id in self._ids:
+                state.rows[run_id] = slim(run)
+                self._whole.add(run_id)
+            self._take_naming(run)
+        if scanned:
+            self._again |= state.rows.keys()
+            read = {id_ for id_ in state.rows if not self._is_recorded(id_)} | changes.families
+        else:
+            read = changes.families
+        return Reading(
+            self._survey.memory,
+            self._survey.goals_of,
+            self._survey.storage,
+            self._asked.client,
+            self._asked.finder,
+            self._asked.experiments,
+            self._ids,
+            [state.rows[run_id] for run_id in sorted(read & state.rows.keys())],
+        )
 
+    def _is_recorded(self, run_id: str) -> bool:
+        """Whether MLflow recorded a model of the run, rather than its files telling one."""
+        run = self.state.rows[run_id]
+        outputs = output_model_ids(run)
+        models = (self.state.models[id_] for id_ in self.state.families.get(run_id, ()))
+        return (
+            run_id in self.state.untold
+            or bool(history_paths(run.data.tags))
+            or any(m.kind == "logged" and (not m.in_trash or m.id in outputs) for m in models)
+        )
 
-def _follow_evaluations(
-    client: MlflowClient, ended: Mapping[str, Run], known: Known, changes: Changes
-) -> None:
-    """Ask the runs that ended, and made no model, which models they evaluated: one request each."""
-    followed = {
-        run_id: told
-        for run_id, told in known.followed.items()
-        if run_id in ended and told[0] == ended[run_id].info.end_time
-    }
-    ask = [
-        run_id
-        for run_id, run in ended.items()
-        if run_id not in followed and not output_model_ids(run)
-    ]
-    for run in in_parallel(lambda run_id: run_or_none(client, run_id), ask):
-        if run is not None:
-            followed[run.info.run_id] = (run.info.end_time or 0, input_model_ids(run))
-    changes.followed = followed
+    def _take_naming(self, run: Run) -> None:
+        """Enter a run that is pinned, initial or active by now, or take it out."""
+        run_id, tags = run.info.run_id, run.data.tags
+        kinds = (
+            ("pinned", is_pin(tags.get(KEEP_TAG))),
+            ("initial", tags.get(INITIAL_TAG, "").lower() == "true"),
+            ("active", run.info.status in ACTIVE_STATUSES),
+        )
+        whys = [why for why, is_so in kinds if is_so]
+        before = self.state.naming.pop(run_id, None)
+        if not whys:
+            return
+        names = frozenset(output_model_ids(run))
+        if whys != ["active"]:
+            names |= self._names([run_id]).get(run_id, frozenset())
+        elif before is not None:  # what it evaluates meanwhile is asked for when it ended
+            names |= before.model_ids
+        self.state.naming[run_id] = NamingRun(run_id, " and ".join(whys), names)
 
+    def _take_models(self, reading: Reading, *, scanned: bool) -> None:
+        """Enter the models of the runs that were read again, in place of those known."""
+        state = self.state
+        read = {run.info.run_id for run in reading.runs}
+        replaced = self._changes.families | self._changes.alone | read
+        replaced |= {model.model_id for model in self._changes.listed}
+        for family in replaced:
+            for model_id in state.families.pop(family, ()):
+                state.models.pop(model_id, None)
+                state.doubts.pop(model_id, None)
+                state.trashed.discard(model_id)
+        state.untold -= replaced
+        state.forgotten -= replaced
+        state.measured -= replaced
+        reading.elsewhere = state.models.keys()
+        reading.makers = {
+            m.source_run_id: state.makers[m.source_run_id]
+            for m in self._changes.listed
+            if m.source_run_id in state.makers
+        }
+        reading.read_models(page=True, listed=self._changes.listed)
+        if scanned:
+            self._measure_again(reading)
+        state.makers.update(reading.makers)
+        state.models.update(reading.models)
+        families: dict[str, list[str]] = {family: [] for family in replaced & state.makers.keys()}
+        for model in reading.models.values():
+            families.setdefault(model.run_id or model.id, []).append(model.id)
+        for family, members in families.items():
+            kept_ids = state.families.get(family, ()) if scanned else ()
+            state.families[family] = tuple(dict.fromkeys((*kept_ids, *members)))
+        self._again |= families.keys()
+        state.doubts.update(reading.doubts)
+        state.untold.update(reading.untold)
+        state.forgotten.update(reading.forgotten)
+        state.measured.update(reading.measured_without)
+        state.trashed.update(reading.trashed)
 
-def _find_families(
-    asked: Asked, known: Known, newer: Iterable[LoggedModel], changes: Changes
-) -> None:
-    """Tell whose models are to be read again, and look up makers that nobody knows yet."""
-    families = {
-        run_id
-        for run_id, run in changes.runs.items()
-        if run_id in known.makers or run.info.experiment_id in known.experiment_ids
-    }
-    named = {id_ for _, names in changes.followed.values() for id_ in names}
-    for model_id in (named | set(filter(is_model_id, asked.touched))) & known.models.keys():
-        maker_id = known.models[model_id].run_id
-        (families if maker_id else changes.alone).add(maker_id or model_id)
-    makers = {model.source_run_id for model in newer if model.source_run_id}
-    # An old run that made a new model lists it by now; and what is gone lies in the trash.
-    every = [*asked.active, *asked.trash]
-    told = {
-        run.info.run_id: run
-        for ids in _in_chunks(sorted((makers - changes.runs.keys()) | changes.gone))
-        for run in iter_runs(asked.client, every, f"attributes.run_id IN ({ids})", deleted=True)
-    }
-    changes.runs |= {
-        run_id: run
-        for run_id, run in told.items()
-        if run.info.lifecycle_stage == "active" and run.info.experiment_id in asked.active
-    }
-    changes.gone -= changes.runs.keys()
-    changes.makers = {
-        run_id: maker_of(run, whole=False)
-        for run_id, run in (told | changes.runs).items()
-        if run_id in families | makers | changes.gone
-    }
-    changes.families = families | makers | changes.gone
+    def _measure_again(self, reading: Reading) -> None:
+        """Look up what the container was seen to hold of the models that were not read again."""
+        finder, makers = self._asked.finder, self.state.makers
+        reading.makers = {**makers, **reading.makers}
+        for model in self.state.models.values():
+            run = self.state.rows.get(model.run_id)
+            if model.kind == "logged":
+                path, below, changed = model.path, "", model.updated
+            elif run is not None:
+                path = finder.path_or_none(run.info.artifact_uri)
+                below, changed = model.name, last_change(run)
+            else:
+                continue
+            reading.models.setdefault(model.id, reading.as_known(model, path, below, changed))
 
+    # ------------------------------------------------------------------------------------ judgement
 
-def _read_families(
-    client: MlflowClient, homes: Sequence[str], changes: Changes
-) -> list[LoggedModel]:
-    conditions = [
-        f"{key} IN ({ids})"
-        for key, wanted in (("source_run_id", changes.families), ("model_id", changes.alone))
-        for ids in _in_chunks(sorted(wanted))
-    ]
-    answers = in_parallel(
-        lambda condition: read_logged_models(client, homes, condition, once=True), conditions
-    )
-    return list({m.model_id: m for answer in answers for m in answer}.values())
+    def _family(self, model_id: str) -> str:
+        model = self.state.models.get(model_id)
+        return model_id if model is None or not model.run_id else model.run_id
+
+    def _compete(self) -> None:
+        """Let the models that were read again compete with all others."""
+        state = self.state
+        families = {
+            family: [state.models[id_] for id_ in state.families.get(family, ())]
+            for family in self._again
+        }
+        homes: set[str] = set()
+        for known in (self._before, state):
+            for family in families:
+                if family in known.makers:
+                    homes.add(known.makers[family].experiment_id)
+                homes |= {known.models[id_].experiment_id for id_ in known.families.get(family, ())}
+        logged = any(model.kind == "logged" for model in state.models.values())
+        for contest in list(state.standings):
+            experiment_id, goal = contest
+            if experiment_id not in homes:
+                continue
+            concerned = [model for models in families.values() for model in models]
+            prove(self._asked.client, concerned, [goal], self._proved)
+            standing = state.standings[contest] = state.standings[contest].copy()
+            for family, models in families.items():
+                standing.enter(family, models, state.makers, self._proved)
+            ranks = state.ranks[contest] = standing.ranks(state.makers)
+            if logged:
+                self._name_best(contest, standing, ranks)
+
+    def _name_best(self, contest: Contest, standing: Standings, ranks: Mapping[str, Rank]) -> None:
+        """Tell what the best runs name; one that is newly best is asked for its inputs."""
+        state, (experiment_id, goal) = self.state, contest
+        linking = standing.linking(state.makers, state.is_stored)
+        makers = {state.models[model_id].run_id for model_id in ranks}
+        run_ids = sorted(filter(None, makers | {run.id for run in linking}))
+        known = self._names(run_ids)
+        state.best_naming[contest] = tuple(
+            NamingRun(
+                run_id,
+                best_by(goal),
+                known[run_id] | frozenset(state.makers[run_id].outputs),
+                experiment_id,
+            )
+            for run_id in run_ids
+            if run_id in known and run_id in state.makers
+        )
+
+    def _names(self, run_ids: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return the models that runs name; one that was never asked since it ended is asked."""
+        named = self.state.named
+
+        def ended(run_id: str) -> int:
+            run = self._changes.runs.get(run_id) or self.state.rows.get(run_id)
+            return 0 if run is None else run.info.end_time or 0
+
+        wanted = list(run_ids)
+        known = {
+            run_id: named[run_id][1]
+            for run_id in wanted
+            if run_id in named
+            and (run_id not in self._changes.runs or named[run_id][0] == ended(run_id))
+        }
+        ask = dict.fromkeys((run_id for run_id in wanted if run_id not in known), "")
+        for run in naming_runs(self._asked.client, ask):
+            named[run.run_id] = ended(run.run_id), run.model_ids
+            known[run.run_id] = run.model_ids
+        return known
+
+    def _judged_anew(self, old: Evidence, new: Evidence) -> set[str]:
+        """Return the models of which another thing is true by now: best, used, registered, star."""
+        state = self.state
+        found = {
+            id_
+            for id_ in old.best.keys() | new.best.keys()
+            if old.best.get(id_) != new.best.get(id_)
+        }
+        before, after = set(old.naming), set(new.naming)
+        found |= {id_ for run in before ^ after for id_ in run.model_ids}
+        found |= {
+            id_
+            for id_ in state.stars.keys() | self._before.stars.keys()
+            if state.stars.get(id_) != self._before.stars.get(id_)
+        }
+        if self._changes.versions is not None:
+            found |= {
+                id_
+                for id_, model in state.models.items()
+                if self._before.versions.of(model) != state.versions.of(model)
+            }
+        return found & state.models.keys()
+
+    def _unsettled(self) -> set[str]:
+        """Return the models that time alone changes: PENDING for so long that nobody uploads."""
+        return {
+            id_
+            for id_, model in self.state.models.items()
+            if model.status == "PENDING" and not model.run_id
+        }
+
+    # --------------------------------------------------------------------------------------- tables
+
+    def _tables(self, again: set[str], evidence: Evidence) -> RunsAndModels:
+        """Make the rows of some families anew."""
+        state, before = self.state, self._before.tables
+        models = {
+            id_: state.models[id_] for family in again for id_ in state.families.get(family, ())
+        }
+        compared: dict[str, Candidate] = {}
+        for (experiment_id, goal), standing in state.standings.items():
+            if goal == state.goals[experiment_id][0]:
+                compared |= standing.compared(again)
+        part = Surveyed(
+            state.experiments,
+            tuple(
+                self._changes.runs[id_] if id_ in self._whole else state.rows[id_]
+                for id_ in again
+                if id_ in state.rows
+            ),
+            JudgedCatalog(
+                models,
+                state.makers,
+                evidence,
+                state.goals,
+                self._proved,
+                state.doubts,
+                state.stars,
+                compared,
+            ),
+            frozenset(state.untold),
+            frozenset(state.forgotten),
+            frozenset(state.measured),
+        )
+        runs = patched(
+            before.runs,
+            runs_table(part),
+            key="run_id",
+            gone=self._changes.gone,
+            cells=again - self._whole,
+        )
+        old = {id_ for family in again for id_ in self._before.families.get(family, ())}
+        found = patched(before.models, models_table(part), key="model_id", gone=old)
+        return RunsAndModels(
+            in_order(runs, "start_time", "run_id"), in_order(found, "created", "model_id")
+        )

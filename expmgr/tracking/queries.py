@@ -42,6 +42,7 @@ __all__ = [
     "ensure_reachable",
     "in_parallel",
     "is_forbidden",
+    "is_refused",
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
@@ -192,6 +193,11 @@ def _plain(error: BaseException) -> str:
 def is_forbidden(error: BaseException) -> bool:
     """Whether the server refused because of permissions: what was asked for may be there."""
     return getattr(error.__cause__, "error_code", "") == "PERMISSION_DENIED"
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the server does not take such a question; another one may be answered."""
+    return getattr(error.__cause__, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
