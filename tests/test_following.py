@@ -192,35 +192,44 @@ def test_what_a_failed_look_up_protects_is_read_again_at_once(lab, monkeypatch):
     run_id = lab.with_model(0.1)
     follow = lab.manager().follow()
 
-    def fails(*_args):
-        raise TrackingError("the registry is away")
+    def fails(*_args, **_options):
+        raise TrackingError("the server is away")
 
     with monkeypatch.context() as context:
-        context.setattr("expmgr.cleanup.evidence.read_versions", fails)
-        assert (
-            "registry is away" in follow.read().runs.set_index("run_id").loc[run_id, "protected_by"]
-        )
+        context.setattr("expmgr.cleanup.evidence._read_naming", fails)
+        rows = follow.read().runs.set_index("run_id")
+    assert "pinned, initial and active runs could not be read" in rows.loc[run_id, "protected_by"]
     assert not follow.refresh().runs.set_index("run_id").loc[run_id, "protected_by"]
 
 
-def test_a_registry_that_fails_while_refreshing_fails_the_refresh_and_harms_nothing(
-    lab, monkeypatch
-):
-    best = lab.best()
+def test_a_registry_that_cannot_be_asked_protects_until_it_can(lab, monkeypatch):
+    lab.best()
+    run_id = lab.with_model(0.1)
     follow = lab.manager().follow()
-    follow.read()
-    new = lab.with_model(0.1)
 
-    def fails(*_args):
+    def fails(*_args, **_options):
         raise TrackingError("the registry is away")
 
+    def protected(tables):
+        return tables.runs.set_index("run_id")["protected_by"]
+
+    assert not protected(follow.read())[run_id]
+    before = follow.read_at
     with monkeypatch.context() as context:
-        for name in ("read_versions", "read_new_versions"):
-            context.setattr(f"expmgr.cleanup.changes.{name}", fails)
-        with pytest.raises(TrackingError, match="registry is away"):
-            follow.refresh()
-    tables = follow.refresh()
-    assert set(tables.runs["run_id"]) == {best, new}, "what came before the failure is not lost"
+        for module in ("changes.read_versions", "changes.read_new_versions"):
+            context.setattr(f"expmgr.cleanup.{module}", fails)
+        new = lab.with_model(0.2)
+        told = protected(follow.refresh())
+        assert set(told.index) == {*told.index, new}
+        assert all("the registry is away" in told[id_] for id_ in (run_id, new))
+        context.setattr("expmgr.cleanup.evidence.read_versions", fails)
+        again = lab.manager().follow()
+        for tables in (again.read(), again.refresh()):
+            assert "the registry is away" in protected(tables)[run_id]
+    for told in (protected(follow.refresh()), protected(again.refresh())):
+        assert not told[run_id]
+        assert not told[new]
+    assert follow.read_at == before, "to ask the registry is enough"
 
 
 def test_a_table_that_was_given_away_never_changes(lab):

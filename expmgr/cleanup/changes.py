@@ -13,10 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import is_model_id, run_and_path
-from expmgr.errors import ExpmgrError
+from expmgr.cleanup.evidence import REGISTRY, not_read
+from expmgr.errors import ExpmgrError, TrackingError
 from expmgr.tracking.models import input_model_ids, maker_of, output_model_ids
 from expmgr.tracking.queries import (
     in_parallel,
+    is_refused,
     iter_runs,
     read_logged_models,
     run_or_none,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.catalog.model import Maker
+    from expmgr.catalog.reason import Reason
     from expmgr.catalog.versions import Versions
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.remembered import Remembered
@@ -95,6 +98,8 @@ class Changes:
         Runs outside the table that made some of them.
     versions
         All known by now; None where none is new.
+    unknown
+        That the registry could not be asked, which protects everything.
     followed
         See `expmgr.cleanup.remembered.Remembered`.
     """
@@ -106,6 +111,7 @@ class Changes:
     listed: list[LoggedModel] = field(default_factory=list)
     makers: dict[str, Maker] = field(default_factory=dict)
     versions: Versions | None = None
+    unknown: tuple[Reason, ...] = ()
     followed: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict)
 
 
@@ -136,7 +142,12 @@ def ask_what_changed(asked: Asked, known: Remembered) -> Changes:
         newer.extend(read_logged_models(client, homes, condition, once=True))
 
     def ask_registry() -> None:
-        changes.versions = _versions(asked, known.versions)
+        try:
+            # Since it answered last, which may be longer ago than the rest.
+            since = asked.since - (known.asked_at - known.versions_at)
+            changes.versions = _versions(asked, known.versions, since)
+        except ExpmgrError as error:
+            changes.unknown = (not_read(REGISTRY, error),)
 
     began: dict[str, Run] = {}
     active: dict[str, Run] = {}
@@ -173,11 +184,14 @@ def _run_of(id_: str, known: Remembered) -> str:
     return id_ if directory is None else directory[0]
 
 
-def _versions(asked: Asked, known: Versions) -> Versions | None:
-    try:
-        return read_new_versions(asked.client, asked.finder.blob_path, asked.since, known)
-    except ExpmgrError:  # a registry that sorts by nothing can still be read whole
-        return read_versions(asked.client, asked.finder.blob_path)
+def _versions(asked: Asked, known: Versions | None, since: int) -> Versions | None:
+    if known is not None:
+        try:
+            return read_new_versions(asked.client, asked.finder.blob_path, since, known)
+        except TrackingError as error:  # one that sorts by nothing can still be read whole
+            if not is_refused(error):
+                raise
+    return read_versions(asked.client, asked.finder.blob_path)
 
 
 def _in_chunks(ids: Sequence[str]) -> list[str]:

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from expmgr.cleanup.contest import Competitors, Looks
     from expmgr.cleanup.locate import Finder
 
-__all__ = ["Subject", "ask_protection", "best_by", "gather_evidence", "naming_runs"]
+__all__ = [
+    "REGISTRY",
+    "Subject",
+    "ask_protection",
+    "best_by",
+    "gather_evidence",
+    "naming_runs",
+    "not_read",
+]
+
+REGISTRY = "the model registry"
 
 
 @dataclass(frozen=True)
@@ -101,10 +111,10 @@ def ask_protection(
         try:
             function()
         except ExpmgrError as error:
-            unknown.append(Reason("unknown", f"{what} could not be read ({error})", what))
+            unknown.append(not_read(what, error))
 
     questions: list[tuple[str, Callable[[], None]]] = [
-        ("the model registry", ask_registry),
+        (REGISTRY, ask_registry),
         ("pinned, initial and active runs", ask_naming),
     ]
     questions += [
@@ -119,6 +129,11 @@ def ask_protection(
         unknown=tuple(unknown),
         at=now_ms(),
     )
+
+
+def not_read(what: str, error: ExpmgrError) -> Reason:
+    """Return that a look-up failed, which protects."""
+    return Reason("unknown", f"{what} could not be read ({error})", what)
 
 
 def gather_evidence(

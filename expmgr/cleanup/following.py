@@ -117,7 +117,8 @@ class Following:
                 {id_: ids for id_, (_, ids) in changes.followed.items()}
             )
             known = refreshed(self.survey, asked, state, changes, scanned=scanned)
-            self._state = replace(known, asked_at=asked_at, mark=mark)
+            answered = state.versions_at if known.unknown else asked_at
+            self._state = replace(known, asked_at=asked_at, mark=mark, versions_at=answered)
             return self._state.tables
 
     def _same_experiments(self, state: Remembered, experiments: Sequence[Experiment]) -> bool:
@@ -133,9 +134,7 @@ class Following:
         surveyed = self.survey.read(client, finder, experiments, self.selection)
         tables = RunsAndModels(runs_table(surveyed), models_table(surveyed))
         self.read_at = datetime.fromtimestamp(asked_at / 1000, tz=timezone.utc)
-        # Where a look-up failed everything is protected until it is read again, by anybody.
-        failed = bool(surveyed.catalog.evidence.unknown)
-        self._state = None if failed else remember(surveyed, tables, mark, asked_at)
+        self._state = remember(surveyed, tables, mark, asked_at)
         return tables
 
 

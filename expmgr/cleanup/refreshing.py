@@ -24,13 +24,12 @@ from expmgr.tracking.journal import now_ms
 from expmgr.tracking.models import history_paths, output_model_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from mlflow.entities import Run
 
     from expmgr.catalog.protection import Evidence
-    from expmgr.catalog.quality import Candidate, Rank
-    from expmgr.catalog.standings import Standings
+    from expmgr.catalog.quality import Candidate
     from expmgr.cleanup.changes import Asked, Changes
     from expmgr.cleanup.remembered import Contest, Remembered
     from expmgr.cleanup.survey import Survey
@@ -82,6 +81,7 @@ class _Step:
             measured=set(before.measured),
             trashed=set(before.trashed),
             versions=changes.versions or before.versions,
+            unknown=changes.unknown,
             naming=dict(before.naming),
             best_naming=dict(before.best_naming),
             ranks=dict(before.ranks),
@@ -246,20 +246,20 @@ class _Step:
         logged = any(model.kind == "logged" for model in state.models.values())
         for contest in list(state.standings):
             experiment_id, goal = contest
-            if experiment_id not in homes:
-                continue
-            concerned = [model for models in families.values() for model in models]
-            prove(self._asked.client, concerned, [goal], self._proved)
-            standing = state.standings[contest] = state.standings[contest].copy()
-            for family, models in families.items():
-                standing.enter(family, models, state.makers, self._proved)
-            ranks = state.ranks[contest] = standing.ranks(state.makers)
-            if logged:
-                self._name_best(contest, standing, ranks)
+            if experiment_id in homes:
+                concerned = [model for models in families.values() for model in models]
+                prove(self._asked.client, concerned, [goal], self._proved)
+                standing = state.standings[contest] = state.standings[contest].copy()
+                for family, models in families.items():
+                    standing.enter(family, models, state.makers, self._proved)
+                state.ranks[contest] = standing.ranks(state.makers)
+            if logged and self._again:  # a run may be best by a model of another experiment
+                self._name_best(contest)
 
-    def _name_best(self, contest: Contest, standing: Standings, ranks: Mapping[str, Rank]) -> None:
+    def _name_best(self, contest: Contest) -> None:
         """Tell what the best runs name; one that is newly best is asked for its inputs."""
         state, (experiment_id, goal) = self.state, contest
+        standing, ranks = state.standings[contest], state.ranks[contest]
         linking = standing.linking(state.makers, state.is_stored)
         makers = {state.models[model_id].run_id for model_id in ranks}
         run_ids = sorted(filter(None, makers | {run.id for run in linking}))
@@ -311,11 +311,13 @@ class _Step:
             for id_ in state.stars.keys() | self._before.stars.keys()
             if state.stars.get(id_) != self._before.stars.get(id_)
         }
-        if self._changes.versions is not None:
+        if old.unknown != new.unknown or (old.versions is None) != (new.versions is None):
+            return set(state.models)
+        if old.versions is not None and new.versions is not None and new.versions != old.versions:
             found |= {
                 id_
                 for id_, model in state.models.items()
-                if self._before.versions.of(model) != state.versions.of(model)
+                if old.versions.of(model) != new.versions.of(model)
             }
         return found & state.models.keys()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.protection import Evidence
 from expmgr.catalog.standings import Standings
-from expmgr.cleanup.evidence import best_by
+from expmgr.cleanup.evidence import REGISTRY, best_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,10 @@ class Remembered:
         See `expmgr.cleanup.memory.Memory.since`.
     rows
         Runs of the table, without what only their own row shows.
+    versions_at
+        When the registry was asked that answered last, as ``asked_at``.
+    unknown
+        That the registry could not be asked, which protects everything.
     families
         Ids of the models of each run, or of a model without one.
     naming
@@ -65,7 +69,9 @@ class Remembered:
     forgotten: set[str]
     measured: set[str]
     trashed: set[str]
-    versions: Versions
+    versions: Versions | None
+    versions_at: int
+    unknown: tuple[Reason, ...]
     naming: dict[str, NamingRun]
     best_naming: dict[Contest, tuple[NamingRun, ...]]
     other_naming: tuple[NamingRun, ...]
@@ -92,7 +98,7 @@ class Remembered:
             best[model_id] += others
         named = [run for runs in self.best_naming.values() for run in runs]
         naming = (*self.naming.values(), *named, *self.other_naming)
-        return Evidence(self.versions, naming, dict(best), (), at)
+        return Evidence(self.versions, naming, dict(best), self.unknown, at)
 
     def is_stored(self, model_id: str) -> bool:
         """Whether a LoggedModel has files; what is not measured, or lies elsewhere, counts so."""
@@ -118,10 +124,18 @@ def slim(run: Run) -> Run:
     return Whole(run.info, data, None, getattr(run, "outputs", None))
 
 
-def remember(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: int) -> Remembered:
-    """Take apart what a reading of everything told."""
+def remember(
+    surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: int
+) -> Remembered | None:
+    """Take apart what a reading of everything told; None where other look-ups failed than one.
+
+    The registry is asked at each refresh anyhow. What else protects everything until it is read
+    again is asked for with everything.
+    """
     catalog = surveyed.catalog
     evidence = catalog.evidence
+    if _others_failed(evidence):
+        return None
     ids = {one.experiment_id for one in surveyed.experiments}
     families: dict[str, list[str]] = {run_id: [] for run_id in catalog.makers}
     for model in catalog.models.values():
@@ -159,7 +173,9 @@ def remember(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: int
         forgotten=set(surveyed.forgotten),
         measured=set(surveyed.measured),
         trashed=set(surveyed.trashed),
-        versions=_told(evidence.versions),
+        versions=evidence.versions,
+        versions_at=asked_at,
+        unknown=evidence.unknown,
         naming={run.run_id: run for run in evidence.naming if not run.best_in},
         best_naming={
             (id_, goal): tuple(
@@ -178,6 +194,5 @@ def remember(surveyed: Surveyed, tables: RunsAndModels, mark: int, asked_at: int
     )
 
 
-def _told(versions: Versions | None) -> Versions:
-    assert versions is not None  # a reading of everything asks for them, or says that it failed
-    return versions
+def _others_failed(evidence: Evidence) -> bool:
+    return any(reason.subject != REGISTRY for reason in evidence.unknown)
