@@ -19,6 +19,7 @@ from servers import Backend, MlflowServer
 from expmgr.cleanup import following
 from expmgr.errors import TrackingError
 from expmgr.tracking.journal import now_ms
+from expmgr.widgets.session import loading
 
 NOTHING_CHANGED = {
     "POST experiments/search": 1,
@@ -40,6 +41,7 @@ def server(azurite, tmp_path_factory):
 def _one_clock(monkeypatch):
     """Server and browser run on this machine: what is two minutes old need not be read again."""
     monkeypatch.setattr(following, "CLOCK_MARGIN_MS", 3)
+    monkeypatch.setattr(loading, "CLOCK_MARGIN_MS", 3)
 
 
 @pytest.fixture
@@ -74,6 +76,10 @@ def evaluate(lab: Lab, model_id: str, value: float, home: str) -> str:
     lab.client.log_batch(run_id, [logged])
     lab.client.set_terminated(run_id)
     return run_id
+
+
+def model_of(lab: Lab, run_id: str) -> str:
+    return lab.client.get_run(run_id).outputs.model_outputs[0].model_id
 
 
 def best_of(table) -> list[str]:
@@ -117,10 +123,7 @@ def test_the_models_of_any_number_of_changed_runs_cost_one_more(http_lab, follow
 
 
 def test_an_evaluation_that_ended_costs_one_of_its_own_once(http_lab, followed):
-    best, model_id = (
-        http_lab.client.get_run(run_id).outputs.model_outputs[0].model_id
-        for run_id in followed.ids[:2]
-    )
+    best, model_id = (model_of(http_lab, run_id) for run_id in followed.ids[:2])
     elsewhere = http_lab.experiment("evaluations", plugin=f"not {http_lab.plugin}")
     evaluate(http_lab, best, 0.98, elsewhere)
     followed.refresh()
@@ -165,7 +168,7 @@ def test_what_the_manager_itself_did_is_seen_for_one_search_more(http_lab, follo
 
 def test_new_versions_cost_nothing_more(http_lab, followed):
     client, run_id = http_lab.client, followed.ids[1]
-    model = client.get_logged_model(client.get_run(run_id).outputs.model_outputs[0].model_id)
+    model = client.get_logged_model(model_of(http_lab, run_id))
     client.create_registered_model(http_lab.plugin)
     client.create_model_version(http_lab.plugin, model.artifact_location, model_id=model.model_id)
     tables, cost = followed.refresh()
@@ -230,6 +233,60 @@ def test_a_registry_that_cannot_be_asked_protects_until_it_can(lab, monkeypatch)
         assert not told[run_id]
         assert not told[new]
     assert follow.read_at == before, "to ask the registry is enough"
+
+
+def test_one_that_was_best_by_its_own_value_alone_takes_the_star_of_one_that_went(lab):
+    best = lab.best()
+    other = lab.with_model(0.2)
+    evaluate(lab, model_of(lab, other), 0.3, lab.experiment_id)
+    manager = lab.manager()
+    follow = manager.follow()
+    assert best_of(follow.read().runs) == [best]
+    assert manager.delete_model(best, force=True)
+    assert best_of(follow.refresh().runs) == [other]
+
+
+def test_what_a_run_names_is_asked_again_once_it_ended(lab):
+    old = lab.with_model(0.2)
+    best = lab.run(1.0, status="RUNNING")
+    follow = lab.manager().follow()
+    follow.read()
+    model_id = model_of(lab, old)
+    lab.client.log_inputs(best, models=[LoggedModelInput(model_id)])
+    lab.logged_model(best)
+    lab.client.set_terminated(best)
+    reasons = follow.refresh().runs.set_index("run_id").loc[old, "protected_by"]
+    assert reasons == f"used: best (by accuracy) run {best} uses this model"
+
+
+def test_a_run_that_was_best_by_a_model_of_another_experiment_protects_nothing_without_it(lab):
+    lab.best()
+    linked, named = lab.with_model(0.3), lab.with_model(0.2)
+    run_id = lab.run(0.9, status="RUNNING", experiment_id=lab.experiment("second"))
+    lab.link(run_id, model_of(lab, linked))
+    lab.client.log_inputs(run_id, models=[LoggedModelInput(model_of(lab, named))])
+    lab.client.set_terminated(run_id)
+    manager = lab.manager()
+    follow = manager.follow()
+    told = follow.read().runs.set_index("run_id")["protected_by"]
+    assert told[named] == told[linked] == f"used: best (by accuracy) run {run_id} uses this model"
+    assert manager.delete_model(linked, force=True)
+    assert not follow.refresh().runs.set_index("run_id").loc[named, "protected_by"]
+
+
+def test_what_is_done_to_a_table_that_was_given_away_stays_there(lab):
+    run_id = lab.best()
+    follow = lab.manager().follow()
+    for tables in (follow.read(), follow.refresh()):
+        tables.runs["mine"] = 1
+        tables.runs.loc[0, "status"] = "mine"
+        del tables.models["name"]
+    new = lab.with_model(0.2)
+    tables = follow.refresh()
+    assert list(tables.runs["run_id"]) == [new, run_id]
+    assert list(tables.runs["status"]) == ["FINISHED", "FINISHED"]
+    assert "mine" not in tables.runs
+    assert "name" in tables.models
 
 
 def test_a_table_that_was_given_away_never_changes(lab):
@@ -347,7 +404,7 @@ def test_the_footer_says_when_everything_was_read_where_the_table_is_newer(brows
 def test_the_browser_follows_an_evaluation_to_the_model_it_names(browse, lab):
     lab.best()
     run_id = lab.with_model(0.2)
-    model_id = lab.client.get_run(run_id).outputs.model_outputs[0].model_id
+    model_id = model_of(lab, run_id)
     browser = browse(lab.manager())
     home = lab.experiment("evaluations", plugin="others")
     evaluate(lab, model_id, 0.995, home)

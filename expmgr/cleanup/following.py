@@ -74,7 +74,7 @@ class Following:
             The server could not be asked.
         """
         with self._lock, loading():
-            return self._read(*self.ask())
+            return _copied(self._read(*self.ask()))
 
     def refresh(self) -> RunsAndModels:
         """Read what changed since; everything where that was never read, or cannot be told.
@@ -101,7 +101,7 @@ class Following:
             client, experiments, finder = self.ask()
             state = self._state
             if state is None or not self._same_experiments(state, experiments):
-                return self._read(client, experiments, finder)
+                return _copied(self._read(client, experiments, finder))
             mark, asked_at = self.survey.memory.mark, now_ms()
             touched, scanned = self.survey.memory.since(state.mark)
             # Time alone makes one interrupted, and whoever deletes it writes to an old run.
@@ -112,14 +112,15 @@ class Following:
             except TrackingError as error:
                 if not is_refused(error):
                     raise
-                return self._read(client, experiments, finder)  # it does not search by these times
+                # It does not search by these times.
+                return _copied(self._read(client, experiments, finder))
             self.survey.memory.inputs.update(
                 {id_: ids for id_, (_, ids) in changes.followed.items()}
             )
             known = refreshed(self.survey, asked, state, changes, scanned=scanned)
             answered = state.versions_at if known.unknown else asked_at
             self._state = replace(known, asked_at=asked_at, mark=mark, versions_at=answered)
-            return self._state.tables
+            return _copied(self._state.tables)
 
     def _same_experiments(self, state: Remembered, experiments: Sequence[Experiment]) -> bool:
         chosen = self.survey.choose(experiments, self.selection)
@@ -136,6 +137,11 @@ class Following:
         self.read_at = datetime.fromtimestamp(asked_at / 1000, tz=timezone.utc)
         self._state = remember(surveyed, tables, mark, asked_at)
         return tables
+
+
+def _copied(tables: RunsAndModels) -> RunsAndModels:
+    """Return tables of which whoever gets them may do as they like."""
+    return RunsAndModels(tables.runs.copy(), tables.models.copy())
 
 
 def _identity(experiment: Experiment) -> tuple[str, str, str]:

@@ -98,6 +98,8 @@ class _Step:
     def next(self) -> Remembered:
         """Return what is known then."""
         self._compete()
+        if not self._again and not self._unsettled() and self._same_evidence():
+            return self.state
         at = now_ms()
         evidence = self.state.evidence(at)
         old = self._before.evidence(at)
@@ -320,6 +322,14 @@ class _Step:
                 if old.versions.of(model) != new.versions.of(model)
             }
         return found & state.models.keys()
+
+    def _same_evidence(self) -> bool:
+        now, before = self.state, self._before
+        return (now.naming, now.versions, now.unknown) == (
+            before.naming,
+            before.versions,
+            before.unknown,
+        )
 
     def _unsettled(self) -> set[str]:
         """Return the models that time alone changes: PENDING for so long that nobody uploads."""
