@@ -39,7 +39,7 @@ CLOCK_MARGIN_MS = 120_000
 class Following:
     """The tables of some experiments, read once and refreshed from then on.
 
-    It keeps what the last reading told: some 4 KB a run, where the tables themselves take 11 (30 keys
+    It keeps what the last reading told: some 4 KB a run, where the tables take 11 (of 30 keys
     a run) [measured].
 
     Parameters
