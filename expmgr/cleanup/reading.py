@@ -328,7 +328,8 @@ class Reading:
 
     def as_known(self, model: Model, artifacts: str | None, below: str, changed: int) -> Model:
         """Return a model of another reading with what is known of its files by now."""
-        return self._known(model, now_ms(), artifacts, below, changed)
+        bare = replace(model, stored=None, journal="")
+        return self._known(bare, now_ms(), artifacts, below, changed)
 
     # ---------------------------------------------------------------------------------- evidence
 
