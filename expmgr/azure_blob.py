@@ -498,7 +498,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         else:
             plan = self._planner().plan(_as_ids(ids_or_plan), cancel=cancel)
         if after is not None:
-            return mark_all(
+            marked = mark_all(
                 self.interactive_client,
                 plan,
                 self._planner().check_again,
@@ -507,6 +507,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                 on_progress=on_progress,
                 cancel=cancel,
             )
+            self._survey.memory.touch(id_ for run in plan for id_ in (run.run_id, *run.model_ids))
+            return marked
         report = self._carry_out(
             plan,
             self._planner().check_again,
@@ -626,7 +628,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.marking import keep
 
         (id_,) = _as_ids(id)
-        return keep(self.interactive_client, id_)
+        kept = keep(self.interactive_client, id_)
+        self._survey.memory.touch([id_])
+        return kept
 
     def marks(self, experiments: str | Iterable[str] | None = None) -> pd.DataFrame:
         """Return what is to go later, the next first.
@@ -802,7 +806,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.resume import resume_all
 
         planner = self._planner()
-        return DeletionReport(tuple(resume_all(planner, self._deleter(), experiments, self.is_own)))
+        results = tuple(resume_all(planner, self._deleter(), experiments, self.is_own))
+        self._survey.forget(result.run_id for result in results)
+        return DeletionReport(results)
 
     def restore_model(self, run_id: str) -> StorageRestoration:
         """Bring a deleted model back, where the account's soft delete or versioning still keeps it.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
 
+    from expmgr.cleanup.following import Following
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.survey import Surveyed
     from expmgr.cleanup.tables import RunsAndModels
@@ -340,12 +341,36 @@ class ExperimentsManager(Tracker):
         *,
         limit: int | None = None,
     ) -> Surveyed:
+        client, every, finder = self._ask()
+        return self._survey.read(client, finder, every, experiments, filter_string, limit=limit)
+
+    def _ask(self) -> tuple[MlflowClient, list[Experiment], Finder]:
+        """Return whom a reading asks, all experiments, and what tells where models lie."""
         from expmgr.tracking.queries import iter_experiments
 
         client = self.interactive_client
         every = list(iter_experiments(client, deleted=True))
-        finder = self._finder(every)
-        return self._survey.read(client, finder, every, experiments, filter_string, limit=limit)
+        return client, every, self._finder(every)
+
+    def follow(self, experiments: str | Iterable[str] | None = None) -> Following:
+        """Return what keeps the tables of `runs_and_models` up to date; it asks for nothing yet.
+
+        Its ``read()`` reads everything, as `runs_and_models` does; each ``refresh()`` from then on
+        only what changed, by a handful of requests however many runs there are
+        (`expmgr.cleanup.following.Following` tells what it promises to show). Both return the two
+        tables; ``read_at`` is when everything was read last.
+
+        Parameters
+        ----------
+        experiments
+            As in `runs`.
+        """
+        from expmgr.cleanup.following import Following
+
+        several = experiments is not None and not isinstance(experiments, str)
+        return Following(
+            self._survey, self._ask, list(experiments or ()) if several else experiments
+        )
 
     def _finder(self, experiments: Iterable[Experiment]) -> Finder:
         """Return what tells where models lie: nowhere, for a manager without a container."""
@@ -389,6 +414,7 @@ class ExperimentsManager(Tracker):
         from expmgr.tracking.pins import pin
 
         pin(self.interactive_client, id, reason)
+        self._survey.memory.touch([id])
 
     def unpin(self, id: str) -> bool:  # noqa: A002 - as above
         """Take a pin back; returns whether there was one.
@@ -400,7 +426,9 @@ class ExperimentsManager(Tracker):
         """
         from expmgr.tracking.pins import unpin
 
-        return unpin(self.interactive_client, id)
+        taken_back = unpin(self.interactive_client, id)
+        self._survey.memory.touch([id])
+        return taken_back
 
     def browse(
         self,

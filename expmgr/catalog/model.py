@@ -142,8 +142,8 @@ class Model:
         Its maker, "" where it has none.
     status
         READY, PENDING or FAILED; models that MLflow 2 recorded are READY.
-    created
-        Milliseconds since 1970.
+    created, updated
+        Milliseconds since 1970; ``updated`` is 0 where MLflow keeps no such time.
     path
         Where its files lie in our container, None where that is elsewhere or not known.
     entries
@@ -176,6 +176,7 @@ class Model:
     stored: Stored | None = None
     journal: JournalState = ""
     alone: bool = True
+    updated: int = 0
 
     @property
     def whole(self) -> bool:

@@ -46,11 +46,18 @@ _UPLOAD_HOURS = 24
 
 @dataclass(frozen=True)
 class NamingRun:
-    """A run that protects by what it is, with the models that it names as output or input."""
+    """A run that protects by what it is, with the models that it names as output or input.
+
+    Attributes
+    ----------
+    best_in
+        The experiment that it is best in; "" for one that is pinned, initial or active.
+    """
 
     run_id: str
     why: str
     model_ids: frozenset[str]
+    best_in: str = ""
 
 
 @dataclass(frozen=True)

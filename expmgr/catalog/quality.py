@@ -233,20 +233,25 @@ def _top(
     models: Sequence[Candidate], value_of: Callable[[Candidate], float | None], goal: Goal
 ) -> list[tuple[Candidate, float, int]]:
     """Return the best whole models, and the best doubtful ones where they are better still."""
-    ties: dict[bool, dict[float, list[Candidate]]] = {
-        True: defaultdict(list),
-        False: defaultdict(list),
-    }
-    for model in models:
-        value = value_of(model)
-        if value is not None:
-            ties[model.whole][value].append(model)
-    whole, doubtful = goal.best(ties[True]), goal.best(ties[False])
+    values = [value_of(model) for model in models]
+    whole, doubtful = (
+        goal.best(
+            value
+            for model, value in zip(models, values, strict=True)
+            if value is not None and model.whole == wanted
+        )
+        for wanted in (True, False)
+    )
     found: list[tuple[Candidate, float, int]] = []
-    if whole is not None:
-        found += _newest(ties[True][whole], whole)
-    if doubtful is not None and (whole is None or goal.is_better(doubtful, whole)):
-        found += _newest(ties[False][doubtful], doubtful)
+    for wanted, best in ((True, whole), (False, doubtful)):
+        if best is None or (not wanted and whole is not None and not goal.is_better(best, whole)):
+            continue
+        equal = [
+            model
+            for model, value in zip(models, values, strict=True)
+            if value == best and model.whole == wanted
+        ]
+        found += _newest(equal, best)
     return found
 
 
@@ -263,6 +268,9 @@ def _told_apart(models: Sequence[Candidate], goal: Goal) -> list[Candidate]:
             by_run[model.run_id].append(model)
     kept: list[Candidate] = []
     for siblings in by_run.values():
+        if len(siblings) == 1:
+            kept += siblings
+            continue
         valued = [model for model in siblings if model.own is not None]
         kept += [model for model in siblings if model.own is None]
         whole = goal.best(model.own for model in valued if model.whole and model.own is not None)

@@ -55,6 +55,27 @@ class Versions:
     places: Mapping[Version, tuple[str, ...]] = field(default_factory=dict)
     _paths: tuple[str, ...] = ()
 
+    def subjects(self) -> frozenset[str]:
+        """Return which versions are known."""
+        indexes = (self.by_run, self.by_model, self.by_path)
+        return frozenset(
+            version.subject
+            for index in indexes
+            for versions in index.values()
+            for version in versions
+        )
+
+    def plus(self, other: Versions) -> Versions:
+        """Return these versions and those of another reading."""
+        by_path = _joined(self.by_path, other.by_path)
+        return Versions(
+            _joined(self.by_run, other.by_run),
+            _joined(self.by_model, other.by_model),
+            by_path,
+            {**self.places, **other.places},
+            tuple(sorted(by_path)),
+        )
+
     def of(self, model: Model, siblings: Collection[str] = ()) -> tuple[Version, ...]:
         """Return the versions that point at a model, at its run, or into or around its files.
 
@@ -100,6 +121,15 @@ class Versions:
                 break
             found += self.by_path[source]
         return found
+
+
+def _joined(
+    one: Mapping[str, tuple[Version, ...]], other: Mapping[str, tuple[Version, ...]]
+) -> dict[str, tuple[Version, ...]]:
+    joined = dict(one)
+    for key, versions in other.items():
+        joined[key] = tuple(dict.fromkeys((*joined.get(key, ()), *versions)))
+    return joined
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from expmgr.cleanup.contest import Competitors, Looks
     from expmgr.cleanup.locate import Finder
 
-__all__ = ["Subject", "ask_protection", "gather_evidence"]
+__all__ = [
+    "REGISTRY",
+    "Subject",
+    "ask_protection",
+    "best_by",
+    "gather_evidence",
+    "naming_runs",
+    "not_read",
+]
+
+REGISTRY = "the model registry"
 
 
 @dataclass(frozen=True)
@@ -101,10 +111,10 @@ def ask_protection(
         try:
             function()
         except ExpmgrError as error:
-            unknown.append(Reason("unknown", f"{what} could not be read ({error})", what))
+            unknown.append(not_read(what, error))
 
     questions: list[tuple[str, Callable[[], None]]] = [
-        ("the model registry", ask_registry),
+        (REGISTRY, ask_registry),
         ("pinned, initial and active runs", ask_naming),
     ]
     questions += [
@@ -119,6 +129,11 @@ def ask_protection(
         unknown=tuple(unknown),
         at=now_ms(),
     )
+
+
+def not_read(what: str, error: ExpmgrError) -> Reason:
+    """Return that a look-up failed, which protects."""
+    return Reason("unknown", f"{what} could not be read ({error})", what)
 
 
 def gather_evidence(
@@ -187,7 +202,7 @@ def _best_naming(
     linking = best_linking(here, {**found.linked, **stored}, owners, goal)
     makers = {found.models[model_id].run_id for model_id in ranks}
     run_ids = sorted(filter(None, makers | {run.id for run in linking}))
-    return _naming_runs(client, dict.fromkeys(run_ids, f"best (by {goal.metric})"))
+    return naming_runs(client, dict.fromkeys(run_ids, best_by(goal)), best_in=experiment_id)
 
 
 def _read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
@@ -215,10 +230,17 @@ def _read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[N
     for found in in_parallel(search, asked):
         for run_id, why in found:
             whys[run_id].append(why)
-    return _naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
+    return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
 
 
-def _naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingRun, ...]:
+def best_by(goal: Goal) -> str:
+    """Return what a best run is called as one that names models."""
+    return f"best (by {goal.metric})"
+
+
+def naming_runs(
+    client: MlflowClient, whys: Mapping[str, str], *, best_in: str = ""
+) -> tuple[NamingRun, ...]:
     """Ask for the models that some runs name, inputs included; a run that vanished names none."""
     runs = in_parallel(lambda run_id: run_or_none(client, run_id), list(whys))
     return tuple(
@@ -226,6 +248,7 @@ def _naming_runs(client: MlflowClient, whys: Mapping[str, str]) -> tuple[NamingR
             run.info.run_id,
             whys[run.info.run_id],
             frozenset(output_model_ids(run)) | frozenset(input_model_ids(run)),
+            best_in,
         )
         for run in runs
         if run is not None

@@ -46,6 +46,26 @@ class Memory:
     _folders: dict[str, tuple[ArtifactFolder, int]] = field(default_factory=dict)
     _scanned: dict[str, int] = field(default_factory=dict)
     _forgotten: dict[str, int] = field(default_factory=dict)
+    _touched: dict[str, int] = field(default_factory=dict)
+    _count: int = 0
+    _scanned_at: int = 0
+
+    @property
+    def mark(self) -> int:
+        """What `since` takes to tell what came after now."""
+        return self._count
+
+    def touch(self, ids: Iterable[str]) -> None:
+        """Note that this manager changed some runs and models, which no search by time shows."""
+        with self._lock:
+            self._count += 1
+            self._touched.update(dict.fromkeys(filter(None, ids), self._count))
+
+    def since(self, mark: int) -> tuple[frozenset[str], bool]:
+        """Return what this manager changed since a mark, and whether the container was scanned."""
+        with self._lock:
+            ids = frozenset(id_ for id_, count in self._touched.items() if count > mark)
+            return ids, self._scanned_at > mark
 
     def path_of(self, model: LoggedModel, finder: Finder) -> str | None:
         """Return where a LoggedModel lies, None where that is not ours to touch.
@@ -65,12 +85,16 @@ class Memory:
 
     def forget(self, ids: Iterable[str]) -> None:
         """Note that what was measured of some runs and models no longer holds."""
+        gone = list(ids)
         with self._lock:
-            self._forgotten.update(dict.fromkeys(ids, now_ms()))
+            self._forgotten.update(dict.fromkeys(gone, now_ms()))
+        self.touch(gone)
 
     def remember(self, scan: Scan) -> None:
         """Keep what a scan of the container measured, in place of what was known there."""
         with self._lock:
+            self._count += 1
+            self._scanned_at = self._count
             for path in [path for path in self._folders if scan.folder(path) is not None]:
                 del self._folders[path]
             for root, usage in scan.roots.items():

@@ -39,7 +39,7 @@ from expmgr.tracking.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.memory import Memory
     from expmgr.storage.protocol import Storage
 
-__all__ = ["Reading"]
+__all__ = ["Reading", "last_change"]
 
 _ABOUT_NOW = 600_000
 """Milliseconds. A model as new as the newest that a search listed may be newer than the search."""
@@ -67,6 +67,8 @@ class Reading:
     ----------
     listing
         Returns the LoggedModels, which somebody else reads beside the runs; None reads them here.
+    elsewhere
+        LoggedModels that another reading tells of, by id: the runs may link to them.
     """
 
     memory: Memory
@@ -78,13 +80,14 @@ class Reading:
     ids: Sequence[str]
     runs: Sequence[Run]
     listing: Callable[[], list[LoggedModel]] | None = None
+    elsewhere: Collection[str] = ()
     models: dict[str, Model] = field(default_factory=dict)
     makers: dict[str, Maker] = field(default_factory=dict)
     doubts: dict[str, Reason] = field(default_factory=dict)
     untold: set[str] = field(default_factory=set)
     forgotten: set[str] = field(default_factory=set)
     measured_without: set[str] = field(default_factory=set)
-    _trashed: set[str] = field(default_factory=set)
+    trashed: set[str] = field(default_factory=set)
     _unowned: Unowned | None = None
 
     @cached_property
@@ -105,12 +108,22 @@ class Reading:
         """
         return read_logged_models(self.client, [*self.ids, *self._trash], once=True)
 
-    def read_models(self, *, page: bool) -> None:
-        """Read the LoggedModels, and tell the other models by tags and files."""
+    def read_models(self, *, page: bool, listed: Sequence[LoggedModel] | None = None) -> None:
+        """Read the LoggedModels, and tell the other models by tags and files.
+
+        Parameters
+        ----------
+        page
+            Those of the runs alone.
+        listed
+            These, in place of asking for them.
+        """
         at = now_ms()
-        self.makers = {run.info.run_id: maker_of(run, whole=False) for run in self.runs}
+        self.makers.update({run.info.run_id: maker_of(run, whole=False) for run in self.runs})
         trash = self._trash
-        if page:
+        if listed is not None:
+            pass
+        elif page:
             made = ", ".join(repr(run_id) for run_id in self.makers)
             condition = f"source_run_id IN ({made})"
             listed = read_logged_models(self.client, self.ids, condition) if made else []
@@ -126,11 +139,11 @@ class Reading:
             self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
         for entity in strangers.values():
             maker = self.makers.get(entity.source_run_id or "")
-            in_trash = entity.model_id in self._trashed
+            in_trash = entity.model_id in self.trashed
             # What lies in the trash is its maker's only where that lists it, as a plan is told.
             if maker is not None and (not in_trash or entity.model_id in maker.outputs):
                 self._enter(self._logged(entity, at, in_trash=in_trash), of_run)
-        told = {*entities, *strangers}
+        told = {*entities, *strangers, *self.elsewhere}
         unrecorded = [run for run in self.runs if not self._tell_recorded(run, told, of_run, at)]
         for run in unrecorded:
             self._note_measured(run)
@@ -152,7 +165,7 @@ class Reading:
 
     def _note_measured(self, run: Run) -> None:
         path = self.finder.path_or_none(run.info.artifact_uri)
-        if path is not None and self.memory.measured(path, _changed(run)) is not None:
+        if path is not None and self.memory.measured(path, last_change(run)) is not None:
             self.measured_without.add(run.info.run_id)
 
     def _enter(self, model: Model, of_run: dict[str, list[Model]]) -> None:
@@ -165,14 +178,14 @@ class Reading:
         wanted = [
             model_id
             for model_id in dict.fromkeys(mid for run in self.runs for mid in output_model_ids(run))
-            if model_id not in entities
+            if model_id not in entities and model_id not in self.elsewhere
         ]
         ask = [model_id for model_id in wanted if model_id not in known]
         found = in_parallel(lambda model_id: logged_model(self.client, model_id), ask)
         known.update({m.model_id: m for m in found if m is not None})
         strangers = {model_id: known[model_id] for model_id in wanted if model_id in known}
         newest = max((model.creation_timestamp or 0 for model in entities.values()), default=0)
-        self._trashed = self._in_trash(strangers.values(), newest)
+        self.trashed = self._in_trash(strangers.values(), newest)
         return strangers
 
     def _in_trash(self, strangers: Iterable[LoggedModel], newest: int) -> set[str]:
@@ -215,7 +228,7 @@ class Reading:
         if not paths:
             return []
         artifacts = self.finder.path_or_none(run.info.artifact_uri)
-        changed = _changed(run)
+        changed = last_change(run)
         try:
             return [
                 self._known(located.model, at, artifacts, located.model.name, changed)
@@ -243,7 +256,7 @@ class Reading:
 
     def _told_by_files(self, run: Run, at: int) -> list[Model]:
         artifacts = self.finder.artifacts(run)
-        changed = _changed(run)
+        changed = last_change(run)
         records = read_records(run.info.run_id, run.data.tags)
         if records:
             # Never widened: what was taken for the model then is all that may ever go.
@@ -342,6 +355,11 @@ class Reading:
         stored = None if folder is None else folder.stored(below)
         return replace(model, journal=journal, stored=stored)
 
+    def as_known(self, model: Model, artifacts: str | None, below: str, changed: int) -> Model:
+        """Return a model of another reading with what is known of its files by now."""
+        bare = replace(model, stored=None, journal="")
+        return self._known(bare, now_ms(), artifacts, below, changed)
+
     # ---------------------------------------------------------------------------------- evidence
 
     def looks(self) -> Looks:
@@ -411,11 +429,11 @@ class Reading:
                 for model_id in maker.outputs:
                     model = self.models.get(model_id)
                     # What is not measured, or lies elsewhere, counts as there.
-                    there = model_id not in self._trashed
+                    there = model_id not in self.trashed
                     found[model_id] = there if model is None else model.competes
         return found
 
 
-def _changed(run: Run) -> int:
+def last_change(run: Run) -> int:
     """Return when a run was last known to change: what it writes meanwhile, it is active for."""
     return run.info.end_time or run.info.start_time or 0

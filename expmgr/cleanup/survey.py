@@ -62,6 +62,8 @@ class Surveyed:
         not certain to be their model.
     measured
         Runs without a model whose folder was measured.
+    trashed
+        LoggedModels that lie in the trash, as far as a run of these lists them.
     """
 
     experiments: tuple[Experiment, ...]
@@ -70,6 +72,7 @@ class Surveyed:
     untold: frozenset[str] = frozenset()
     forgotten: frozenset[str] = frozenset()
     measured: frozenset[str] = frozenset()
+    trashed: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -100,6 +103,12 @@ class Survey:
         """Keep what a scan of the container measured, in place of what was known there."""
         self.memory.remember(scan)
 
+    def choose(
+        self, experiments: Iterable[Experiment], selection: str | Iterable[str] | None
+    ) -> list[Experiment]:
+        """Return the experiments that somebody means; raises NotFoundError for one of no name."""
+        return select_experiments(experiments, selection, self.is_own)
+
     def read(
         self,
         client: MlflowClient,
@@ -119,7 +128,7 @@ class Survey:
         limit
             Only that many of the newest runs, from a few small queries.
         """
-        chosen = select_experiments(experiments, selection, self.is_own)
+        chosen = self.choose(experiments, selection)
         ids = [experiment.experiment_id for experiment in chosen]
         runs: list[Run] = []
         reading = Reading(
@@ -153,4 +162,5 @@ class Survey:
             frozenset(reading.untold),
             frozenset(reading.forgotten),
             frozenset(reading.measured_without),
+            frozenset(reading.trashed),
         )

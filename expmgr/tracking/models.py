@@ -149,6 +149,7 @@ def model_of(model: LoggedModel, path: str | None, *, in_trash: bool = False) ->
         ),
         in_trash=in_trash,
         external=str(tags.get(_EXTERNAL_TAG, "")).lower() == "true",
+        updated=model.last_updated_timestamp or 0,
     )
 
 

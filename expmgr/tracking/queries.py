@@ -47,12 +47,14 @@ __all__ = [
     "ensure_reachable",
     "in_parallel",
     "is_forbidden",
+    "is_refused",
     "iter_experiments",
     "iter_logged_models",
     "iter_model_versions",
     "iter_ranked_models",
     "iter_registered_models",
     "iter_runs",
+    "iter_versions_since",
     "lies_in_trash",
     "logged_model",
     "quoted",
@@ -71,6 +73,7 @@ _PAGE = 1000
 _READINGS = 4
 """Readings of a list that does not fit one page, until two agree; what any showed counts."""
 _FIRST_RANKED = 50
+_FEW_VERSIONS = 100
 _ONE_BY_ONE = 8
 _IDS_A_QUERY = 100
 
@@ -200,6 +203,11 @@ def is_forbidden(error: BaseException) -> bool:
 def asks_a_server(client: MlflowClient) -> bool:
     """Whether the client's questions are answered by another process, over HTTP."""
     return str(getattr(client, "tracking_uri", "")).startswith("http")
+
+
+def is_refused(error: BaseException) -> bool:
+    """Whether the server does not take such a question; another one may be answered."""
+    return getattr(error.__cause__, "error_code", "") == "INVALID_PARAMETER_VALUE"
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
@@ -509,6 +517,28 @@ def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
         "read the model registry",
         lambda token: client.search_model_versions(max_results=_PAGE, page_token=token),
     )
+
+
+def iter_versions_since(client: MlflowClient, since: int) -> Iterator[ModelVersion]:
+    """Yield the registered model versions that were made or changed since, newest first.
+
+    Parameters
+    ----------
+    since
+        Milliseconds since 1970.
+    """
+    newest = _paged(
+        "read the model registry",
+        lambda token: client.search_model_versions(
+            max_results=_FEW_VERSIONS,
+            order_by=["last_updated_timestamp DESC"],
+            page_token=token,
+        ),
+    )
+    for version in newest:
+        if (version.last_updated_timestamp or 0) < since:
+            return
+        yield version
 
 
 def iter_registered_models(client: MlflowClient) -> Iterator[RegisteredModel]:

@@ -15,18 +15,19 @@ from expmgr.tracking.queries import (
     in_parallel,
     iter_model_versions,
     iter_registered_models,
+    iter_versions_since,
     run_or_none,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
     from expmgr.catalog.versions import Versions
 
-__all__ = ["read_versions"]
+__all__ = ["read_new_versions", "read_versions"]
 
 _RUNS_SOURCE = re.compile(r"^runs:/+([^/?#]+)")
 _MODEL_SOURCE = re.compile(r"^models:/+(m-[^/?#@]+)(?:/|$)")
@@ -61,7 +62,34 @@ def read_versions(client: MlflowClient, blob_path: Callable[[str], str]) -> Vers
     # against a closed port go on for four minutes.
     ensure_reachable(client._registry_uri or "")  # noqa: SLF001
     found = list(iter_model_versions(client))
-    aliases = _aliases(client, any_version=bool(found))
+    return _versions(client, blob_path, found, _aliases(client, any_version=bool(found)))
+
+
+def read_new_versions(
+    client: MlflowClient, blob_path: Callable[[str], str], since: int, known: Versions
+) -> Versions | None:
+    """Return the known versions and those registered since; None where there are none.
+
+    One request, where few are new. What is known stays as it is: an alias that moved, and a version
+    that was deleted, show when the registry is read whole.
+
+    Parameters
+    ----------
+    since
+        Milliseconds since 1970.
+    """
+    recent = list(iter_versions_since(client, since))
+    subjects = known.subjects() if recent else frozenset()
+    new = [entry for entry in recent if f"{entry.name}/{entry.version}" not in subjects]
+    return known.plus(_versions(client, blob_path, new, {})) if new else None
+
+
+def _versions(
+    client: MlflowClient,
+    blob_path: Callable[[str], str],
+    found: Sequence[ModelVersion],
+    aliases: Mapping[tuple[str, str], Sequence[str]],
+) -> Versions:
     builder = VersionsBuilder()
     linking: dict[str, list[Version]] = defaultdict(list)
     for entry in found:

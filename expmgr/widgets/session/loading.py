@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -35,7 +36,11 @@ class _NotRead(Exception):  # noqa: N818 - it carries an error
 
 
 class Loading:
-    """Loads the tables through ``manager.runs_and_models`` in the pool.
+    """Loads the tables in the pool.
+
+    What changed is told by what the manager's ``follow`` returns. For a manager without it, and
+    where the server filters, three small questions by time to ``runs_and_models`` take its place:
+    they cost more, and what a run that changed takes from others is not seen, but for the star.
 
     Parameters
     ----------
@@ -54,6 +59,10 @@ class Loading:
         What was read last, as the manager gave it.
     complete
         Whether everything has been read since the last start.
+    read_at
+        When everything was asked for last (UTC); None before it came.
+    refreshed
+        Whether what changed since came on top of that.
     failure
         Why nothing came, or "".
     refused
@@ -85,8 +94,11 @@ class Loading:
         self._changed = changed
         self._patience = patience
         self._task: asyncio.Task[None] | None = None
-        self._complete_at: float | None = None
+        self._following: Any = None
         self._asked_at_ms = 0
+        self.read_at: datetime | None = None
+        self._read_sent = 0.0
+        self.refreshed = False
         self.runs = pd.DataFrame()
         self.models = pd.DataFrame()
         self.complete = False
@@ -98,20 +110,29 @@ class Loading:
         """True while an answer is waited for."""
         return self._task is not None and not self._task.done()
 
+    @property
+    def note(self) -> str:
+        """When everything was read, for the footer, where the table is newer than that."""
+        if not self.refreshed or self.read_at is None:
+            return ""
+        return f"all read {self.read_at:%H:%M} UTC"
+
     def start(self) -> None:
         """Load from the beginning: a page, then everything."""
         self._drop()
-        self.complete, self._complete_at, self.failure = False, None, ""
+        self.complete, self.read_at, self.failure = False, None, ""
+        self._following = None
         self._task = self._loop.start(self._load(self._from_the_beginning))
 
     def refresh(self) -> None:
         """Fetch what changed; everything where that cannot be told."""
         if self.loading:
             return
-        fresh = self._complete_at is not None and (
-            time.monotonic() - self._complete_at < FULL_SYNC_AFTER
-        )
-        self._task = self._loop.start(self._load(self._what_changed if fresh else self._everything))
+        if self.read_at is None or time.monotonic() - self._read_sent >= FULL_SYNC_AFTER:
+            read = self._everything
+        else:
+            read = self._what_changed if self._following is None else self._follow
+        self._task = self._loop.start(self._load(read))
 
     def cancel(self) -> None:
         """Stop waiting for the answer; what is shown stays."""
@@ -148,11 +169,32 @@ class Loading:
     async def _from_the_beginning(self) -> None:
         # What needs all runs (the best) or the whole registry is not in a limited answer, however
         # few runs there are.
-        self._take(*await self._ask(self.filter_string, limit=self._first), complete=False)
+        self._take(*await self._ask_for(self.filter_string, limit=self._first), complete=False)
         await self._everything()
 
     async def _everything(self) -> None:
-        self._take(*await self._ask(self.filter_string), complete=True)
+        at = datetime.now(timezone.utc)
+        if self.filter_string or not hasattr(self._manager, "follow"):
+            answer = await self._ask_for(self.filter_string)
+        else:
+            # A new one each time: one whose answer nobody waited for is still at work.
+            following = self._manager.follow(self.experiments)
+            answer = await self._ask(following.read)
+            self._following, at = following, following.read_at
+        self._note_read(at, answer[2])
+        self._take(*answer, complete=True)
+
+    async def _follow(self) -> None:
+        """Fetch what changed since by few requests; all else stays as it was read."""
+        answer = await self._ask(self._following.refresh)
+        if self._following.read_at == self.read_at:
+            self.refreshed = True
+        else:  # what changed was such that it read everything
+            self._note_read(self._following.read_at, answer[2])
+        self._take(*answer, complete=True)
+
+    def _note_read(self, at: datetime, sent: float) -> None:
+        self.read_at, self._read_sent, self.refreshed = at, sent, False
 
     async def _what_changed(self) -> None:
         since = self._asked_at_ms - CLOCK_MARGIN_MS
@@ -164,7 +206,7 @@ class Loading:
             "attributes.status = 'RUNNING'",
         ):
             both = f"{self.filter_string} and {clause}" if self.filter_string else clause
-            part, made, sent = await self._ask(both)
+            part, made, sent = await self._ask_for(both)
             began = began or sent
             runs, models = merge(runs, part), merge(models, made, "model_id")
         known_runs, known_models = self._known()
@@ -174,15 +216,23 @@ class Loading:
         if len(runs) and len(known_models):  # a model that a changed run no longer has is gone
             known_models = known_models[~known_models["run_id"].isin(runs["run_id"])]
         models = merge(known_models.reset_index(drop=True), models, "model_id")
+        self.refreshed = True
         self._take(merge(known_runs, runs), models, began, complete=True)
 
-    async def _ask(
+    async def _ask_for(
         self, filter_string: str, *, limit: int | None = None
     ) -> tuple[pd.DataFrame, pd.DataFrame, float]:
+        keywords: dict[str, Any] = {} if limit is None else {"limit": limit}
+        return await self._ask(
+            lambda: self._manager.runs_and_models(
+                experiments=self.experiments, filter_string=filter_string, **keywords
+            )
+        )
+
+    async def _ask(self, question: Callable[[], Any]) -> tuple[pd.DataFrame, pd.DataFrame, float]:
         """Return runs, models and when they were asked for."""
         sent = time.monotonic()
         self._asked_at_ms = int(time.time() * 1000)
-        keywords: dict[str, Any] = {} if limit is None else {"limit": limit}
         began = "Loading runs …" if self.runs.empty else "Loading more runs …"
         self._say(Message(began, busy=True, cancel=True))
 
@@ -193,9 +243,7 @@ class Loading:
 
         try:
             tables = await self._loop.patiently(
-                lambda: self._manager.runs_and_models(
-                    experiments=self.experiments, filter_string=filter_string, **keywords
-                ),
+                question,
                 slow,
                 patience=self._patience,
             )
@@ -209,7 +257,7 @@ class Loading:
         self.runs, self.models = runs, models
         self.failure = self.refused = ""
         if complete:
-            self.complete, self._complete_at = True, time.monotonic()
+            self.complete = True
             self.message = SILENT
         self._changed()
         self._arrived(self.complete, sent)

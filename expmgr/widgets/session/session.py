@@ -245,7 +245,9 @@ class Session:
     @property
     def note(self) -> str:
         """What the footer says besides its numbers."""
-        return " · ".join(note for note in (self.measuring.note, self._no_best()) if note)
+        return " · ".join(
+            note for note in (self.measuring.note, self.loading.note, self._no_best()) if note
+        )
 
     def _no_best(self) -> str:
         """Return that nothing is called best in an experiment, whose models all can be deleted."""
