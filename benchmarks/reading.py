@@ -1,13 +1,12 @@
 """P3, P4, P6 and P9: what reads much, beside MLflow and Azure's SDK doing so.
 
 Each is measured by a script of its own, which can be run alone and says more; here its numbers
-become rows. A case is there where its script is.
+become rows.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,12 @@ def usage_rows(bench: Bench) -> Iterator[Row]:
 def transfer_rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P9."""
     for files, megabytes in bench.size(((8, 200), (1, 1_000)), ((2, 2),)):
-        found = numbers("transfer", files=files, megabytes=megabytes, rounds=bench.size(3, 1))
+        found = numbers(
+            "transfer",
+            files=files,
+            megabytes=megabytes,
+            rounds=bench.size(3 if files > 1 else 1, 1),
+        )
         word = "file" if files == 1 else "files"
         for way, beside in (
             ("download", "`mlflow.artifacts.download_artifacts`"),
@@ -97,14 +101,9 @@ def _requests(backend: str, made: float) -> tuple[tuple[int, ...], tuple[int, ..
     return ((0,), (int(made),)) if backend == "http" else ((), ())
 
 
-_SCRIPTS = {
-    "P3": ("whole_table", table_rows),
-    "P4": ("refresh", refresh_rows),
-    "P6": ("usage_listing", usage_rows),
-    "P9": ("transfer", transfer_rows),
-}
 CASES: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    name: rows
-    for name, (file, rows) in _SCRIPTS.items()
-    if importlib.util.find_spec(f"benchmarks.{file}") is not None
+    "P3": table_rows,
+    "P4": refresh_rows,
+    "P6": usage_rows,
+    "P9": transfer_rows,
 }
