@@ -866,8 +866,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             ``other_bytes`` is what the container holds. With ``storage_prices`` also ``monthly``
             (cost a month) and ``early`` (fee for deleting it now), and both of what else there is.
         """
-        from expmgr.cleanup.tables import loading
         from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
+        from expmgr.collector import loading
         from expmgr.tracking.queries import iter_experiments, select_experiments
 
         client, prices = self.interactive_client, self.storage_prices

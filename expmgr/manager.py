@@ -261,7 +261,8 @@ class ExperimentsManager(Tracker):
             The server could not be asked.
         """
         from expmgr.catalog.states import MODEL_STATES
-        from expmgr.cleanup.tables import loading, runs_table
+        from expmgr.cleanup.tables import runs_table
+        from expmgr.collector import loading
 
         with loading():
             table = runs_table(self._read(experiments, filter_string, limit=limit))
@@ -296,7 +297,8 @@ class ExperimentsManager(Tracker):
         NotFoundError, FilterError, TrackingError
             As in `runs`.
         """
-        from expmgr.cleanup.tables import loading, models_table
+        from expmgr.cleanup.tables import models_table
+        from expmgr.collector import loading
 
         with loading():
             return models_table(self._read(experiments, filter_string), filter_string)
@@ -328,7 +330,8 @@ class ExperimentsManager(Tracker):
         NotFoundError, FilterError, TrackingError
             As in `runs`.
         """
-        from expmgr.cleanup.tables import RunsAndModels, loading, models_table, runs_table
+        from expmgr.cleanup.tables import RunsAndModels, models_table, runs_table
+        from expmgr.collector import loading
 
         with loading():
             surveyed = self._read(experiments, filter_string, limit=limit)

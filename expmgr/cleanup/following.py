@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from expmgr.cleanup.changes import Asked, ask_what_changed
 from expmgr.cleanup.refreshing import refreshed
 from expmgr.cleanup.remembered import remember
-from expmgr.cleanup.tables import RunsAndModels, loading, models_table, runs_table
+from expmgr.cleanup.tables import RunsAndModels, models_table, runs_table
+from expmgr.collector import loading
 from expmgr.errors import TrackingError
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import is_refused

@@ -34,7 +34,7 @@ from expmgr.cleanup.locate import (
 from expmgr.cleanup.part_plans import check_still, planned_part, resolve_part
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.steps import Steps
-from expmgr.cleanup.tables import loading
+from expmgr.collector import loading
 from expmgr.errors import ExpmgrError, InvalidInputError, LocationError
 from expmgr.tracking.journal import (
     MODEL_TAG,
@@ -168,11 +168,6 @@ class Planner:
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
         owners = [run_id for run_id, _ in directories.values() if run_id]
         steps = Steps(len(wanted), on_progress)
-        with loading():
-            gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])), steps.read)
-        if part == "model":
-            named = frozenset(filter(is_model_id, wanted))
-            gathered.measure_ahead(None if runs else named, cancel)
 
         def draft(id_: str) -> Draft | None:
             if cancel is not None and cancel.is_set():
@@ -190,6 +185,10 @@ class Planner:
             return found
 
         with loading():
+            gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])), steps.read)
+            if part == "model":
+                named = frozenset(filter(is_model_id, wanted))
+                gathered.measure_ahead(None if runs else named, cancel)
             drafts = [one for one in in_parallel(draft, wanted) if one is not None]
         if not isinstance(part, str):
             _check_matched(part, drafts)

@@ -9,8 +9,8 @@ from expmgr.catalog.parts import is_named, is_of_run
 from expmgr.catalog.policy import Asking
 from expmgr.cleanup.plan import DeletionPlan
 from expmgr.cleanup.selection import only_selected
-from expmgr.cleanup.tables import loading
 from expmgr.cleanup.usage import scan_roots
+from expmgr.collector import loading
 from expmgr.errors import StorageError
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_experiments, select_experiments

@@ -70,22 +70,9 @@ class _Step:
         self._again: set[str] = set(changes.families | changes.alone)
         self._whole: set[str] = set()
         self.state = replace(
-            before,
-            rows=dict(before.rows),
-            models=dict(before.models),
-            families=dict(before.families),
-            makers=dict(before.makers),
-            doubts=dict(before.doubts),
-            untold=set(before.untold),
-            forgotten=set(before.forgotten),
-            measured=set(before.measured),
-            trashed=set(before.trashed),
+            before.copied(),
             versions=changes.versions or before.versions,
             unknown=changes.unknown,
-            naming=dict(before.naming),
-            best_naming=dict(before.best_naming),
-            ranks=dict(before.ranks),
-            standings=dict(before.standings),
             named={
                 **before.named,
                 **{id_: (end, frozenset(ids)) for id_, (end, ids) in changes.followed.items()},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.protection import Evidence
@@ -87,6 +88,14 @@ class Remembered:
     def experiment_ids(self) -> list[str]:
         """Ids of the experiments of the table."""
         return [one.experiment_id for one in self.experiments]
+
+    def copied(self) -> Remembered:
+        """Return the same with dictionaries and sets of its own, to be changed."""
+        held = {one.name: getattr(self, one.name) for one in fields(self)}
+        own: dict[str, Any] = {
+            name: copy(value) for name, value in held.items() if isinstance(value, (dict, set))
+        }
+        return replace(self, **own)
 
     def evidence(self, at: int) -> Evidence:
         """Return what protects."""

@@ -111,8 +111,8 @@ class SharedPass:
         while len(self._running) >= self._in_flight:
             self._collect()
         if self.stopped or len(parts) == 1:
-            for deletion, blobs in _by_deletion(parts):
-                deletion.return_unsent(blobs)
+            for deletion, ats in _by_deletion(parts).items():
+                deletion.return_unsent([parts[at][1] for at in ats])
         elif parts:
             request = partial(
                 delete_batch,
@@ -161,27 +161,15 @@ class SharedPass:
             if deletion.awaits_look
             for location in deletion.locations
         }
-        shown = {place for group in side_by_side(places).values() for place in group}
-        whole = {
-            deletion: None
-            for deletion in places.values()
-            if all(location in shown for location in deletion.locations)
-        }
-        groups = side_by_side(place for place, deletion in places.items() if deletion in whole)
-        seen = {
-            deletion
-            for deletion in whole
-            if all(
-                any(location in group for group in groups.values())
-                for location in deletion.locations
-            )
-        }
+        groups = side_by_side(places)
+        shown = {place for group in groups.values() for place in group}
+        seen = {one for one in places.values() if shown.issuperset(one.locations)}
         for deletion in seen:
             deletion.books.begin_listing()
         unsure: set[Deletion] = set()
         for folder, group in groups.items():
             owners = {place.path: places[place] for place in group if places[place] in seen}
-            if not self._look_below(folder, owners):
+            if owners and not self._look_below(folder, owners):
                 unsure.update(owners.values())
         for deletion in seen:
             deletion.books.end_listing(complete=deletion not in unsure)
@@ -273,7 +261,7 @@ def delete_together(
                 alone[pool.submit(run, deletion, of_shared=False)] = (order, deletion)
         together.finish()
         for order, deletion in shared:
-            if deletion.awaits_look and deletion.books.proved:
+            if deletion.books.proved:
                 yield order, _ended(carry_out, deletion, shared=True)
             else:
                 alone[pool.submit(run, deletion, of_shared=True)] = (order, deletion)
@@ -300,19 +288,17 @@ def _ended(
         return error
 
 
-def _by_deletion(parts: Iterable[_Part]) -> Iterator[tuple[Deletion, list[Blob]]]:
-    found: dict[Deletion, list[Blob]] = defaultdict(list)
-    for deletion, blob in parts:
-        found[deletion].append(blob)
-    yield from found.items()
+def _by_deletion(parts: Sequence[_Part]) -> dict[Deletion, list[int]]:
+    """Return where each deletion's blobs stand among the parts."""
+    found: dict[Deletion, list[int]] = defaultdict(list)
+    for at, (deletion, _) in enumerate(parts):
+        found[deletion].append(at)
+    return found
 
 
 def _shares(answer: Answer, parts: Sequence[_Part]) -> Iterator[tuple[Deletion, Answer]]:
     """Yield what an answer says to each of the deletions whose blobs it is about. Pure."""
-    places: dict[Deletion, list[int]] = defaultdict(list)
-    for at, (deletion, _) in enumerate(parts):
-        places[deletion].append(at)
-    for deletion, ats in places.items():
+    for deletion, ats in _by_deletion(parts).items():
         yield (
             deletion,
             Answer(
