@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import uuid
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from jupyter_driver import chromium_browser, find_chromium
 from lab import Lab
+from requests import Session
 from servers import Backend, MlflowServer, wasbs
 
 from expmgr.demo.azurite import AzuriteServer, default_npm_dir
@@ -242,6 +245,38 @@ def backend(request, azurite, container, monkeypatch) -> Backend:
 def plugin_name() -> str:
     """A plugin name that no other test uses."""
     return f"plugin-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def server(mlflow_server):
+    """The tracking server of `http_lab` and `counted`; a file may have one of its own."""
+    return mlflow_server
+
+
+@pytest.fixture
+def http_lab(server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
+    del artifact_root
+    backend = Backend("http", server.tracking_uri, None, container)
+    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+
+
+@pytest.fixture
+def counted(monkeypatch, server):
+    """Requests to the tracking server by method and endpoint; all others are storage's."""
+    made = Counter()
+    send = Session.send
+
+    def sent(self, request, **options):
+        path = request.url.split("?")[0]
+        if path.startswith(server.tracking_uri):
+            endpoint = re.sub(r"/m-[0-9a-f]{32}", "", path.rpartition("/mlflow/")[2])
+            made[f"{request.method} {endpoint}"] += 1
+        else:
+            made[f"storage {request.method}"] += 1
+        return send(self, request, **options)
+
+    monkeypatch.setattr(Session, "send", sent)
+    return made
 
 
 @pytest.fixture

@@ -156,6 +156,33 @@ def assert_honest_of(places, error, remaining, gone):
     assert error.log or error.attempts == 0
 
 
+class Drawn:
+    """A wire's fault that makes what a schedule holds, in turn, and notes what was sent."""
+
+    def __init__(self, service):
+        self.schedule = []
+        self.sent = []
+        self._service = service
+        self._lock = threading.Lock()
+
+    def __call__(self, seen, forward):
+        with self._lock:
+            planned = self.schedule.pop(0) if self.schedule else None
+            self.sent.append(seen)
+        return planned(self._service, seen, forward) if planned else None
+
+
+def cancelling(cancel, reports, after):
+    """A callback that notes the files told, and cancels after some; None for never."""
+
+    def on_progress(progress):
+        reports.append(progress.files)
+        if after is not None and len(reports) > after:
+            cancel.set()
+
+    return on_progress
+
+
 def below(service):
     return {name for name in service.blobs if PLACE.holds(name)}
 
@@ -188,29 +215,16 @@ def test_whatever_fails_nothing_else_goes_and_nothing_is_said_that_is_not_so(
         own.append(PLACE.marker)
     folders = {f"{PLACE.prefix}a", f"{PLACE.prefix}a/b"} if stubs else set()
     service = MemoryService([*own, *folders, *OUTSIDE], page=page, directories=folders)
-    schedule = []
-    lock = threading.Lock()
-    sent = []
-
-    def fault(seen, forward):
-        with lock:
-            planned = schedule.pop(0) if schedule else None
-        sent.append(seen)
-        return planned(service, seen, forward) if planned else None
+    fault = Drawn(service)
 
     place = MARKED if marked else PLACE
-    cancel = threading.Event()
-    reports = []
-
-    def on_progress(progress):
-        reports.append(progress.files)
-        if cancel_after is not None and len(reports) > cancel_after:
-            cancel.set()
+    cancel, reports = threading.Event(), []
+    on_progress = cancelling(cancel, reports, cancel_after)
 
     with closing_store(Wire(service, fault), CREDENTIALS, config(attempts), workers=3) as store:
         plan = store.measure(place)
         bounds = {"etags": plan.etags, "sizes": plan.sizes} if planned else {}
-        schedule[:] = script
+        fault.schedule[:] = script
         error = None
         try:
             done = store.delete([place], cancel=cancel, on_progress=on_progress, **bounds)
@@ -226,7 +240,7 @@ def test_whatever_fails_nothing_else_goes_and_nothing_is_said_that_is_not_so(
             assert_honest(error, remaining, set(own) - remaining)
         # Never anything outside, whatever was answered.
         assert set(OUTSIDE) <= set(service.blobs)
-        asked = [name for seen in sent for name in seen.names]
+        asked = [name for seen in fault.sent for name in seen.names]
         assert all(PLACE.holds(name) for name in asked)
         assert reports == sorted(reports)
         # The marker is the last file to go.
@@ -234,7 +248,7 @@ def test_whatever_fails_nothing_else_goes_and_nothing_is_said_that_is_not_so(
         if marked and PLACE.marker in files_gone:
             assert files_gone[-1] == PLACE.marker
         # When the faults end, the next call finishes it.
-        schedule.clear()
+        fault.schedule.clear()
         store.delete([place])
         assert below(service) == set()
         assert set(service.blobs) == set(OUTSIDE)

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from storage_wire import MemoryService, Wire, batch_answer, batch_parts, closing_store, failure
-from test_blob_store_faults import CREDENTIALS, Fault, assert_honest_of, config, examples, faults
+from test_blob_store_faults import (
+    CREDENTIALS,
+    Drawn,
+    Fault,
+    assert_honest_of,
+    cancelling,
+    config,
+    examples,
+    faults,
+)
 
 from expmgr.errors import DeletionCancelledError, DeletionError, LocationError
 from expmgr.storage.location import Location
@@ -215,37 +224,24 @@ def test_whatever_fails_of_each_is_true_what_is_said_and_nothing_else_goes(
 ):
     service = MemoryService([STRANGER, "1/models/x", "1/models/m-1/artifacts2/x"], page=page)
     outside = set(service.blobs)
-    schedule = []
-    lock = threading.Lock()
-    sent = []
+    fault = Drawn(service)
 
-    def fault(seen, forward):
-        with lock:
-            planned = schedule.pop(0) if schedule else None
-            sent.append(seen)
-        return planned(service, seen, forward) if planned else None
-
-    cancel = threading.Event()
-    reports = []
-
-    def on_progress(progress):
-        reports.append(progress.files)
-        if cancel_after is not None and len(reports) > cancel_after:
-            cancel.set()
+    cancel, reports = threading.Event(), []
+    on_progress = cancelling(cancel, reports, cancel_after)
 
     with closing_store(Wire(service, fault), CREDENTIALS, config(attempts), workers=2) as store:
         cases = [case(service, number, model) for number, model in enumerate(models)]
-        schedule[:] = script
+        fault.schedule[:] = script
         orders = [DeletionOrder(one.places, on_progress=on_progress, **one.plan) for one in cases]
         for one, end in zip(cases, ended(store, orders, cancel=cancel), strict=True):
             assert end.attempts <= attempts
             one.check(service, end)
         assert outside <= set(service.blobs)
         held = [where for one in cases for where in one.places]
-        for seen in sent:
+        for seen in fault.sent:
             assert all(any(where.holds(name) for where in held) for name in seen.names)
         # When the faults end, doing it again finishes it.
-        schedule.clear()
+        fault.schedule.clear()
         service.refuse.clear()
         cancel.clear()
         again = [DeletionOrder(one.places, **one.plan) for one in cases]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +11,8 @@ from lab import METRIC, Lab
 from mlflow.entities import LoggedModelInput, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
-from requests import Session
 from scripted_manager import ScriptedManager, run_table
-from servers import Backend, MlflowServer
+from servers import MlflowServer
 
 from expmgr.cleanup import following
 from expmgr.errors import TrackingError
@@ -44,31 +42,6 @@ def _one_clock(monkeypatch):
     monkeypatch.setattr(loading, "CLOCK_MARGIN_MS", 3)
 
 
-@pytest.fixture
-def http_lab(server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("http", server.tracking_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
-
-
-@pytest.fixture
-def made(monkeypatch, server):
-    """Requests to the tracking server by method and endpoint; all others are storage's."""
-    counted = Counter()
-    send = Session.send
-
-    def sent(self, request, **options):
-        path = request.url.split("?")[0]
-        if path.startswith(server.tracking_uri):
-            counted[f"{request.method} {path.rpartition('/mlflow/')[2]}"] += 1
-        else:
-            counted[f"storage {request.method}"] += 1
-        return send(self, request, **options)
-
-    monkeypatch.setattr(Session, "send", sent)
-    return counted
-
-
 def evaluate(lab: Lab, model_id: str, value: float, home: str) -> str:
     run_id = lab.client.create_run(home).info.run_id
     lab.client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
@@ -90,7 +63,7 @@ def best_of(table) -> list[str]:
 
 
 @pytest.fixture
-def followed(http_lab, made):
+def followed(http_lab, counted):
     """A following that read everything: a best run and two others; with a way to ask it again."""
     ids = [http_lab.best(), *(http_lab.with_model(value) for value in (0.2, 0.3))]
     manager = http_lab.manager()
@@ -99,9 +72,9 @@ def followed(http_lab, made):
 
     def refresh():
         time.sleep(0.01)  # past the margin
-        made.clear()
+        counted.clear()
         tables = follow.refresh()
-        return tables, dict(made)
+        return tables, dict(counted)
 
     refresh()
     return SimpleNamespace(ids=ids, manager=manager, follow=follow, refresh=refresh)

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-
 import pytest
-from lab import Lab
 from moved_clock import Clock
-from requests import Session
-from servers import Backend, MlflowServer
+from servers import MlflowServer
 
 
 @pytest.fixture
@@ -20,71 +15,50 @@ def server(azurite, tmp_path):
 
 
 @pytest.fixture
-def lab(server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("http", server.tracking_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
-
-
-@pytest.fixture
-def made(monkeypatch, server):
-    """Requests to the tracking server by method and endpoint; all others are storage's."""
-    counted = Counter()
-    send = Session.send
-
-    def sent(self, request, **options):
-        path = request.url.split("?")[0]
-        if path.startswith(server.tracking_uri):
-            endpoint = re.sub(r"/m-[0-9a-f]{32}", "", path.rpartition("/mlflow/")[2])
-            counted[f"{request.method} {endpoint}"] += 1
-        else:
-            counted[f"storage {request.method}"] += 1
-        return send(self, request, **options)
-
-    monkeypatch.setattr(Session, "send", sent)
-    return counted
+def lab(http_lab):
+    return http_lab
 
 
 def test_runs_side_by_side_cost_three_requests_of_the_tracking_server_each_and_share_storage_s(
-    lab, made
+    lab, counted
 ):
     lab.best()
     runs = [lab.with_model(0.1) for _ in range(12)]
     manager = lab.manager()
     plan = manager.plan_deletion(runs)
     assert len(plan.deletable) == 12
-    made.clear()
+    counted.clear()
 
     assert manager.delete_models(plan, progress=False).counts == {"deleted": 12}
 
-    assert made.pop("POST runs/log-batch") == 24, "begun and ended"
-    assert made.pop("PATCH logged-models/tags") == 12
-    assert made.pop("storage POST") == 1, "one batch for all"
-    assert made.pop("storage GET") == 2, "one listing for all that confirms, a look at the best"
-    assert sum(made.values()) < 20, "protection is asked again for all together"
+    assert counted.pop("POST runs/log-batch") == 24, "begun and ended"
+    assert counted.pop("PATCH logged-models/tags") == 12
+    assert counted.pop("storage POST") == 1, "one batch for all"
+    assert counted.pop("storage GET") == 2, "one listing for all that confirms, a look at the best"
+    assert sum(counted.values()) < 20, "protection is asked again for all together"
 
 
-def test_what_is_due_is_looked_at_together_and_goes_as_its_mark_allows(lab, made, monkeypatch):
+def test_what_is_due_is_looked_at_together_and_goes_as_its_mark_allows(lab, counted, monkeypatch):
     clock = Clock(monkeypatch)
     lab.best()
     runs = [lab.with_model(0.1) for _ in range(12)]
     manager = lab.manager()
     assert manager.delete_models(runs, after="1d", progress=False).counts == {"marked": 12}
     clock.move(days=2)
-    made.clear()
+    counted.clear()
 
     assert manager.delete_due(progress=False).counts == {"deleted": 12}
 
-    assert made.pop("storage POST") == 12
+    assert counted.pop("storage POST") == 12
     # One listing for all, two each (files newer than its mark stay), and a look at the best.
-    assert made.pop("storage GET") == 1 + 2 * 12 + 1
-    assert made.pop("GET runs/get") == 2 * 12 + 1, "does the mark stand? what else is marked?"
-    assert made.pop("POST runs/log-batch") == 3 * 12, "begun, ended, the mark is done"
-    assert made.pop("PATCH logged-models/tags") == 12
-    assert sum(made.values()) < 25
+    assert counted.pop("storage GET") == 1 + 2 * 12 + 1
+    assert counted.pop("GET runs/get") == 2 * 12 + 1, "does the mark stand? what else is marked?"
+    assert counted.pop("POST runs/log-batch") == 3 * 12, "begun, ended, the mark is done"
+    assert counted.pop("PATCH logged-models/tags") == 12
+    assert sum(counted.values()) < 25
 
 
-def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, made):
+def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, counted):
     called = []
 
     class Own(type(lab.manager())):
@@ -96,10 +70,10 @@ def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, made):
     runs = [lab.with_model(0.1) for _ in range(9)]
     manager = lab.manager(Own)
     plan = manager.plan_deletion(runs)
-    made.clear()
+    counted.clear()
     assert manager.delete_models(plan, progress=False).counts == {"deleted": 9}
     assert sorted(called) == sorted(runs)
-    assert made.pop("storage POST") == 9, "no batch spans what it is called for"
+    assert counted.pop("storage POST") == 9, "no batch spans what it is called for"
 
     runs = [lab.with_model(0.1) for _ in range(9)]
     manager = lab.manager()

@@ -5,18 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import requests
-from lab import Lab
 from scripted_manager import ScriptedManager, run_table
-from servers import Backend
 
 from expmgr.cleanup.tables import MODEL_COLUMNS, RunsAndModels
 
 
 @pytest.fixture
-def lab(mlflow_server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("http", mlflow_server.tracking_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+def lab(http_lab):
+    return http_lab
 
 
 @pytest.fixture

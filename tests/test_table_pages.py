@@ -7,11 +7,10 @@ import threading
 from collections import Counter
 
 import pytest
-from lab import Lab
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, Metric, Param, RunTag, ViewType
 from requests import Response, Session
-from servers import Backend, MlflowServer
+from servers import MlflowServer
 
 from expmgr.tracking import database_runs, page_size, queries
 from expmgr.tracking.lean_runs import json_search
@@ -95,10 +94,8 @@ def server(azurite, tmp_path_factory):
 
 
 @pytest.fixture
-def lab(server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("http", server.tracking_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+def lab(http_lab):
+    return http_lab
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from concurrent.futures import TimeoutError as NotYetError
 
 import pytest
 from gateway import Answer, Gateway
-from lab import METRIC, Lab
-from servers import Backend
+from lab import METRIC
 
 from expmgr import MetricValue, RetryConfig, RetryParams
 from expmgr.errors import FilterError, NotFoundError, TrackingError
@@ -29,10 +28,8 @@ def gateway(mlflow_server):
 
 
 @pytest.fixture
-def lab(mlflow_server, artifact_root, container, credentials, blob_names, tmp_path, plugin_name):
-    del artifact_root
-    backend = Backend("http", mlflow_server.tracking_uri, None, container)
-    return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+def lab(http_lab):
+    return http_lab
 
 
 def behind(lab, gateway, **options):
