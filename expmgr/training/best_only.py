@@ -51,12 +51,14 @@ def victims(
     """Return the models that the best one supersedes. Pure.
 
     Those saved to be kept only while best, and the best before this one however it was saved; of
-    them such as are not better than the best. Models of unknown quality are left.
+    them such as are not better than the best. Models of unknown quality are left, and checkpoints:
+    what their run was told to keep of them stays.
     """
     return [
         model
         for model in models
         if model.model_id != best.model_id
+        and not model.checkpoint
         and (model.best_only or (previous_best is not None and model == previous_best))
         and model.quality is not None
         and best.quality is not None

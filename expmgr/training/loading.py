@@ -163,6 +163,9 @@ def load(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if isinstance(model, Path):  # paths that are made of it outlive it
+        weakref.finalize(keeper, shutil.rmtree, folder, ignore_errors=True)
+        return model
     try:
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     except TypeError:

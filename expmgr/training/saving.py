@@ -16,10 +16,12 @@ from expmgr.training.runs import now_ms
 from expmgr.training.stored import BEST_ONLY_TAG, FILES_TAG, best_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.models import Model
 
     from expmgr.catalog.quality import Goal
     from expmgr.results import DeletionResult
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from expmgr.training.runs import OpenRun
     from expmgr.training.stored import StoredModel
 
-__all__ = ["NewModel", "SavedModel", "log_model", "save_model"]
+__all__ = ["NewModel", "Prepared", "SavedModel", "log_model", "publish", "save_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -204,12 +206,10 @@ def log_model(
     quality
         The run's main metric, which is logged for the model too.
     """
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    client, run_id = desk.client, run.run_id
     with temporary_folder() as folder:
-        card = Model(run_id=run_id)
+        card = Model(run_id=run.run_id)
         flavor = save_folder(
             new.model,
             folder,
@@ -218,36 +218,81 @@ def log_model(
             mlflow_model=card,
             options=new.options,
         )
-        with asking("make the model known", run_id=run_id):
-            logged = client.create_logged_model(
-                run.experiment_id,
-                name=_MODEL_NAME,
-                source_run_id=run_id,
-                tags={**tags, FILES_TAG: str(sum(path.is_file() for path in folder.rglob("*")))},
-                params=dict(run.params),
-            )
-        model_id, url = str(logged.model_id), str(logged.artifact_location)
-        try:
-            with asking("link the model to its run", run_id=run_id):
-                client.log_outputs(run_id, [LoggedModelOutput(model_id, run.model_step)])
-            card.artifact_path = url
-            card.model_id = card.model_uuid = model_id
-            card.save(str(folder / "MLmodel"))
-            with watch.shown("uploading the model") as shown:
-                done = desk.files.upload(folder, url, model_id, shown)
-            with asking("finalise the model", run_id=run_id):
-                if quality is not None:
-                    client.log_batch(run_id, metrics=[_of_model(quality, run_id, model_id)])
-                client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-        except BaseException:
-            _mark_failed(client, model_id)
-            raise
+        own = () if quality is None else (quality,)
+        prepared = Prepared(folder, card, flavor, _MODEL_NAME, run.model_step, tags, own)
+        return publish(desk, run, prepared, watch)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder of this machine that is to become a LoggedModel.
+
+    Attributes
+    ----------
+    card
+        What goes into its ``MLmodel`` file, but for what only the LoggedModel tells.
+    step
+        The output step.
+    metrics
+        Logged for the model, and so for its run.
+    beside
+        Logged for the run only.
+    check
+        Called before it is called READY; raises where it must not be.
+    """
+
+    folder: Path
+    card: Model
+    flavor: str
+    name: str
+    step: int
+    tags: Mapping[str, str]
+    metrics: Sequence[Metric] = ()
+    beside: Sequence[Metric] = ()
+    check: Callable[[], None] | None = None
+
+
+def publish(desk: Desk, run: OpenRun, prepared: Prepared, watch: Watch) -> SavedModel:
+    """Upload a folder as a LoggedModel of the run; see `log_model`."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    client, run_id, folder = desk.client, run.run_id, prepared.folder
+    card = prepared.card
+    files = {path for path in folder.rglob("*") if path.is_file()} | {folder / "MLmodel"}
+    with asking("make the model known", run_id=run_id):
+        logged = client.create_logged_model(
+            run.experiment_id,
+            name=prepared.name,
+            source_run_id=run_id,
+            tags={**prepared.tags, FILES_TAG: str(len(files))},
+            params=dict(run.params),
+        )
+    model_id, url = str(logged.model_id), str(logged.artifact_location)
+    try:
+        with asking("link the model to its run", run_id=run_id):
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, prepared.step)])
+        card.artifact_path = url
+        card.model_id = card.model_uuid = model_id
+        card.save(str(folder / "MLmodel"))
+        with watch.shown("uploading the model") as shown:
+            done = desk.files.upload(folder, url, model_id, shown)
+        if prepared.check is not None:
+            prepared.check()
+        with asking("finalise the model", run_id=run_id):
+            metrics = [_of_model(one, run_id, model_id) for one in prepared.metrics]
+            metrics.extend(prepared.beside)
+            if metrics:
+                client.log_batch(run_id, metrics=metrics)
+            client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    except BaseException:
+        _mark_failed(client, model_id)
+        raise
     return SavedModel(
         run_id,
         True,
         model_id=model_id,
         url=url,
-        flavor=flavor,
+        flavor=prepared.flavor,
         files=done.files,
         bytes=done.bytes,
         seconds=done.seconds,

@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEST_ONLY_TAG",
+    "CHECKPOINT_TAG",
     "FILES_TAG",
     "StoredModel",
+    "as_stored",
     "best_model",
     "best_of",
     "fault",
     "first_in_place",
     "look",
+    "own_value",
     "ranked",
     "stored_models",
 ]
@@ -45,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 BEST_ONLY_TAG = "expmgr.best_only"
 """On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
+
+CHECKPOINT_TAG = "expmgr.checkpoint"
+"""On a LoggedModel: what `save_checkpoint` was told to keep, as JSON; only it sets this."""
 
 FILES_TAG = "expmgr.files"
 """On a LoggedModel: how many files were stored, so that half a model is not taken for a whole."""
@@ -72,6 +78,8 @@ class StoredModel:
         Whether it was saved to be kept only while it is the best.
     files
         How many files its maker stored, 0 where that is not known.
+    checkpoint
+        Whether `save_checkpoint` stored it: what supersedes it is other checkpoints of its run.
     """
 
     model_id: str
@@ -82,6 +90,7 @@ class StoredModel:
     created: int
     best_only: bool
     files: int = 0
+    checkpoint: bool = False
 
 
 # ------------------------------------------------------------------------------ as it is recorded
@@ -106,19 +115,38 @@ def stored_models(
     qualities: dict[str, float | None] = {}
     for found in in_parallel(lambda maker: _qualities(desk, maker, by_run[maker]), makers):
         qualities.update(found)
-    return [
-        StoredModel(
-            model.model_id,
-            model.source_run_id,
-            model.experiment_id,
-            model.artifact_location,
-            qualities[model.model_id],
-            model.creation_timestamp,
-            model.tags.get(BEST_ONLY_TAG) == "true",
-            int(model.tags.get(FILES_TAG, "")) if model.tags.get(FILES_TAG, "").isdecimal() else 0,
-        )
-        for model in stored
-    ]
+    return [as_stored(model, qualities[model.model_id]) for model in stored]
+
+
+def as_stored(model: LoggedModel, quality: float | None) -> StoredModel:
+    """Return what a LoggedModel tells, with its quality."""
+    files = model.tags.get(FILES_TAG, "")
+    return StoredModel(
+        model.model_id,
+        model.source_run_id,
+        model.experiment_id,
+        model.artifact_location,
+        quality,
+        model.creation_timestamp,
+        model.tags.get(BEST_ONLY_TAG) == "true",
+        int(files) if files.isdecimal() else 0,
+        CHECKPOINT_TAG in model.tags,
+    )
+
+
+def own_value(desk: Desk, model: LoggedModel) -> tuple[float | None, bool]:
+    """Return the newest value that was logged for this very model, and whether it is in doubt.
+
+    None where there is none that counts. In doubt is a 0 of which nobody can say whether it was
+    NaN. Unlike `stored_models` this takes no value for copied: it is for models whose maker logs
+    theirs for each.
+    """
+    entry = _newest_entry(model, desk.goal)
+    value = None if entry is None else desk.goal.counts(entry.value)
+    if entry is None or value != 0:
+        return value, False
+    is_zero = _is_zero(desk.client, entry)
+    return (value if is_zero else None), is_zero is None
 
 
 def _is_stored(model: LoggedModel) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from expmgr.errors import InvalidInputError, NotFoundError
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import supersede
+from expmgr.training.checkpoint_keep import DEFAULT_KEEP
+from expmgr.training.checkpoints import Checkpoints, NewCheckpoint, checked
 from expmgr.training.experiments import mark, open_iteration
 from expmgr.training.initial_model import find_initial_model, is_initial_run, save_initial_model
 from expmgr.training.iterations import (
@@ -50,7 +52,9 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.policy import Policy
     from expmgr.metrics import MetricsAccumulator, MetricValue
+    from expmgr.training.checkpoints import Checkpoint
     from expmgr.training.desk import Desk
     from expmgr.training.iterations import FineTuningIteration
     from expmgr.training.model_files import OnProgress
@@ -80,6 +84,7 @@ class Tracker(ABC):
         self._current: Experiment | None = None
         self._run: OpenRun | None = None
         self._training = threading.RLock()
+        self._checkpoints = Checkpoints()
 
     @abstractmethod
     def _desk(self) -> Desk:
@@ -282,12 +287,17 @@ class Tracker(ABC):
             self._fail_run(run)
             raise
         if self._run is run:
-            self.finish_run()
+            try:
+                self.finish_run()
+            except BaseException:
+                self._fail_run(run)
+                raise
 
     def finish_run(self, as_failed: bool = False) -> None:
         """End the run that is under way.
 
         Where its best-only model has been superseded meanwhile by a parallel trial, it is deleted.
+        A checkpoint on its way is waited for.
 
         Parameters
         ----------
@@ -298,14 +308,32 @@ class Tracker(ABC):
         ------
         InvalidInputError
             No run is under way.
+        StorageError, TrackingError
+            Its last checkpoint was not stored, and nobody was told yet. The run is still under way:
+            save it again, or call this again, which ends the run without it.
         """
+        self._open_run("finish_run")
+        try:
+            if as_failed:
+                self._checkpoints.wait()
+            else:
+                self._checkpoints.settle()
+        except KeyboardInterrupt:
+            self._checkpoints.give_up()
+            if as_failed:
+                self._end_run(failed=True)
+            raise
+        run, desk = self._end_run(failed=as_failed)
+        if run.best_only and not as_failed:
+            supersede(desk, run.experiment_id, run_id=run.run_id, only_run=run.run_id)
+
+    def _end_run(self, *, failed: bool) -> tuple[OpenRun, Desk]:
         with self._training:
             run = self._open_run("finish_run")
             desk = self._desk()
-            end_run(desk.client, run.run_id, failed=as_failed)
+            end_run(desk.client, run.run_id, failed=failed)
             self._forget_run()
-        if run.best_only and not as_failed:
-            supersede(desk, run.experiment_id, run_id=run.run_id, only_run=run.run_id)
+            return run, desk
 
     def _fail_run(self, run: OpenRun) -> None:
         """End a run as FAILED while an exception is on its way, which must not be hidden."""
@@ -319,6 +347,7 @@ class Tracker(ABC):
 
     def _forget_run(self) -> None:
         self._run = None
+        self._checkpoints.forget()
         self._clear_accumulators()
 
     def _clear_accumulators(self) -> None:
@@ -433,6 +462,7 @@ class Tracker(ABC):
         """
         run = self._open_run("save_model")
         desk = self._desk()
+        self._checkpoints.wait()  # its metrics may be what this one is compared by
         return save_model(
             desk,
             run,
@@ -441,6 +471,74 @@ class Tracker(ABC):
             quality=self.get_quality() if best_only else quality_of(desk, run.run_id),
             best_only=best_only,
         )
+
+    def save_checkpoint(
+        self,
+        path_or_model: object,
+        step: int,
+        metrics: Mapping[str, float | None],
+        keep: Policy | None = DEFAULT_KEEP,
+        *,
+        flavor: str | None = None,
+        save_options: Mapping[str, Any] | None = None,
+        link: bool = False,
+        wait: bool = False,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Checkpoint:
+        """Store a checkpoint of the run under way, while training goes on.
+
+        It is held still on this machine (a path is copied, a model is serialised) and uploaded by
+        a thread, as a LoggedModel with its step and metrics. Once it is whole, those of the run's
+        checkpoints that ``keep`` does not keep are deleted; protected ones stay, and the log says
+        so. At most one is on its way: the next save, `finish_run` and the end of the process wait
+        for it, and the first of the next save and `finish_run` raises its error.
+
+        Parameters
+        ----------
+        path_or_model
+            A file or folder, stored as it is; or a model as in `save_model`.
+        step
+            A whole number from 0; MLflow shows it as the model's.
+        metrics
+            Of this checkpoint, by name; None is one that was not measured at this step. They are
+            logged for the run, too.
+        keep
+            What stays of the checkpoints of this run (`expmgr.policies`); None for all. ``best``
+            ranks by the main metric in the checkpoint's own metrics; missing or NaN is never best.
+        flavor, save_options
+            Of a model, as in `save_model`.
+        link
+            Of a path: link the files in place of copying them, where the disk can. For large files
+            that are replaced or deleted, but not written to in place; that is checked afterwards.
+        wait
+            Return when it is stored.
+        on_progress, cancel
+            As in `save_model`.
+
+        Returns
+        -------
+        Checkpoint
+            ``wait()`` returns a `SavedModel` or raises what went wrong; ``done``, ``result`` and
+            ``error`` tell without waiting.
+
+        Raises
+        ------
+        InvalidInputError
+            No run is under way, there is no such file, ``keep`` ranks by a metric that is not
+            among ``metrics``, or the manager cannot delete what ``keep`` does not keep.
+        StorageError, TrackingError
+            The checkpoint before was not stored, and nobody was told yet; this one was not begun:
+            call again. With ``wait`` this one.
+        """
+        run = self._open_run("save_checkpoint")
+        desk = self._desk()
+        new = checked(
+            desk, NewCheckpoint(path_or_model, step, metrics, keep, flavor, save_options, link)
+        )
+        self._checkpoints.settle()
+        watch = Watch(on_progress, cancel)
+        return self._checkpoints.save(desk, run, new, watch, wait=wait)
 
     def model_is_uploaded(self, run_id: str | None = None) -> bool:
         """Whether a run (the one under way by default) has a stored model; looks where it lies."""
