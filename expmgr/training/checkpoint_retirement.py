@@ -18,7 +18,7 @@ from expmgr.catalog.model import ACTIVE_STATUSES
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.results import DeletionResult
 from expmgr.tracking.journal import MODEL_TAG
-from expmgr.tracking.queries import in_parallel, iter_logged_models, run_or_none
+from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
 from expmgr.training.best_only import beats_or_equals
 from expmgr.training.checkpoint_keep import (
     KeptCheckpoint,
@@ -103,7 +103,7 @@ def sweep(desk: Desk, run: OpenRun) -> tuple[DeletionResult, ...]:
                 continue
             maker = run_or_none(desk.client, run_id)
             if maker is not None and _has_ended(maker):
-                results.extend(_retire(desk, group, keep))
+                results.extend(_retire(desk, _completed(desk, group), keep))
         return tuple(results)
     except ExpmgrError as error:
         return (_kept(run.run_id, "what other runs left was not looked at", error),)
@@ -139,6 +139,30 @@ def _group(desk: Desk, run_id: str, models: Sequence[LoggedModel], *, own: bool)
             halves.append(model)
     experiment_id = models[0].experiment_id if models else ""
     return _Group(run_id, experiment_id, own, tuple(stored), tuple(halves))
+
+
+def _completed(desk: Desk, group: _Group) -> _Group:
+    """Call READY what lacks nothing but that word: the process was killed right before it.
+
+    Its metrics are logged after all its files are there, as the last step before.
+    """
+    from mlflow.entities import LoggedModelStatus
+
+    halves: list[LoggedModel] = []
+    stored = list(group.stored)
+    for model in group.halves:
+        value, doubtful = own_value(desk, model)
+        one = as_stored(model, value)
+        logged = any(metric.run_id == group.run_id for metric in model.metrics or ())
+        pending = model.status == LoggedModelStatus.PENDING
+        if not (pending and logged and one.files and _has_files(desk, model, one.files)):
+            halves.append(model)
+            continue
+        with asking(f"finalise the checkpoint {model.model_id}", run_id=group.run_id):
+            desk.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        logger.info("checkpoint %s of run %s is whole after all", model.model_id, group.run_id)
+        stored.append(KeptCheckpoint(one, doubtful=doubtful))
+    return replace(group, stored=tuple(stored), halves=tuple(halves))
 
 
 def _told(models: Iterable[LoggedModel]) -> Policy | None:
@@ -185,9 +209,9 @@ def _retire(desk: Desk, group: _Group, keep: Policy | None) -> list[DeletionResu
     ]
 
 
-def _has_files(desk: Desk, model: LoggedModel) -> bool:
+def _has_files(desk: Desk, model: LoggedModel, least: int = 1) -> bool:
     try:
-        return bool(desk.files.names(model.artifact_location, model.model_id))
+        return len(desk.files.names(model.artifact_location, model.model_id)) >= least
     except LocationError:
         return False  # not where this manager may delete
 
