@@ -8,6 +8,7 @@ import pytest
 from trainers import classifier, make_manager, train
 
 from expmgr import MetricsAccumulator, MetricValue
+from expmgr.policies import best
 
 
 @pytest.fixture
@@ -128,3 +129,17 @@ def test_parallel_trials_end_with_the_best_alone(make, stored):
     assert manager.get_best_quality() == 0.9
     assert len(stored()) == 1
     assert manager.download_best_model() is not None
+
+
+def test_checkpoints_are_stored_and_superseded(make, stored, tmp_path):
+    manager = make()
+    manager.set_iteration("one")
+    with manager.run({"depth": 2}):
+        for step, quality in enumerate([0.5, 0.6, 0.4]):
+            (tmp_path / "weights.bin").write_bytes(b"%d" % step)
+            metrics = {"accuracy": quality}
+            handle = manager.save_checkpoint(tmp_path / "weights.bin", step, metrics, best(1))
+    best_one = manager.client.get_logged_model(next(iter(stored())))
+    assert (best_one.name, len(stored())) == ("checkpoint-1", 1)
+    assert manager.download_best_model().read_bytes() == b"1"
+    assert [one.outcome for one in handle.result.superseded] == ["deleted"], "itself"

@@ -66,10 +66,17 @@ class _Group:
     halves: tuple[LoggedModel, ...]
 
 
-def retire(desk: Desk, run: OpenRun, keep: Policy | None) -> tuple[DeletionResult, ...]:
+def retire(
+    desk: Desk, run: OpenRun, keep: Policy | None, told: set[str]
+) -> tuple[DeletionResult, ...]:
     """Delete the checkpoints of the open run that a policy does not keep, and its dead uploads.
 
     Call it when no upload of the run is under way.
+
+    Parameters
+    ----------
+    told
+        Models that the log has said to be protected; it says so once.
 
     Returns
     -------
@@ -80,7 +87,7 @@ def retire(desk: Desk, run: OpenRun, keep: Policy | None) -> tuple[DeletionResul
     try:
         models = _read(desk, run.experiment_id, run.run_id)
         group = _group(desk, run.run_id, models, own=True)
-        return tuple(_retire(desk, group, keep))
+        return tuple(_retire(desk, group, keep, told))
     except ExpmgrError as error:
         return (_kept(run.run_id, "superseded checkpoints were kept", error),)
 
@@ -103,7 +110,7 @@ def sweep(desk: Desk, run: OpenRun) -> tuple[DeletionResult, ...]:
                 continue
             maker = run_or_none(desk.client, run_id)
             if maker is not None and _has_ended(maker):
-                results.extend(_retire(desk, _completed(desk, group), keep))
+                results.extend(_retire(desk, _completed(desk, group), keep, set()))
         return tuple(results)
     except ExpmgrError as error:
         return (_kept(run.run_id, "what other runs left was not looked at", error),)
@@ -179,7 +186,7 @@ def _superseded(desk: Desk, group: _Group, keep: Policy | None) -> list[KeptChec
     return [] if keep is None else superseded(group.stored, keep, desk.goal, now_ms())
 
 
-def _retire(desk: Desk, group: _Group, keep: Policy | None) -> list[DeletionResult]:
+def _retire(desk: Desk, group: _Group, keep: Policy | None, told: set[str]) -> list[DeletionResult]:
     """Plan first, then look at what stays, then delete: the look is the last thing before."""
     halves = [model for model in group.halves if _has_files(desk, model)]
     maker = run_or_none(desk.client, group.run_id) if group.stored else None
@@ -203,10 +210,17 @@ def _retire(desk: Desk, group: _Group, keep: Policy | None) -> list[DeletionResu
             "run %s: %r keeps none of its checkpoints, so all of them stay", group.run_id, keep
         )
         goes = []
-    return [
-        *(_delete(desk, group, one.model_id, None, plans, stays) for one in halves),
-        *(_delete(desk, group, one.model.model_id, one, plans, stays) for one in goes),
-    ]
+    doomed = [(one.model_id, None) for one in halves] + [(one.model.model_id, one) for one in goes]
+    results = []
+    for model_id, checkpoint in doomed:
+        result = _delete(desk, group, model_id, checkpoint, plans[model_id], stays)
+        known = result.outcome == "protected" and model_id in told
+        failed = result.outcome in {"protected", "failed"}
+        level = logging.DEBUG if known else logging.WARNING if failed else logging.INFO
+        logger.log(level, "checkpoint %s of run %s: %s", model_id, group.run_id, result)
+        told.add(model_id)
+        results.append(result)
+    return results
 
 
 def _has_files(desk: Desk, model: LoggedModel, least: int = 1) -> bool:
@@ -235,25 +249,21 @@ def _delete(
     group: _Group,
     model_id: str,
     checkpoint: KeptCheckpoint | None,
-    plans: dict[str, DeletionPlan | ExpmgrError],
+    plan: DeletionPlan | ExpmgrError,
     stays: Sequence[KeptCheckpoint],
 ) -> DeletionResult:
-    plan = plans[model_id]
     if isinstance(plan, ExpmgrError):
-        return _kept(group.run_id, f"checkpoint {model_id} was kept", plan)
+        return DeletionResult(group.run_id, "failed", message=f"it was kept: {plan}", error=plan)
     reasons = plan.runs[0].reasons
     force = bool(reasons) and all(
         _passable(desk, group, reason, model_id, checkpoint, stays) for reason in reasons
     )
     try:
-        result = desk.deletes().delete_model(
+        return desk.deletes().delete_model(
             group.run_id, group.experiment_id, [model_id], force, plan=plan
         )
     except ExpmgrError as error:
-        return _kept(group.run_id, f"checkpoint {model_id} was kept", error)
-    level = logging.WARNING if result.outcome in {"protected", "failed"} else logging.INFO
-    logger.log(level, "checkpoint %s of run %s: %s", model_id, group.run_id, result)
-    return result
+        return DeletionResult(group.run_id, "failed", message=f"it was kept: {error}", error=error)
 
 
 def _passable(

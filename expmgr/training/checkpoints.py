@@ -168,6 +168,8 @@ class _Job:
     snapshot: Snapshot
     swept: set[str]
     """Runs that looked once at what others left."""
+    told: set[str]
+    """Models that the log has said to be protected."""
 
 
 class Checkpoints:
@@ -177,6 +179,7 @@ class Checkpoints:
         self._last: Checkpoint | None = None
         self._cancel = threading.Event()
         self._swept: set[str] = set()
+        self._told: set[str] = set()
         _open.add(self)
 
     def wait(self) -> None:
@@ -214,17 +217,22 @@ class Checkpoints:
         self._cancel = watch.cancel or threading.Event()
         shown = wait or watch.on_progress is not None
         watch = Watch(watch.on_progress if shown else _silent, self._cancel)
-        job = _Job(desk, run, prepared, new.keep, watch, snapshot, self._swept)
+        job = _Job(desk, run, prepared, new.keep, watch, snapshot, self._swept, self._told)
         checkpoint = Checkpoint(run.run_id, new.step)
         if wait:
             _carry_out(job, checkpoint)
             checkpoint.wait()
             return checkpoint
-        self._last = checkpoint
-        checkpoint._thread = threading.Thread(  # noqa: SLF001
+        thread = threading.Thread(
             target=_carry_out, args=(job, checkpoint), name="expmgr-checkpoint"
         )
-        checkpoint._thread.start()  # noqa: SLF001
+        try:
+            thread.start()
+        except BaseException:  # no room for another thread
+            snapshot.close()
+            raise
+        checkpoint._thread = thread  # noqa: SLF001 - the two are one idea
+        self._last = checkpoint
         return checkpoint
 
 
@@ -359,7 +367,7 @@ def _carry_out(job: _Job, checkpoint: Checkpoint) -> None:
         saved = publish(job.desk, job.run, job.prepared, job.watch)
         superseded: tuple[DeletionResult, ...] = ()
         if job.desk.deleter is not None:
-            superseded = retire(job.desk, job.run, job.keep)
+            superseded = retire(job.desk, job.run, job.keep, job.told)
             if job.run.run_id not in job.swept:
                 superseded = (*superseded, *sweep(job.desk, job.run))
                 job.swept.add(job.run.run_id)

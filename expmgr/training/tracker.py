@@ -586,7 +586,8 @@ class Tracker(ABC):
         Returns
         -------
         object
-            What the flavour's ``load_model`` gives: the model that was saved.
+            What the flavour's ``load_model`` gives: the model that was saved. Of a checkpoint that
+            was saved as a file or folder, its path.
 
         Raises
         ------
