@@ -7,6 +7,7 @@ import logging
 import math
 import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 from mlflow.entities import LoggedModelStatus
@@ -21,6 +22,7 @@ from expmgr import (
 )
 from expmgr.policies import best, larger_than, last
 from expmgr.storage.transfer import AzureFolder
+from expmgr.tracking.journal import read_records, write_record
 
 
 @pytest.fixture
@@ -191,6 +193,41 @@ def test_the_best_of_the_iteration_goes_only_where_one_as_good_stays(manager, we
     assert stored() == set(ids.values()), "best of its experiment, though not the last"
     ids[20] = manager.save_checkpoint(weights, 20, {"accuracy": 0.9}, last(1), wait=True)
     assert stored() == {ids[20].result.model_id}
+
+
+def end_and_begin(manager, weights, status):
+    """End the run, and save a checkpoint in the next one; returns that one's id."""
+    manager.client.set_terminated(manager.current_run_id, status)
+    manager._forget_run()
+    manager.set_run({"next": status})
+    return manager.save_checkpoint(weights, 0, {"accuracy": 0.99}, wait=True).result.model_id
+
+
+@pytest.mark.parametrize(("status", "goes"), [("FINISHED", False), ("KILLED", True)])
+def test_only_a_dead_run_is_cleaned_up_after(manager, weights, stored, status, goes):
+    ids = save(manager, weights, [0.5, 0.6], keep=None)
+    manager.pin(ids[0], "for now")
+    ids[20] = manager.save_checkpoint(weights, 20, {"accuracy": 0.7}, last(1), wait=True)
+    ids[20] = ids[20].result.model_id
+    manager.unpin(ids[0])
+    assert stored() == {ids[0], ids[20]}
+    new = end_and_begin(manager, weights, status)
+    assert stored() == {new, ids[20], *([] if goes else [ids[0]])}
+
+
+def test_what_somebody_restored_stays(manager, weights, stored, put_blob):
+    ids = save(manager, weights, [0.5, 0.6], keep=last(1))
+    run_id = manager.current_run_id
+    (record,) = read_records(run_id, manager.client.get_run(run_id).data.tags)
+    assert ids[0] in record.locations[0].path
+    for name in ("MLmodel", "weights.bin"):
+        put_blob(f"{record.locations[0].path}/{name}")
+    write_record(manager.client, replace(record, state="restored"))
+    manager.client.delete_logged_model_tag(ids[0], "expmgr.model")
+    ids[20] = manager.save_checkpoint(weights, 20, {"accuracy": 0.7}, last(1), wait=True)
+    ids[20] = ids[20].result.model_id
+    assert stored() == {ids[0], ids[20]}
+    assert {ids[0], ids[20]} < {end_and_begin(manager, weights, "KILLED"), *stored()}
 
 
 def test_one_that_is_not_there_whole_takes_no_place(manager, weights, stored, azurite, container):

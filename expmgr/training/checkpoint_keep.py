@@ -49,12 +49,15 @@ class KeptCheckpoint:
         Whether it could not be told how good it is: it is never superseded then.
     whole
         Whether it is there whole; what is not takes the place of no other.
+    wanted
+        Whether somebody restored it: it is never superseded again.
     """
 
     model: StoredModel
     step: int | None = None
     doubtful: bool = False
     whole: bool = True
+    wanted: bool = False
 
 
 def check_keep(keep: object) -> Policy | None:
@@ -98,7 +101,7 @@ def superseded(
     return [
         one
         for one, stays in zip(checkpoints, verdicts, strict=True)
-        if stays is False and not one.doubtful
+        if stays is False and not one.doubtful and not one.wanted
     ]
 
 

@@ -1,10 +1,11 @@
 """Deleting the checkpoints that a run is done with, and what a killed process left of its own.
 
 Only models that `save_checkpoint` stored are ever taken (their tag says so), only those of the run
-that asks, or of a run of the same iteration that has ended; a run that is under way elsewhere keeps
-all that it has. Every deletion goes through the manager's ``delete_model``: plan, protection,
-journal. Right before it the checkpoints that stay are looked at where they lie: never are there
-fewer whole ones than the policy keeps.
+that asks, or of a run of the same iteration that failed or was killed; a run that is under way
+elsewhere keeps all that it has, and one that finished all but uploads that never ended. What
+somebody restored stays. Every deletion goes through the manager's ``delete_model``: plan,
+protection, journal. Right before it the checkpoints that stay are looked at where they lie: never
+are there fewer whole ones than the policy keeps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.model import ACTIVE_STATUSES
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.results import DeletionResult
-from expmgr.tracking.journal import MODEL_TAG
+from expmgr.tracking.journal import MODEL_TAG, latest_records
 from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
 from expmgr.training.best_only import beats_or_equals
 from expmgr.training.checkpoint_keep import (
@@ -30,7 +31,7 @@ from expmgr.training.runs import now_ms
 from expmgr.training.stored import CHECKPOINT_TAG, as_stored, fault, own_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlflow.entities import LoggedModel, Run
 
@@ -93,7 +94,7 @@ def retire(
 
 
 def sweep(desk: Desk, run: OpenRun) -> tuple[DeletionResult, ...]:
-    """Delete what runs of the iteration that have ended left: dead uploads, superseded ones.
+    """Delete what dead runs of the iteration left: unfinished uploads, superseded checkpoints.
 
     Each by what it was itself told to keep. One search, and more only where something is left.
     """
@@ -109,8 +110,13 @@ def sweep(desk: Desk, run: OpenRun) -> tuple[DeletionResult, ...]:
             if not group.halves and not _superseded(desk, group, keep):
                 continue
             maker = run_or_none(desk.client, run_id)
-            if maker is not None and _has_ended(maker):
-                results.extend(_retire(desk, _completed(desk, group), keep, set()))
+            if maker is None or not _has_ended(maker):
+                continue
+            if maker.info.status == "FINISHED":
+                keep = None  # it did this itself; what stayed then had its reasons
+            else:
+                group = _completed(desk, group)
+            results.extend(_retire(desk, group, keep, set()))
         return tuple(results)
     except ExpmgrError as error:
         return (_kept(run.run_id, "what other runs left was not looked at", error),)
@@ -191,9 +197,7 @@ def _retire(desk: Desk, group: _Group, keep: Policy | None, told: set[str]) -> l
     halves = [model for model in group.halves if _has_files(desk, model)]
     maker = run_or_none(desk.client, group.run_id) if group.stored else None
     if maker is not None:
-        steps = {out.model_id: out.step for out in maker.outputs.model_outputs}
-        stored = [replace(one, step=steps.get(one.model.model_id)) for one in group.stored]
-        group = replace(group, stored=tuple(stored))
+        group = replace(group, stored=tuple(_as_run_tells(maker, group.stored)))
     goes = _superseded(desk, group, keep)
     plans: dict[str, DeletionPlan | ExpmgrError] = {
         model_id: _planned(desk, group.run_id, model_id)
@@ -221,6 +225,17 @@ def _retire(desk: Desk, group: _Group, keep: Policy | None, told: set[str]) -> l
         told.add(model_id)
         results.append(result)
     return results
+
+
+def _as_run_tells(maker: Run, stored: Iterable[KeptCheckpoint]) -> Iterator[KeptCheckpoint]:
+    """Yield checkpoints with their output steps, and whether somebody restored them. Pure."""
+    steps = {out.model_id: out.step for out in maker.outputs.model_outputs}
+    records = latest_records(maker.info.run_id, maker.data.tags)
+    restored = {path for path, record in records.items() if record.state == "restored"}
+    for one in stored:
+        model_id = one.model.model_id
+        wanted = any(path.endswith(f"/{model_id}/artifacts") for path in restored)
+        yield replace(one, step=steps.get(model_id), wanted=wanted)
 
 
 def _has_files(desk: Desk, model: LoggedModel, least: int = 1) -> bool:
