@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from theirs import their_initial
+from theirs import their_initial, their_iteration, their_model, their_run
 
+from expmgr.errors import DeletionError
 from expmgr.policies import status
+from expmgr.storage.restoration import StorageRestoration
 
 
 def row_of(table, run_id):
@@ -66,3 +68,105 @@ def test_other_names_hold_no_initial_model(lab, name):
     lab.client.set_tag(lab.with_model(0.7, experiment_id=experiment_id), "x", "y")
     (plan,) = lab.manager().plan_deletion(run_id)
     assert plan.reasons == ()
+
+
+def metrics(lab, run_id):
+    told = lab.client.get_run(run_id).data.metrics
+    return {name: told[name] for name in told if name.startswith("model_")}
+
+
+def by_one_call(manager, browse, run_id):
+    assert manager.delete_model(run_id)
+
+
+def by_its_own_id(manager, browse, run_id):
+    assert manager.delete_model(f"{run_id}/model")
+
+
+def by_many(manager, browse, run_id):
+    assert manager.delete_models([run_id], progress=False).counts == {"deleted": 1}
+
+
+def by_the_button(manager, browse, run_id):
+    browser = browse(manager)
+    row = next(row for row in browser.rows if row.run_id == run_id)
+    row.delete_button.click()
+    assert browser.wait(10)
+    assert row.status.startswith("Delete 4 files")
+    row.confirm_button.click()
+    assert browser.wait(10)
+
+
+WAYS = [by_one_call, by_its_own_id, by_many, by_the_button]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_their_metrics_are_kept_true_whoever_deletes(lab, browse, monkeypatch, way):
+    monkeypatch.setattr("expmgr.widgets.arming.ARMED_AFTER", 0.0)
+    home = their_iteration(lab, "r0")
+    their_run(lab, home, 0.9)
+    run_id = their_run(lab, home, 0.1)
+    assert metrics(lab, run_id) == {"model_uploaded": 1}
+    way(lab.manager(), browse, run_id)
+    assert metrics(lab, run_id) == {"model_uploaded": 0, "model_deleted": 1}
+    assert not [name for name in lab.blob_names() if run_id in name]
+
+
+def test_a_run_that_never_told_is_told_nothing(lab):
+    lab.best()
+    run_id = lab.with_model(0.1)
+    assert lab.manager().delete_model(run_id)
+    assert metrics(lab, run_id) == {}
+
+
+def test_the_last_model_of_a_run_ends_it(lab):
+    lab.best()
+    run_id = lab.run(0.1)
+    first, second = lab.logged_model(run_id), lab.logged_model(run_id)
+    lab.client.log_metric(run_id, "model_uploaded", 1)
+    manager = lab.manager()
+    assert manager.delete_model(first)
+    assert metrics(lab, run_id) == {"model_uploaded": 1}
+    assert manager.delete_model(second)
+    assert metrics(lab, run_id) == {"model_uploaded": 0, "model_deleted": 1}
+
+
+def test_a_deletion_that_fails_leaves_them(lab, monkeypatch):
+    lab.best()
+    run_id = lab.run(0.1)
+    their_model(lab, run_id)
+    manager = lab.manager()
+
+    def refuses(*_):
+        raise DeletionError("no", run_id=run_id)
+
+    monkeypatch.setattr(manager, "_delete_model", refuses)
+    assert manager.delete_model(run_id).outcome == "failed"
+    assert metrics(lab, run_id) == {"model_uploaded": 1}
+
+
+def test_a_restored_model_is_told_again(lab, put_blob):
+    lab.best()
+    run_id = lab.run(0.1)
+    their_model(lab, run_id)
+    manager = lab.manager()
+    assert manager.delete_model(run_id)
+    whole = StorageRestoration(4, 4, 0.1)
+    manager.blob_store.undelete = lambda locations: whole
+    manager.restore_model(run_id)
+    assert metrics(lab, run_id) == {"model_uploaded": 1, "model_deleted": 0}
+
+
+def test_they_cost_no_request(http_lab, counted):
+    http_lab.best()
+    plain, told = (http_lab.run(0.1) for _ in range(2))
+    http_lab.history_model(plain)
+    their_model(http_lab, told)
+    manager = http_lab.manager()
+    made = []
+    for run_id in (plain, told):
+        counted.clear()
+        assert manager.delete_model(run_id)
+        made.append(dict(counted))
+    assert made[0] == made[1]
+    assert metrics(http_lab, told) == {"model_uploaded": 0, "model_deleted": 1}
