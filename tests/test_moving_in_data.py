@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from theirs import their_initial, their_iteration, their_model, their_run
 
+from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import DeletionError
 from expmgr.policies import status
 from expmgr.storage.restoration import StorageRestoration
+from expmgr.tracking.journal import read_records, write_record
 
 
 def row_of(table, run_id):
@@ -170,3 +174,33 @@ def test_they_cost_no_request(http_lab, counted):
         made.append(dict(counted))
     assert made[0] == made[1]
     assert metrics(http_lab, told) == {"model_uploaded": 0, "model_deleted": 1}
+
+
+class KilledError(BaseException):
+    """The process was killed here."""
+
+
+class Dying(ExperimentsManagerWithAzureBlobBackend):
+    """A manager whose process dies once the files are gone, before the journal says so."""
+
+    def _delete_model(self, run_id, experiment_id=None):
+        super()._delete_model(run_id, experiment_id)
+        raise KilledError
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["resumed", "deleted again"])
+def test_they_are_made_true_by_whoever_finishes_a_killed_deletion(lab, again):
+    lab.best()
+    run_id = lab.run(0.1)
+    their_model(lab, run_id)
+    with pytest.raises(KilledError):
+        lab.manager(Dying).delete_model(run_id)
+    assert metrics(lab, run_id) == {"model_uploaded": 1}
+    (record,) = read_records(run_id, lab.tags(run_id))
+    write_record(lab.client, replace(record, deadline=1))
+    manager = lab.manager()
+    if again:
+        assert manager.delete_model(run_id)
+    else:
+        assert manager.resume_deletions().counts == {"deleted": 1}
+    assert metrics(lab, run_id) == {"model_uploaded": 0, "model_deleted": 1}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.part_plans import Guarded
     from expmgr.cleanup.plan import RunPlan
 
-__all__ = ["Draft", "protected"]
+__all__ = ["Draft", "protected", "told_after"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def protected(
                 for reason in reasons_of(model, subject.maker, evidence)
             ]
             stated = distinct([*reasons, *draft.doubt])
-            told = _told_after(subject)
+            told = told_after(subject)
             plan = replace(plan, reasons=stated, doubts=draft.doubt, told_after=told)
         plans.append(plan)
     return tuple(plans)
 
 
-def _told_after(subject: Subject) -> tuple[tuple[str, float], ...]:
+def told_after(subject: Subject) -> tuple[tuple[str, float], ...]:
     """Return what the run's metrics have to say afterwards, where this takes its last model."""
     if subject.maker is None or any(one.journal != "deleted" for one in subject.siblings):
         return ()
