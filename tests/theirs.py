@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import METRIC
+from trainers import classifier
 
 if TYPE_CHECKING:
     from lab import Lab
@@ -18,21 +22,38 @@ FILES = {
 }
 
 
-def their_model(lab: Lab, run_id: str, *, history: bool = True) -> None:
-    """What ``mlflow.pytorch.log_model(model, "model")`` of MLflow 2 left, and its metric."""
+@functools.cache
+def _loadable(depth: int) -> dict[str, bytes]:
+    """The files of a small model that MLflow loads."""
+    import mlflow.sklearn
+
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "model"
+        mlflow.sklearn.save_model(
+            classifier(depth),
+            folder,
+            pip_requirements=["scikit-learn"],
+            serialization_format="cloudpickle",
+        )
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def their_model(lab: Lab, run_id: str, *, depth: int = 0, history: bool = True) -> None:
+    """What ``log_model(model, "model")`` of MLflow 2 left, and its metric; loads with a depth."""
+    files = _loadable(depth) if depth else FILES
     if history:
-        lab.history_model(run_id, "model", FILES)
+        lab.history_model(run_id, "model", files)
     else:
-        lab.artifacts(run_id, FILES, "model")
+        lab.artifacts(run_id, files, "model")
     lab.client.log_metric(run_id, "model_uploaded", 1)
 
 
-def their_initial(lab: Lab, *, upload: bool = True) -> tuple[str, str]:
+def their_initial(lab: Lab, *, upload: bool = True, depth: int = 0) -> tuple[str, str]:
     """The initial model's experiment and run; returns their ids."""
     experiment_id = lab.experiment("iteration / initial")
     run = lab.client.create_run(experiment_id, run_name="initial_model")
     if upload:
-        their_model(lab, run.info.run_id)
+        their_model(lab, run.info.run_id, depth=depth)
     lab.client.set_terminated(run.info.run_id)
     return experiment_id, run.info.run_id
 
@@ -42,7 +63,13 @@ def their_iteration(lab: Lab, start: str, batch: str = "batch-1") -> str:
 
 
 def their_run(
-    lab: Lab, experiment_id: str, value: float | None, *, stored: bool = True, name: str = ""
+    lab: Lab,
+    experiment_id: str,
+    value: float | None,
+    *,
+    stored: bool = True,
+    name: str = "",
+    depth: int = 0,
 ) -> str:
     """A finished run, named by its params, with their iteration's fields among the params."""
     run = lab.client.create_run(experiment_id, run_name=name or uuid.uuid4().hex)
@@ -54,6 +81,6 @@ def their_run(
     if value is not None:
         lab.client.log_metric(run_id, METRIC, value)
     if stored:
-        their_model(lab, run_id)
+        their_model(lab, run_id, depth=depth)
     lab.client.set_terminated(run_id)
     return run_id
