@@ -74,6 +74,22 @@ def test_other_names_hold_no_initial_model(lab, name):
     assert plan.reasons == ()
 
 
+def test_in_the_trash_it_is_protected_until_it_is_archived(lab):
+    home, run_id = their_initial(lab)
+    lab.client.delete_experiment(home)
+    manager = lab.manager()
+    (row,) = manager.find_orphans().to_dict("records")
+    assert (row["id"], row["deletable"]) == (run_id, False)
+    assert "initial" in row["protected_by"]
+    lab.client.restore_experiment(home)
+    lab.client.rename_experiment(home, f"{home}_archive")
+    lab.client.delete_experiment(home)
+    found = manager.find_orphans("all")
+    assert list(found.deletable) == [True]
+    assert manager.delete_orphans(found, progress=False).counts == {"deleted": 1}
+    assert lab.blob_names("mlflow") == []
+
+
 def metrics(lab, run_id):
     told = lab.client.get_run(run_id).data.metrics
     return {name: told[name] for name in told if name.startswith("model_")}
