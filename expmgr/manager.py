@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
+from expmgr.moving_in import MovedIn
 from expmgr.retry import RetryConfig, is_retryable_error
 from expmgr.secrecy import Address, forgets_arguments
 from expmgr.tracking.patience import Patience
@@ -50,7 +51,7 @@ def _resolved_registry_uri(registry_uri: str | None, tracking_uri: str) -> str:
     return chosen or os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri
 
 
-class ExperimentsManager(Tracker):
+class ExperimentsManager(MovedIn, Tracker):
     """Tracks fine-tuning with MLflow and shows its runs.
 
     Constructing one makes no network call. Two managers in one process do not disturb each other:

@@ -20,3 +20,21 @@ def test_every_failure_that_the_documentation_tells_has_its_test():
         for name in re.findall(r"^def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert {name for names in named for name in names} <= there
+
+
+def test_every_call_that_moves_in_is_there():
+    import expmgr
+
+    text = (REPOSITORY / "docs" / "moving_in.md").read_text(encoding="utf-8")
+    rows = [
+        line.split("|") for line in text.partition("## Its calls")[2].splitlines() if "|" in line
+    ]
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)[(\[`]", row[1] + row[3])]
+    assert len(named) >= 35
+    values = {"RetryParams", "RetryConfig"}
+    fields = {*expmgr.RetryParams.model_fields, "config"}
+    for name in set(named) - values - fields - {"runs", "with"}:
+        owner, _, attribute = name.rpartition(".")
+        home = getattr(expmgr, owner) if owner and owner != "manager" else None
+        home = home or expmgr.ExperimentsManagerWithAzureBlobBackend
+        assert callable(getattr(home, attribute)), name

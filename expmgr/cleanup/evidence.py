@@ -15,6 +15,7 @@ from expmgr.catalog.protection import Evidence, NamingRun, best_in, best_linking
 from expmgr.catalog.reason import Reason
 from expmgr.cleanup.contest import Contest, prove
 from expmgr.errors import ExpmgrError
+from expmgr.moving_in import initial_homes
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.models import input_model_ids, output_model_ids
 from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
@@ -73,6 +74,7 @@ def ask_protection(
     proved: Mapping[Entry, bool | None],
     *,
     naming: bool,
+    homes: frozenset[str] = frozenset(),
 ) -> Evidence:
     """Ask for all that protects, several questions at a time; one that fails is a reason itself.
 
@@ -86,6 +88,8 @@ def ask_protection(
         Returns who competes there; may add to ``proved``.
     naming
         Whether LoggedModels are among what is judged, which best runs may name.
+    homes
+        Experiments whose runs are all initial ones.
     """
     versions: list[Versions] = []
     named: list[NamingRun] = []
@@ -96,7 +100,7 @@ def ask_protection(
         versions.append(read_versions(client, finder.blob_path))
 
     def ask_naming() -> None:
-        named.extend(_read_naming(client, experiment_ids))
+        named.extend(_read_naming(client, experiment_ids, homes))
 
     def ask_best(experiment_id: str, goal: Goal) -> None:
         found = compete(experiment_id, goal)
@@ -128,6 +132,7 @@ def ask_protection(
         best={model_id: tuple(ranks) for model_id, ranks in best.items()},
         unknown=tuple(unknown),
         at=now_ms(),
+        initial_homes=homes,
     )
 
 
@@ -186,7 +191,10 @@ def gather_evidence(
             prove(client, models.values(), [goal], proved)
         return found
 
-    return ask_protection(client, finder, list(experiments), goals, compete, proved, naming=logged)
+    homes = initial_homes(experiments.values())
+    return ask_protection(
+        client, finder, list(experiments), goals, compete, proved, naming=logged, homes=homes
+    )
 
 
 def _best_naming(
@@ -205,31 +213,36 @@ def _best_naming(
     return naming_runs(client, dict.fromkeys(run_ids, best_by(goal)), best_in=experiment_id)
 
 
-def _read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
+def _read_naming(
+    client: MlflowClient, experiment_ids: Sequence[str], homes: frozenset[str]
+) -> tuple[NamingRun, ...]:
     """Ask for every pinned, initial and active run of the experiments, and the models they name.
 
-    Three small searches by filter, then one ``get_run`` for each hit, since ``search_runs`` leaves
-    model inputs out. Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U".
+    Three small searches by filter (four where an experiment is an initial model's by its name),
+    then one ``get_run`` for each hit, since ``search_runs`` leaves model inputs out. Of MLflow's
+    statuses RUNNING and SCHEDULED alone hold a "U".
     """
-    asked: list[tuple[str, str, bool]] = [
-        (f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
-        (f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
-        ("attributes.status LIKE '%U%'", "active", False),
+    asked: list[tuple[Sequence[str], str, str, bool]] = [
+        (experiment_ids, f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
+        (experiment_ids, f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
+        (experiment_ids, "attributes.status LIKE '%U%'", "active", False),
     ]
-    whys: dict[str, list[str]] = defaultdict(list)
+    if homes:
+        asked.append((sorted(homes), "", "initial", True))
+    whys: dict[str, dict[str, None]] = defaultdict(dict)
 
-    def search(question: tuple[str, str, bool]) -> list[tuple[str, str]]:
-        filter_string, why, deleted = question
+    def search(question: tuple[Sequence[str], str, str, bool]) -> list[tuple[str, str]]:
+        ids, filter_string, why, deleted = question
         return [
             (run.info.run_id, why)
-            for run in iter_runs(client, experiment_ids, filter_string, deleted=deleted)
+            for run in iter_runs(client, ids, filter_string, deleted=deleted)
             if (why != "pinned" or is_pin(run.data.tags.get(KEEP_TAG)))
             and (why != "active" or run.info.status in ACTIVE_STATUSES)
         ]
 
     for found in in_parallel(search, asked):
         for run_id, why in found:
-            whys[run_id].append(why)
+            whys[run_id][why] = None
     return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
 
 

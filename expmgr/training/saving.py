@@ -6,7 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from expmgr.errors import TrackingError
 from expmgr.formatting import format_bytes, format_count, format_metric, format_seconds
+from expmgr.moving_in import UPLOADED
 from expmgr.text import keep_plain
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import beats_or_equals, supersede
@@ -141,7 +143,7 @@ def save_model(
     """Store the model, unless a better one is there; then delete what it supersedes."""
     best: StoredModel | None = None
     if best_only:
-        best = best_of(desk, run.experiment_id)
+        best = best_of(desk, run.experiment_id, directories=run.directories)
         best_quality = None if best is None else best.quality
         compared = desk.goal.counts(quality)
         if compared is None or not beats_or_equals(desk.goal, compared, best_quality):
@@ -155,7 +157,13 @@ def save_model(
     superseded: tuple[DeletionResult, ...] = ()
     if best_only:
         run.best_only = True
-        superseded = supersede(desk, run.experiment_id, run_id=run.run_id, previous_best=best)
+        superseded = supersede(
+            desk,
+            run.experiment_id,
+            run_id=run.run_id,
+            previous_best=best,
+            directories=run.directories,
+        )
     return replace(
         saved,
         quality=quality,
@@ -287,6 +295,8 @@ def publish(desk: Desk, run: OpenRun, prepared: Prepared, watch: Watch) -> Saved
     except BaseException:
         _mark_failed(client, model_id)
         raise
+    if run.directories:
+        _tell_uploaded(client, run_id)
     return SavedModel(
         run_id,
         True,
@@ -305,6 +315,15 @@ def _of_model(metric: Metric, run_id: str, model_id: str) -> Metric:
     return Metric(
         metric.key, metric.value, metric.timestamp, metric.step, model_id=model_id, run_id=run_id
     )
+
+
+def _tell_uploaded(client: MlflowClient, run_id: str) -> None:
+    """Say by a metric that the run has a model, which is stored whatever becomes of that."""
+    try:
+        with asking("tell by a metric that the model is stored", run_id=run_id):
+            client.log_metric(run_id, UPLOADED, 1)
+    except TrackingError as error:
+        logger.warning("run %s has a model, and its metric %s lacks: %s", run_id, UPLOADED, error)
 
 
 def _mark_failed(client: MlflowClient, model_id: str) -> None:
