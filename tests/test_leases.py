@@ -254,7 +254,7 @@ def test_a_dead_run_reads_interrupted_everywhere_stays_and_ends_by_mark_killed(
 
     again = make().mark_killed(run_id)
     assert (bool(again), again.leftovers) == (False, ())
-    assert str(again) == f"run {run_id} had ended before: it is KILLED."
+    assert str(again) == f"run {run_id}: had ended before: it is KILLED"
 
 
 def test_what_else_a_killed_run_stored_stays(make, manager, clock, monkeypatch, blob_names):

@@ -55,7 +55,7 @@ class KilledRun:
     leftovers
         How the deletion of each model that it left PENDING with files ended.
     message
-        One line for a person.
+        One line for a person, about the run.
     """
 
     run_id: str
@@ -72,7 +72,7 @@ class KilledRun:
         return self.ended
 
     def __str__(self) -> str:
-        return self.message
+        return f"run {self.run_id}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def mark_killed(
         raise RunError(f"{message} (MlflowClient.restore_run).", run_id=run_id)
     if run.info.status not in ACTIVE_STATUSES:
         results = _rest(client, run, leftovers) if _ended_so(run, lease) else ()
-        message = f"run {run_id} had ended before: it is {run.info.status}{_of_rest(results)}."
+        message = f"had ended before: it is {run.info.status}{_of_rest(results)}"
         return KilledRun(run_id, False, run.info.status, sign, results, message)
     since = interrupted_since(run.info.status, run.data.tags, began, at)
     if since is None:
@@ -158,17 +158,16 @@ def mark_killed(
         client.set_terminated(run_id, "KILLED", at)
     after = _read(client, run_id)
     if after.info.status != "KILLED":
-        message = f"run {run_id} has ended by itself meanwhile: it is {after.info.status}."
+        message = f"has ended by itself meanwhile: it is {after.info.status}"
         return KilledRun(run_id, False, after.info.status, sign, (), message)
-    done = f"run {run_id} is KILLED now"
     if since is None:
-        message = f"{done}; it had no lease, so nothing of it was deleted."
+        message = "KILLED; it had no lease, so nothing of it was deleted"
         return KilledRun(run_id, True, "KILLED", sign, (), message)
     if lease_of(after.data.tags, began) != lease:
-        message = f"{done}, but its process gave a sign of life just then: nothing was deleted."
+        message = "KILLED, but its process gave a sign of life just then: nothing was deleted"
         return KilledRun(run_id, True, "KILLED", sign, (), message)
     results = _rest(client, run, leftovers)
-    message = f"{done}, after no sign of life since {moment_words(since)}{_of_rest(results)}."
+    message = f"KILLED after no sign of life since {moment_words(since)}{_of_rest(results)}"
     return KilledRun(run_id, True, "KILLED", sign, results, message)
 
 
