@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
 from beats import HOUR, Beats
 from moved_clock import Clock
+from servers import free_port
 from trainers import classifier, count_calls, make_manager, train
 
 from expmgr import ExperimentsManager, MetricValue, RunError
@@ -22,6 +24,7 @@ from expmgr.catalog.lease import (
     lease_of,
     lease_text,
 )
+from expmgr.manager import _connect_impatiently
 from expmgr.training import lease as leases
 
 AT = 1_795_969_157_042
@@ -155,6 +158,65 @@ def test_a_renewal_that_fails_is_tried_again_and_reaches_nobody(
     assert lease_time(manager) >= first + HOUR
 
 
+def test_a_fork_that_goes_on_with_a_run_renews_its_lease_and_does_not_end_it(
+    manager, beats, monkeypatch
+):
+    manager.set_run({"a": 1})
+    lease = manager._run.lease
+    parents, inbox = lease._thread, lease._inbox
+    beats.renew(lease)
+    with monkeypatch.context() as patch:
+        patch.setattr(leases.os, "getpid", lambda: 1)
+        manager._run.check(manager.client, "a save")
+        assert lease._thread is not parents
+        assert lease._inbox is not inbox
+        lease.abandon()
+        assert lease._inbox.empty()
+        assert not lease.is_ours
+    inbox.put("stop")
+    parents.join(30)
+    assert run_of(manager).info.status == "RUNNING"
+
+
+def loud(caplog):
+    return [one for one in caplog.records if one.name.startswith(("expmgr", "urllib3", "mlflow"))]
+
+
+@pytest.mark.timeout(120)
+def test_over_http_the_thread_renews_and_ends_by_a_client_of_its_own(
+    mlflow_server, plugin_name, beats, monkeypatch
+):
+    uri = mlflow_server.tracking_uri
+    manager = make_manager(uri, None, plugin_name, kind=ExperimentsManager)
+    manager._pace = beats.pace
+    manager.set_iteration("one")
+    manager.set_run({"a": 1})
+    lease, client, run_id = manager._run.lease, manager.client, manager.current_run_id
+    thread = lease._thread
+    monkeypatch.setattr(client, "set_tag", killed)  # patient for minutes, and in use by training
+    monkeypatch.setattr(client, "set_terminated", killed)
+    beats.ahead = HOUR
+    beats.renew(lease)
+    assert lease_time(manager) >= client.get_run(run_id).info.start_time + HOUR
+    del manager
+    gc.collect()
+    thread.join(30)
+    assert client.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_server_that_is_gone_is_given_up_at_once_and_in_silence(beats, caplog, capfd):
+    uri = f"http://127.0.0.1:{free_port()}"
+    connect = partial(_connect_impatiently, uri, uri)
+    lease = leases.Lease("0" * 32, beats.now(), connect, beats.pace)
+    with caplog.at_level(logging.INFO):
+        beats.renew(lease)
+        lease.abandon()
+        lease._thread.join(30)
+    assert not lease._thread.is_alive()
+    assert loud(caplog) == []
+    assert capfd.readouterr().err == ""
+
+
 def test_the_initial_models_run_has_a_lease_and_gives_it_up(manager):
     saved = manager.upload_initial_model(classifier())
     assert lease_time(manager, saved.run_id) is not None
@@ -257,7 +319,36 @@ def test_a_dead_run_reads_interrupted_everywhere_stays_and_ends_by_mark_killed(
     assert str(again) == f"run {run_id}: had ended before: it is KILLED"
 
 
-def test_what_else_a_killed_run_stored_stays(make, manager, clock, monkeypatch, blob_names):
+def test_what_a_process_killed_between_storing_and_deleting_left_is_superseded_in_time(
+    make, manager, clock, monkeypatch, blob_names
+):
+    def models():
+        return {name.split("/models/")[1][:34] for name in blob_names()}
+
+    _, first = train(make(), 0.5, params={"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("expmgr.training.saving.supersede", killed)
+        manager.set_run({"a": 2})
+        manager.save_metric(MetricValue("accuracy", 0.6))
+        with pytest.raises(KeyboardInterrupt):
+            manager.save_model(classifier())
+    dead = manager.current_run_id
+    assert len(models()) == 2
+    _, third = train(make(), 0.7, params={"a": 3})
+    (its,) = models() - {third.model_id}
+    assert its != first.model_id, "of a run that ended it goes, of one that reads RUNNING it stays"
+    clock.move(days=2)
+    assert make().mark_killed(dead).leftovers == ()
+    assert its in models(), "it was whole"
+    _, fourth = train(make(), 0.8, params={"a": 4})
+    assert models() == {fourth.model_id}
+
+
+def killed(*_args, **_options):
+    raise KeyboardInterrupt
+
+
+def test_what_else_a_killed_run_stored_stays(make, manager, clock, blob_names):
     manager.set_run({"a": 1})
     manager.save_metric(MetricValue("accuracy", 0.7))
     whole = manager.save_model(classifier(), best_only=False)
@@ -268,6 +359,19 @@ def test_what_else_a_killed_run_stored_stays(make, manager, clock, monkeypatch, 
     assert (bool(killed), killed.leftovers) == (True, ())
     assert blob_names() == stored
     assert any(whole.model_id in name for name in stored)
+
+
+def test_an_iteration_with_a_dead_run_stays_and_says_how_that_ends(make, manager, clock):
+    manager.set_run({"a": 1})
+    run_id, other = manager.current_run_id, make()
+    other.finish_iteration()
+    clock.move(days=2)
+    deletion = other.delete_previous_iteration()
+    assert deletion.outcome == "protected"
+    assert "interrupted: no sign of life since " in str(deletion)
+    assert f'mark_killed("{run_id}") ends it' in str(deletion)
+    assert other.mark_killed(run_id)
+    assert other.delete_previous_iteration()
 
 
 def test_a_run_without_a_lease_is_active_for_ever_and_ends_only_by_force(
@@ -441,24 +545,6 @@ def test_a_manager_that_is_dropped_ends_its_run_and_leaves_an_ended_one(make, fi
     assert not thread.is_alive()
     status = MlflowClient(sqlite_uri).get_run(run_id).info.status
     assert status == ("FINISHED" if finished else "FAILED")
-
-
-def test_a_server_that_is_dead_when_a_manager_is_dropped_makes_no_noise(make, caplog, capfd):
-    manager = make()
-    manager.set_run({"a": 1})
-    lease = manager._run.lease
-
-    def refuse():
-        raise OSError("nothing answers")
-
-    lease._connect = refuse
-    with caplog.at_level(logging.INFO):
-        del manager
-        gc.collect()
-        lease._thread.join(30)
-    assert not lease._thread.is_alive()
-    assert [one for one in caplog.records if "expmgr" in one.name] == []
-    assert capfd.readouterr().err == ""
 
 
 def test_an_exit_waits_for_runs_to_end_for_seconds_in_all(monkeypatch):

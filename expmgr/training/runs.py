@@ -158,16 +158,17 @@ def end_open_run(client: MlflowClient, run: OpenRun, *, failed: bool) -> None:
     Raises
     ------
     RunError
-        Somebody else has, and it was to be FINISHED; FAILED and KILLED come to the same.
+        Somebody else has, otherwise than it was to end; FAILED and KILLED come to the same.
     """
     if run.lease is None:
         end_run(client, run.run_id, failed=failed)
-    elif run.lease.ended_by_others(client):
-        if not failed:
-            run.check(client, "finish_run()")
-    else:
+        return
+    ended = run.lease.ended_by_others(client)
+    if not ended:
         with run.lease.ending():
             end_run(client, run.run_id, failed=failed)
+    elif not failed and ended != "FINISHED":
+        run.check(client, "finish_run()")
 
 
 def own_accumulators(given: Iterable[MetricsAccumulator]) -> list[MetricsAccumulator]:
