@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.lease import active_words
 from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
 from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
@@ -146,7 +147,8 @@ def reasons_beside(
 
 def _own_reasons(model: Model, maker: Maker | None, evidence: Evidence) -> Iterator[Reason]:
     if maker is not None and maker.active:
-        yield Reason("active", f"the run is {maker.status}", maker.id)
+        words = active_words(maker.id, maker.status, maker.tags, maker.began, evidence.at)
+        yield Reason("active", words, maker.id)
     if _is_initial(model, maker, evidence.initial_homes):
         yield Reason("initial", "it is the initial model", model.id if maker is None else maker.id)
     if maker is not None:

@@ -23,6 +23,7 @@ from expmgr.errors import (
     ExpmgrError,
     InvalidInputError,
     NotFoundError,
+    RunError,
     StorageError,
     TrackingError,
     TransferCancelledError,
@@ -364,6 +365,7 @@ def _metrics(
 
 def _carry_out(job: _Job, checkpoint: Checkpoint) -> None:
     try:
+        job.run.check(job.desk.client, "storing the checkpoint")
         saved = publish(job.desk, job.run, job.prepared, job.watch)
         superseded: tuple[DeletionResult, ...] = ()
         if job.desk.deleter is not None:
@@ -389,7 +391,7 @@ def _told(job: _Job, error: Exception) -> ExpmgrError:
         f"the checkpoint of step {job.prepared.step} of run {job.run.run_id} was not stored, those "
         f"before it are as they were: {error}"
     )
-    plain = isinstance(error, (InvalidInputError, NotFoundError, TrackingError))
+    plain = isinstance(error, (InvalidInputError, NotFoundError, RunError, TrackingError))
     kind: type[ExpmgrError] = type(error) if plain else StorageError  # type: ignore[assignment]
     told = kind(message, run_id=job.run.run_id)
     told.__cause__ = error

@@ -213,9 +213,15 @@ def log_model(
         output step, by which it is told from other models of the run.
     quality
         The run's main metric, which is logged for the model too.
+
+    Raises
+    ------
+    RunError
+        Somebody else has ended the run, and may have deleted what was not whole.
     """
     from mlflow.models import Model
 
+    run.check(desk.client, "storing the model")
     with temporary_folder() as folder:
         card = Model(run_id=run.run_id)
         flavor = save_folder(
@@ -284,6 +290,7 @@ def publish(desk: Desk, run: OpenRun, prepared: Prepared, watch: Watch) -> Saved
         card.save(str(folder / "MLmodel"))
         with watch.shown("uploading the model") as shown:
             done = desk.files.upload(folder, url, model_id, shown)
+        run.check(client, "finalising the model")  # it may have been asleep for days
         if prepared.check is not None:
             prepared.check()
         with asking("finalise the model", run_id=run_id):

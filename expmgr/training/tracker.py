@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expmgr.errors import InvalidInputError, NotFoundError
+from expmgr.errors import InvalidInputError, NotFoundError, RunError
 from expmgr.moving_in import is_iteration_of, is_run_id
 from expmgr.text import words
 from expmgr.tracking.queries import asking
@@ -26,6 +26,7 @@ from expmgr.training.iterations import (
     iteration_name,
     newest,
 )
+from expmgr.training.lease import Pace, keep
 from expmgr.training.loading import (
     ModelSource,
     find_run,
@@ -39,7 +40,7 @@ from expmgr.training.retirement import IterationDeletion, delete_iteration, iter
 from expmgr.training.runs import (
     TrialRun,
     begin_run,
-    end_run,
+    end_open_run,
     finished_run,
     log_metrics,
     new_run,
@@ -90,6 +91,7 @@ class Tracker(ABC):
         self._done: OpenRun | None = None
         self._training = threading.RLock()
         self._checkpoints = Checkpoints()
+        self._pace = Pace()
 
     @abstractmethod
     def _desk(self) -> Desk:
@@ -270,13 +272,18 @@ class Tracker(ABC):
             return finished is not None
 
     def _begin(self, new: OpenRun) -> str | None:
-        client = self._desk().client
+        desk = self._desk()
         self._done = None
-        finished = finished_run(client, new.experiment_id, new.params, new.name)
+        finished = finished_run(desk.client, new.experiment_id, new.params, new.name)
         if finished is None:
             self._clear_accumulators()
-            self._run = begin_run(client, new)
+            self._make_run(desk, new)
         return finished
+
+    def _make_run(self, desk: Desk, new: OpenRun) -> None:
+        at = desk.pace.clock()
+        self._run = begin_run(desk.client, new, at)
+        self._run.lease = keep(self, self._run.run_id, at, desk)
 
     @contextmanager
     def run(self, params: object) -> Iterator[TrialRun]:
@@ -330,6 +337,8 @@ class Tracker(ABC):
         StorageError, TrackingError
             Its last checkpoint was not stored, and nobody was told yet. The run is still under way:
             save it again, or call this again, which ends the run without it.
+        RunError
+            Somebody else has ended it, after a day without a sign of life: it stays as it is.
         """
         if self._run is None and self._done is not None:
             self._forget_run()
@@ -359,7 +368,11 @@ class Tracker(ABC):
         with self._training:
             run = self._open_run("finish_run")
             desk = self._desk()
-            end_run(desk.client, run.run_id, failed=failed)
+            try:
+                end_open_run(desk.client, run, failed=failed)
+            except RunError:
+                self._forget_run()
+                raise
             self._forget_run()
             return run, desk
 
@@ -374,6 +387,8 @@ class Tracker(ABC):
             self._forget_run()
 
     def _forget_run(self) -> None:
+        if self._run is not None:
+            self._run.stop()
         self._run = self._done = None
         self._checkpoints.forget()
         self._clear_accumulators()
@@ -439,7 +454,7 @@ class Tracker(ABC):
             if self._run is None and self._done is not None:
                 again, self._done = self._done, None
                 self._clear_accumulators()
-                self._run = begin_run(self._desk().client, again)
+                self._make_run(self._desk(), again)
             return self._open_run(what)
 
     def _refuse_open_run(self) -> None:
@@ -494,6 +509,8 @@ class Tracker(ABC):
             No run is under way, or the flavour is unknown or cannot save this model.
         NotFoundError
             ``best_only``, and the main metric was not logged.
+        RunError
+            Somebody else has ended the run, after a day without a sign of life.
         StorageError
             The upload failed; nothing was deleted.
         """
