@@ -10,6 +10,7 @@ import weakref
 from dataclasses import replace
 
 import pytest
+from beats import HOUR, Beats
 from mlflow.entities import LoggedModelStatus
 from trainers import classifier, count_calls, make_manager
 
@@ -17,6 +18,7 @@ from expmgr import (
     ExperimentsManager,
     InvalidInputError,
     MetricValue,
+    RunError,
     StorageError,
     TransferCancelledError,
 )
@@ -317,6 +319,19 @@ def test_a_model_and_a_folder_that_mlflow_saved_load_as_what_they_are(manager, t
     assert saved.flavor in {"python_function", "sklearn"}
     assert manager.download_best_model().get_depth() == 1
     assert (folder / "MLmodel").read_bytes() == card, "the trainer's own is as it was"
+
+
+def test_a_run_that_somebody_ended_takes_no_checkpoint_and_loses_none(manager, weights, stored):
+    beats = Beats()
+    manager.finish_run()
+    manager._pace = beats.pace
+    manager.set_run({"asleep": True})
+    ids = save(manager, weights, [0.5, 0.6], keep=last(1))
+    manager.client.set_terminated(manager.current_run_id, "KILLED")
+    beats.ahead = 48 * HOUR
+    with pytest.raises(RunError, match=r"step 20.*KILLED"):
+        manager.save_checkpoint(weights, 20, {"accuracy": 0.7}, last(1), wait=True)
+    assert stored() == {ids[10]}
 
 
 # ------------------------------------------------------------------------- while training goes on
