@@ -121,8 +121,9 @@ def _is_hex(text: str, digits: int) -> bool:
 
 
 def names_its_iteration(text: str) -> bool:
-    """Whether a text is an iteration's name without its plugin. Pure."""
-    return text.startswith(_WORD + _SEPARATOR)
+    """Whether a text is an iteration's name, or the initial model's, without its plugin. Pure."""
+    word, *rest = text.split(_SEPARATOR)
+    return word == _WORD and (rest == [_INITIAL] or len(rest) == len(FIELDS) - 1)
 
 
 def is_iteration_of(name: str, plugin_name: str) -> bool:
@@ -137,7 +138,7 @@ def is_iteration_of(name: str, plugin_name: str) -> bool:
     """
     prefix = plugin_name + _SEPARATOR
     rest = name[len(prefix) :].split(_SEPARATOR) if name.startswith(prefix) else []
-    return len(rest) == len(FIELDS) and rest[0] == _WORD and not name.endswith(_ARCHIVED)
+    return len(rest) == len(FIELDS) and rest[0] == _WORD
 
 
 def initial_home(plugin_name: str) -> str:

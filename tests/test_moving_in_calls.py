@@ -21,6 +21,7 @@ from expmgr import (
     RetryParams,
 )
 from expmgr.moving_in import parsed_iteration
+from expmgr.training.loading import find_run
 
 RUN = "0f3c" * 8
 NOBODY = "f" * 32
@@ -191,6 +192,12 @@ def test_models_by_the_name_of_their_run(lab, manager, caplog):
     assert manager.download_model(home, "trial 4") is None
     assert "trial 4" in caplog.text
     assert manager.download_model("nowhere", "trial 3") is None
+    for status in ("FINISHED", "FAILED"):
+        run = lab.client.create_run(manager.current_iteration_id, run_name="trial 5")
+        if status == "FINISHED":
+            lab.logged_model(run.info.run_id)
+        lab.client.set_terminated(run.info.run_id, status)
+    assert manager.get_model_url_by_run_id(find_run(manager._desk(), home, "trial 5"))
     assert manager.download_model_by_run_id(run_id).get_depth() == 3
     assert manager.get_current_model_url() == manager.get_model_url_by_run_id(run_id)
     manager.finish_iteration()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from lab import Lab
 from theirs import their_initial, their_iteration, their_model, their_run
 from trainers import AT_ONCE, classifier, train
 
@@ -224,3 +225,22 @@ def test_without_theirs_the_initial_model_stays_ours(lab, manager):
     assert lab.client.get_experiment(run.info.experiment_id).name == f"{lab.plugin} / initial model"
     assert manager.get_initial_run_id() == saved.run_id
     assert manager.get_iteration_by_id(saved.run_id) == FineTuningIteration(plugin_name=lab.plugin)
+
+
+@pytest.mark.parametrize("backend", ["proxied"], indirect=True)
+def test_their_models_behind_a_server_that_proxies_artifacts(
+    backend, credentials, blob_names, tmp_path, plugin_name
+):
+    lab = Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+    manager = lab.manager(retry_config=AT_ONCE)
+    their_initial(lab, depth=1)
+    theirs = their_iteration(lab, START)
+    assert manager.download_last_model().get_depth() == 1
+    old = their_run(lab, theirs, 0.6, depth=2)
+    assert manager.download_last_model().get_depth() == 2
+    manager.set_iteration(FineTuningIteration("batch-1", START))
+    new, saved = train(manager, 0.7, depth=3)
+    assert [one.outcome for one in saved.superseded] == ["deleted"]
+    assert (uploaded(lab, old), uploaded(lab, new)) == (0, 1)
+    assert manager.download_best_model().get_depth() == 3
+    assert not [name for name in blob_names() if f"{old}/artifacts" in name]

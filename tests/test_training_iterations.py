@@ -44,6 +44,7 @@ def test_an_iteration_is_named_after_the_plugin(iteration, name):
     ("iteration", "words"),
     [
         ("images / batch 1", "plugin 'images'.*'texts'"),
+        ("iteration / batch 1", "plugin 'iteration'.*'texts'"),
         (FineTuningIteration("b7", plugin_name="images"), "plugin 'images'.*'texts'"),
         ("", "needs a name"),
         (" padded", "needs a name"),

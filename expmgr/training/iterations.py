@@ -218,7 +218,8 @@ def recorded_goal(experiment: Experiment) -> Goal | None:
 
 def is_iteration(experiment: Experiment) -> bool:
     """Whether an experiment of the plugin is an iteration, and not the initial model's."""
-    return INITIAL_TAG not in experiment.tags and not is_aside(experiment.name)
+    marked = ITERATION_TAG in experiment.tags
+    return INITIAL_TAG not in experiment.tags and (marked or not is_aside(experiment.name))
 
 
 def state_of(experiment: Experiment) -> str:

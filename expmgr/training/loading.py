@@ -63,7 +63,8 @@ class ModelSource:
 def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
     """Return the id of the run of that name, in the experiment of that name.
 
-    The experiment's name may leave out the plugin's.
+    The experiment's name may leave out the plugin's. Where runs are named by their params, of
+    several the newest FINISHED one is meant.
 
     Raises
     ------
@@ -81,10 +82,10 @@ def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
         raise NotFoundError(f"no experiment is named {experiment_name!r}.")
     quote = '"' if "'" in run_name else "'"
     condition = f"attributes.run_name = {quote}{run_name}{quote}"
-    found = [
-        str(run.info.run_id)
-        for run in iter_runs(client, [experiment.experiment_id], condition, limit=10)
-    ]
+    runs = list(iter_runs(client, [experiment.experiment_id], condition, limit=10))
+    if is_iteration_of(experiment.name, desk.plugin_name):
+        runs = [run for run in runs if run.info.status == "FINISHED"][:1] or runs
+    found = [str(run.info.run_id) for run in runs]
     if not found:
         raise NotFoundError(f"no run of {experiment.name!r} is named {run_name!r}.")
     if len(found) > 1:
