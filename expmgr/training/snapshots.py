@@ -57,7 +57,7 @@ class Snapshot:
             name = changed[0].relative_to(self.folder).as_posix()
             message = (
                 f"{name} was written to while it was uploaded, so what was uploaded may be half of "
-                "each; leave out link=True for files that are written to in place."
+                "each; leave out link=True (and wait=True) for files that are written to in place."
             )
             raise StorageError(message)
 

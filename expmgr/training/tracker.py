@@ -566,7 +566,7 @@ class Tracker(ABC):
             Of a path: link the files in place of copying them, where the disk can. For large files
             that are replaced or deleted, but not written to in place; that is checked afterwards.
         wait
-            Return when it is stored.
+            Return when it is stored; the files are linked then.
         on_progress, cancel
             As in `save_model`.
 
@@ -587,6 +587,7 @@ class Tracker(ABC):
         """
         run = self._trained_run("save_checkpoint")
         desk = self._desk()
+        link = link or wait  # nobody writes while the caller waits, and that is checked
         new = checked(
             desk, NewCheckpoint(path_or_model, step, metrics, keep, flavor, save_options, link)
         )
