@@ -13,6 +13,7 @@ from storage_wire import Wire, answer, batch_answer, closing_store, failure, res
 from expmgr import AzureBlobCredentials
 from expmgr.errors import DeletionCancelledError, DeletionError, LocationError, StorageError
 from expmgr.retry import RetryConfig, RetryParams
+from expmgr.storage.batch import delete_batch
 from expmgr.storage.location import Location
 
 FAST = RetryConfig(
@@ -88,6 +89,30 @@ def test_a_thousand_blobs_take_a_listing_four_batches_and_a_look(store, wire, pl
     assert [progress.files for progress in seen] == sorted(progress.files for progress in seen)
     assert seen[-1].files == 1000
     assert not store.exists(place().prefix)
+
+
+def test_a_batch_is_put_together_while_another_is_under_way(store, wire, place, put):
+    put(*in_run("run1", *(f"{number:03}" for number in range(512))))
+    both = threading.Barrier(2, timeout=30)
+
+    def fault(seen, _forward):
+        if seen.kind == "batch":
+            both.wait()  # neither is answered before the other is sent
+
+    wire.fault = fault
+    assert store.delete([place()]).files == 512
+
+
+def test_a_batch_that_cannot_be_put_together_lets_the_next_one_begin(store, place, put):
+    class Broken:
+        def delete_blobs(self, *_names, **_options):
+            raise ValueError("no such name")
+
+    put(*in_run("run1", "1", "2"))
+    blobs = list(store.list(place().prefix))
+    answer = delete_batch(Broken(), blobs, conditions=["none"] * 2, patient=True)
+    assert answer.fates == ["unclear"] * 2
+    assert store.delete([place()]).files == 2
 
 
 def test_only_what_is_below_the_location_goes(store, place, put, blob_names):

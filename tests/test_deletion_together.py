@@ -290,6 +290,48 @@ def case(service, number, model):
     return Case(tuple(places), set(own), {} if kind == "no plan" else plan, newer, refused)
 
 
+@pytest.mark.parametrize("kind", ["reset before", "reset after"])
+@pytest.mark.parametrize(("attempts", "resent"), [(3, 1), (1, 0)])
+def test_a_batch_whose_connection_breaks_goes_once_more_as_it_was(kind, attempts, resent):
+    places = [place(number) for number in range(20)]
+    service = MemoryService([name for where in places for name in files_of(where, 32)])
+    kinds = iter([kind])
+
+    def fault(seen, forward):
+        drawn = next(kinds, None) if seen.kind == "batch" else None
+        return Fault(drawn, 0)(service, seen, forward) if drawn else None
+
+    wire = Wire(service, fault)
+    with closing_store(wire, CREDENTIALS, config(attempts), workers=1) as store:
+        orders = [order(store, where) for where in places]
+        wire.requests.clear()
+        ends = ended(store, orders)
+    if resent:
+        assert [(end.files, end.bytes, end.attempts) for end in ends] == [(32, 320, 1)] * 20
+        assert wire.counts == {"batch": 4, "list": 1}
+    else:
+        assert any(isinstance(end, DeletionError) for end in ends) == (kind == "reset before")
+        assert wire.counts["batch"] == 3
+
+
+def test_where_nothing_answers_a_second_batch_in_vain_is_the_last():
+    places = [place(number) for number in range(40)]
+    service = MemoryService([name for where in places for name in files_of(where, 64)])
+
+    def fault(seen, forward):
+        return Fault("reset before", 0)(service, seen, forward) if seen.kind == "batch" else None
+
+    wire = Wire(service, fault)
+    with closing_store(wire, CREDENTIALS, config(2), workers=1) as store:
+        orders = [order(store, where) for where in places]
+        wire.requests.clear()
+        ends = ended(store, orders)
+    assert all(isinstance(end, DeletionError) and len(end.left) == 64 for end in ends)
+    assert len(service.blobs) == 40 * 64
+    # Two are under way at a time: both go once more, and no third one of the ten does.
+    assert sum(len(seen.names) == 256 for seen in wire.requests) <= 6
+
+
 def test_a_fault_of_one_batch_costs_only_the_models_in_it():
     places = [place(number) for number in range(20)]
     service = MemoryService([name for where in places for name in files_of(where, 32)])

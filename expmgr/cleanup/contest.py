@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.model import Maker, Model, Size, Stored
 from expmgr.catalog.protection import candidates, zeros
 from expmgr.catalog.quality import MOST_EQUAL, newest_entry
+from expmgr.cleanup.ahead import Ahead
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.tracking.journal import journal_of, now_ms
 from expmgr.tracking.models import maker_of, model_of, models_of_runs
@@ -174,13 +175,16 @@ class Contest:
     _doubtful_count: int = 0
     _models_here: dict[str, LoggedModel] | None = None
     _runs_asked: int = 0
+    _ahead: Ahead = field(default_factory=Ahead)
 
     def run(self) -> Competitors:
         """Return them."""
-        self._by_own_value()
-        own = [one.own for one in self._judged(self.found.models.values()) if one.whole]
-        self._doubtful, self._doubtful_count = None, 0
-        self._by_makers_value(self.goal.best(value for value in own if value is not None))
+        with self._ahead:
+            self._ahead.begin(_SAMPLE, self._sample)
+            self._by_own_value()
+            own = [one.own for one in self._judged(self.found.models.values()) if one.whole]
+            self._doubtful, self._doubtful_count = None, 0
+            self._by_makers_value(self.goal.best(value for value in own if value is not None))
         return self.found
 
     def _judged(self, models: Iterable[Model]) -> list[Candidate]:
@@ -306,7 +310,7 @@ class Contest:
         """Yield the finished runs by value, the best first, as far down as anybody asks."""
         goal = self.goal
         ids = [self.experiment_id]
-        sample = list(iter_runs(self.client, ids, _FINISHED, limit=_SAMPLE))
+        sample = self._ahead.take(_SAMPLE, self._sample)
         values = [value for run in sample if (value := goal.value_of(run.data.metrics)) is not None]
         values.sort(reverse=not goal.is_loss)
         floors = [values[at] for at in _FLOORS if at < len(values)]
@@ -322,6 +326,9 @@ class Contest:
                 yield value, tie
                 last = value
         yield from self._sorted(list(iter_runs(self.client, ids, _FINISHED)), last)
+
+    def _sample(self) -> list[Run]:
+        return list(iter_runs(self.client, [self.experiment_id], _FINISHED, limit=_SAMPLE))
 
     def _sorted(
         self, runs: Sequence[Run], after: float | None

@@ -8,15 +8,11 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.protection import reasons_of
 from expmgr.catalog.reason import Reason, distinct
-from expmgr.cleanup.contest import Looks
-from expmgr.cleanup.evidence import Subject, gather_evidence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from mlflow.entities import Experiment
-
-    from expmgr.catalog.quality import Goal
+    from expmgr.cleanup.evidence import Subject
     from expmgr.cleanup.gathered import Gathered
     from expmgr.cleanup.part_plans import Guarded
     from expmgr.cleanup.plan import RunPlan
@@ -45,26 +41,10 @@ class Draft:
     matched: frozenset[str] = frozenset()
 
 
-def protected(
-    drafts: Sequence[Draft],
-    gathered: Gathered,
-    goals_of: Callable[[Experiment], tuple[Goal, ...]],
-) -> tuple[RunPlan, ...]:
-    """Return the drafts as plans, each with why it must stay.
-
-    Parameters
-    ----------
-    goals_of
-        What "best" means in an experiment.
-    """
-    evidence = gather_evidence(
-        gathered.client,
-        Looks(gathered.blob_store),
-        gathered.finder,
-        gathered.experiments,
-        goals_of,
-        [draft.subject for draft in drafts if draft.subject is not None],
-    )
+def protected(drafts: Sequence[Draft], gathered: Gathered) -> tuple[RunPlan, ...]:
+    """Return the drafts as plans, each with why it must stay."""
+    subjects = [draft.subject for draft in drafts if draft.subject is not None]
+    evidence = gathered.inquiry.evidence(subjects)
     plans = []
     records: Counter[str] = Counter()
     for draft in drafts:

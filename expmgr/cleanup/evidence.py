@@ -6,13 +6,14 @@ Each question that fails is a reason of its own, which protects everything it wa
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
 from expmgr.catalog.protection import Evidence, NamingRun, best_in, best_linking
 from expmgr.catalog.reason import Reason
+from expmgr.cleanup.ahead import Ahead
 from expmgr.cleanup.contest import Contest, prove
 from expmgr.errors import ExpmgrError
 from expmgr.tracking.journal import now_ms
@@ -21,7 +22,7 @@ from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
 from expmgr.tracking.registry import read_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
@@ -34,15 +35,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGISTRY",
+    "Inquiry",
     "Subject",
     "ask_protection",
     "best_by",
-    "gather_evidence",
     "naming_runs",
     "not_read",
 ]
 
 REGISTRY = "the model registry"
+_NAMING = "pinned, initial and active runs"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def ask_protection(
     proved: Mapping[Entry, bool | None],
     *,
     naming: bool,
+    ahead: Ahead | None = None,
 ) -> Evidence:
     """Ask for all that protects, several questions at a time; one that fails is a reason itself.
 
@@ -86,17 +89,21 @@ def ask_protection(
         Returns who competes there; may add to ``proved``.
     naming
         Whether LoggedModels are among what is judged, which best runs may name.
+    ahead
+        What of this was begun before.
     """
+    ahead = ahead or Ahead()
     versions: list[Versions] = []
     named: list[NamingRun] = []
     best: dict[str, list[Rank]] = defaultdict(list)
     unknown: list[Reason] = []
 
     def ask_registry() -> None:
-        versions.append(read_versions(client, finder.blob_path))
+        ask = partial(read_versions, client, finder.blob_path)
+        versions.append(ahead.take(REGISTRY, ask))
 
     def ask_naming() -> None:
-        named.extend(_read_naming(client, experiment_ids))
+        named.extend(ahead.take(_NAMING, partial(_read_naming, client, experiment_ids)))
 
     def ask_best(experiment_id: str, goal: Goal) -> None:
         found = compete(experiment_id, goal)
@@ -115,7 +122,7 @@ def ask_protection(
 
     questions: list[tuple[str, Callable[[], None]]] = [
         (REGISTRY, ask_registry),
-        ("pinned, initial and active runs", ask_naming),
+        (_NAMING, ask_naming),
     ]
     questions += [
         (f"the best model of experiment {experiment_id}", partial(ask_best, experiment_id, goal))
@@ -136,57 +143,102 @@ def not_read(what: str, error: ExpmgrError) -> Reason:
     return Reason("unknown", f"{what} could not be read ({error})", what)
 
 
-def gather_evidence(
-    client: MlflowClient,
-    looks: Looks,
-    finder: Finder,
-    experiments: Mapping[str, Experiment],
-    goals_of: Callable[[Experiment], tuple[Goal, ...]],
-    subjects: Sequence[Subject],
-) -> Evidence:
-    """Return what protects some models, by targeted questions that do not grow with the server.
+@dataclass
+class Inquiry:
+    """Asks what protects some models, by targeted questions that do not grow with the server.
 
-    Parameters
+    Attributes
     ----------
     experiments
         All there are, by id, those in the trash included.
     goals_of
         What "best" means in an experiment.
+    ahead
+        What was begun by `foresee`.
     """
-    if not subjects:
-        return Evidence(at=now_ms())
-    models = {
-        model.id: model for subject in subjects for model in (*subject.siblings, *subject.models)
-    }
-    makers = {subject.maker.id: subject.maker for subject in subjects if subject.maker is not None}
-    own = {model.experiment_id for model in models.values()}
-    own |= {maker.experiment_id for maker in makers.values()}
-    logged = any(model.kind == "logged" for subject in subjects for model in subject.models)
-    goals = [
-        (experiment_id, goal)
-        for experiment_id, experiment in experiments.items()
-        # Another experiment's best run matters only where it can name one of these models.
-        if (experiment_id in own or logged) and experiment.lifecycle_stage == "active"
-        for goal in goals_of(experiment)
-    ]
-    looks.know(model for subject in subjects for model in subject.models)
-    models.update(
-        {model.id: looks.measured(model) for s in subjects for model in s.siblings}
-        if any(goal for experiment_id, goal in goals if experiment_id in own)
-        else {}
-    )
-    proved: dict[Entry, bool | None] = {}
 
-    def compete(experiment_id: str, goal: Goal) -> Competitors:
-        contest = Contest(client, finder, looks, experiment_id, goal, experiments, proved)
-        found = contest.run()
-        if experiment_id in own:
-            found.models.update(models)
-            found.makers.update(makers)
-            prove(client, models.values(), [goal], proved)
-        return found
+    client: MlflowClient
+    looks: Looks
+    finder: Finder
+    experiments: Mapping[str, Experiment]
+    goals_of: Callable[[Experiment], tuple[Goal, ...]]
+    ahead: Ahead = field(default_factory=Ahead)
+    _proved: dict[Entry, bool | None] = field(default_factory=dict)
 
-    return ask_protection(client, finder, list(experiments), goals, compete, proved, naming=logged)
+    def foresee(self, experiment_ids: Iterable[str], *, logged: bool) -> None:
+        """Begin to ask what `evidence` will want to know of models in some experiments.
+
+        Parameters
+        ----------
+        logged
+            Whether LoggedModels are sure to be among them.
+        """
+        ask_naming = partial(_read_naming, self.client, list(self.experiments))
+        self.ahead.begin(REGISTRY, partial(read_versions, self.client, self.finder.blob_path))
+        self.ahead.begin(_NAMING, ask_naming)
+        for experiment_id, goal in self._goals(set(experiment_ids), logged=logged):
+            self.ahead.begin((experiment_id, goal), self._contest(experiment_id, goal).run)
+
+    def evidence(self, subjects: Sequence[Subject]) -> Evidence:
+        """Return what protects them."""
+        if not subjects:
+            return Evidence(at=now_ms())
+        models = {
+            model.id: model
+            for subject in subjects
+            for model in (*subject.siblings, *subject.models)
+        }
+        makers = {one.maker.id: one.maker for one in subjects if one.maker is not None}
+        own = {model.experiment_id for model in models.values()}
+        own |= {maker.experiment_id for maker in makers.values()}
+        logged = any(model.kind == "logged" for subject in subjects for model in subject.models)
+        goals = self._goals(own, logged=logged)
+        self.looks.know(model for subject in subjects for model in subject.models)
+        models.update(
+            {model.id: self.looks.measured(model) for s in subjects for model in s.siblings}
+            if any(goal for experiment_id, goal in goals if experiment_id in own)
+            else {}
+        )
+
+        def compete(experiment_id: str, goal: Goal) -> Competitors:
+            contest = self._contest(experiment_id, goal)
+            found = self.ahead.take((experiment_id, goal), contest.run)
+            if experiment_id in own:
+                found.models.update(models)
+                found.makers.update(makers)
+                prove(self.client, models.values(), [goal], self._proved)
+            return found
+
+        return ask_protection(
+            self.client,
+            self.finder,
+            list(self.experiments),
+            goals,
+            compete,
+            self._proved,
+            naming=logged,
+            ahead=self.ahead,
+        )
+
+    def _goals(self, own: Collection[str], *, logged: bool) -> list[tuple[str, Goal]]:
+        return [
+            (experiment_id, goal)
+            for experiment_id, experiment in self.experiments.items()
+            # Another experiment's best run matters only where it can name one of these models.
+            if (experiment_id in own or logged) and experiment.lifecycle_stage == "active"
+            for goal in self.goals_of(experiment)
+        ]
+
+    def _contest(self, experiment_id: str, goal: Goal) -> Contest:
+        return Contest(
+            self.client,
+            self.finder,
+            self.looks,
+            experiment_id,
+            goal,
+            self.experiments,
+            self._proved,
+        )
 
 
 def _best_naming(

@@ -6,11 +6,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from expmgr.cleanup.locate import Finder, parent_of
+from expmgr.cleanup.ahead import Ahead
+from expmgr.cleanup.contest import Looks
+from expmgr.cleanup.evidence import Inquiry
+from expmgr.cleanup.locate import Finder, experiment_roots, parent_of
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError, LocationError, StorageError
-from expmgr.tracking.models import RunModels, models_of_runs
-from expmgr.tracking.queries import lies_in_trash, logged_model, run_or_none, runs_by_id
+from expmgr.tracking.models import RunModels, models_of_runs, output_model_ids
+from expmgr.tracking.queries import (
+    iter_experiments,
+    lies_in_trash,
+    logged_model,
+    run_or_none,
+    runs_by_id,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -19,14 +28,52 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, LoggedModel, Run
 
+    from expmgr.catalog.quality import Goal
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
 
-__all__ = ["Gathered"]
+__all__ = ["Gathered", "gather"]
 
 _FEW = 8
 """So many ids are asked for one by one; more are read by searches of a hundred."""
+
+
+def gather(
+    client: MlflowClient,
+    blob_store: Storage,
+    goals_of: Callable[[Experiment], tuple[Goal, ...]],
+    run_ids: Sequence[str] = (),
+) -> Gathered:
+    """Return what one call learns of MLflow, nothing but the experiments yet.
+
+    Parameters
+    ----------
+    run_ids
+        Where they are few they are asked for meanwhile; what fails is asked for again.
+
+    Raises
+    ------
+    TrackingError
+        The experiments could not be read.
+    """
+
+    def few() -> dict[str, Run]:
+        return runs_by_id(client, (), run_ids) if 0 < len(run_ids) <= _FEW else {}
+
+    runs: dict[str, Run] = {}
+    with Ahead() as ahead:
+        ahead.begin("runs", few)
+        experiments = {one.experiment_id: one for one in iter_experiments(client, deleted=True)}
+        with suppress(ExpmgrError):
+            runs = ahead.take("runs", few)
+    finder = Finder(
+        blob_store.addresses,
+        blob_store.list,
+        experiment_roots(experiments.values(), blob_store.addresses),
+    )
+    inquiry = Inquiry(client, Looks(blob_store), finder, experiments, goals_of)
+    return Gathered(client, blob_store, experiments, finder, inquiry, runs)
 
 
 @dataclass
@@ -37,7 +84,9 @@ class Gathered:
     blob_store: Storage
     experiments: Mapping[str, Experiment]
     finder: Finder
+    inquiry: Inquiry
     _runs: dict[str, Run] = field(default_factory=dict)
+    _without_inputs: bool = False
     _told: dict[str, RunModels] = field(default_factory=dict)
     _listings: dict[str, Listing] = field(default_factory=dict)
     _models: dict[str, LoggedModel] | None = None
@@ -53,20 +102,25 @@ class Gathered:
     ) -> None:
         """Read many runs and their models at once; what fails is asked for again one by one.
 
+        What protection will ask of them is asked meanwhile.
+
         Parameters
         ----------
         on_read
             Told of how many more runs something was read: twice of each, from several threads.
         """
-        if len(run_ids) <= _FEW:
-            return
-        try:
-            runs = runs_by_id(self.client, self.ids, run_ids, on_read)
-            found = list(runs.values())
-            self._told = models_of_runs(self.client, found, self.ids, on_read=on_read)
-            self._runs = runs
-        except ExpmgrError:
-            return
+        many = len(run_ids) > _FEW
+        with suppress(ExpmgrError):
+            if many:
+                self._runs = runs_by_id(self.client, self.ids, run_ids, on_read)
+                self._without_inputs = True
+            logged = any(output_model_ids(run) for run in self._runs.values())
+            here = {str(run.info.experiment_id) for run in self._runs.values()}
+            if here:
+                self.inquiry.foresee(here, logged=logged)
+            if many:
+                found = list(self._runs.values())
+                self._told = models_of_runs(self.client, found, self.ids, on_read=on_read)
 
     def measure_ahead(
         self, only: Collection[str] | None, cancel: threading.Event | None = None
@@ -110,7 +164,7 @@ class Gathered:
 
     def whole(self, run: Run) -> Run:
         """Return a run with its model inputs, which only a question for its id tells."""
-        if run.info.run_id in self._runs:
+        if self._without_inputs and run.info.run_id in self._runs:
             return run_or_none(self.client, run.info.run_id) or run
         return run
 

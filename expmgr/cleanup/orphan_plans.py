@@ -177,7 +177,7 @@ class OrphanPlanner:
         drafts = in_parallel(
             lambda one: self._draft(one, known[one], verdicts[known[one]], gathered), others
         )
-        plans = dict(zip(others, protected(drafts, gathered, self.planner.goals_of), strict=True))
+        plans = dict(zip(others, protected(drafts, gathered), strict=True))
         if trash:
             ids = [known[one].owner_id for one in trash]
             told = {plan.id: plan for plan in self.planner.plan(ids, part="model")}
@@ -215,7 +215,7 @@ class OrphanPlanner:
             else:
                 asked = self._asked[plan.id]
                 drafts.append(self._judged(plan, asked, folder, verdicts[folder]))
-        for plan in protected(drafts, gathered, self.planner.goals_of):
+        for plan in protected(drafts, gathered):
             again[plan.id] = plan
         for plan in self.planner.check_again(trash) if trash else ():
             again[plan.id] = plan

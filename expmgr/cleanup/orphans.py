@@ -138,9 +138,7 @@ def find_all(
             except LocationError as error:
                 wrong[folder] = str(error)
     found = []
-    for (folder, verdict), plan in zip(
-        verdicts.items(), protected(drafts, gathered, planner.goals_of), strict=True
-    ):
+    for (folder, verdict), plan in zip(verdicts.items(), protected(drafts, gathered), strict=True):
         assert verdict.kind != "owned"
         kept = bool(plan.reasons) or folder in wrong or not folder.owner_id
         found.append(

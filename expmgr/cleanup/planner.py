@@ -21,7 +21,7 @@ from expmgr.cleanup.directories import (
 )
 from expmgr.cleanup.drafts import Draft, protected
 from expmgr.cleanup.evidence import Subject
-from expmgr.cleanup.gathered import Gathered
+from expmgr.cleanup.gathered import Gathered, gather
 from expmgr.cleanup.home import home_of
 from expmgr.cleanup.locate import (
     Finder,
@@ -162,11 +162,12 @@ class Planner:
         if model_ids is not None and is_named(part) and part != "optimizer":
             message = "model_ids goes with part 'model' or 'optimizer': name a model by its id."
             raise InvalidInputError(message)
-        gathered = self.gathered()
         wanted = list(dict.fromkeys(ids))
         directories = {id_: pair for id_ in wanted if (pair := run_and_path(id_)) is not None}
         runs = [id_ for id_ in wanted if not is_model_id(id_) and id_ not in directories]
         owners = [run_id for run_id, _ in directories.values() if run_id]
+        concerned = list(dict.fromkeys([*runs, *owners, *makers]))
+        gathered = self.gathered(concerned)
         steps = Steps(len(wanted), on_progress)
 
         def draft(id_: str) -> Draft | None:
@@ -184,15 +185,15 @@ class Planner:
             steps.looked_at()
             return found
 
-        with loading():
-            gathered.prefetch(list(dict.fromkeys([*runs, *owners, *makers])), steps.read)
+        with loading(), gathered.inquiry.ahead:
+            gathered.prefetch(concerned, steps.read)
             if part == "model":
                 named = frozenset(filter(is_model_id, wanted))
                 gathered.measure_ahead(None if runs else named, cancel)
             drafts = [one for one in in_parallel(draft, wanted) if one is not None]
-        if not isinstance(part, str):
-            _check_matched(part, drafts)
-        return DeletionPlan(protected(drafts, gathered, self.goals_of), home=self.home)
+            if not isinstance(part, str):
+                _check_matched(part, drafts)
+            return DeletionPlan(protected(drafts, gathered), home=self.home)
 
     @property
     def home(self) -> Home:
@@ -231,19 +232,16 @@ class Planner:
         TrackingError
             MLflow could not be asked for the experiments.
         """
-        gathered = self.gathered()
-        gathered.prefetch([plan.run_id for plan in plans if plan.run_id])
-        drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
-        return protected(drafts, gathered, self.goals_of)
+        run_ids = list(dict.fromkeys(plan.run_id for plan in plans if plan.run_id))
+        gathered = self.gathered(run_ids)
+        with gathered.inquiry.ahead:
+            gathered.prefetch(run_ids)
+            drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
+            return protected(drafts, gathered)
 
-    def gathered(self) -> Gathered:
-        """Return what one call learns of MLflow, nothing but the experiments yet."""
-        experiments = {
-            experiment.experiment_id: experiment
-            for experiment in iter_experiments(self.client, deleted=True)
-        }
-        finder = self.finder(experiments.values())
-        return Gathered(self.client, self.blob_store, experiments, finder)
+    def gathered(self, run_ids: Sequence[str] = ()) -> Gathered:
+        """Return what one call learns of MLflow: the experiments, and some runs if they are few."""
+        return gather(self.client, self.blob_store, self.goals_of, run_ids)
 
     # ------------------------------------------------------------------------------------ drafts
 

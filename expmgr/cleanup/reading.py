@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from expmgr.catalog.model import Model
 from expmgr.catalog.reason import Reason
 from expmgr.cleanup.contest import Competitors, Contest, Looks, prove
-from expmgr.cleanup.evidence import Subject, ask_protection, gather_evidence
+from expmgr.cleanup.evidence import Inquiry, Subject, ask_protection
 from expmgr.cleanup.locate import parent_of, run_model
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import LocationError
@@ -376,14 +376,8 @@ class Reading:
             Subject(tuple(models), maker=self.makers.get(run_id))
             for run_id, models in by_run.items()
         ]
-        return gather_evidence(
-            self.client,
-            self.looks(),
-            self.finder,
-            self.by_id,
-            self.goals_of,
-            subjects,
-        )
+        inquiry = Inquiry(self.client, self.looks(), self.finder, self.by_id, self.goals_of)
+        return inquiry.evidence(subjects)
 
     def whole_evidence(self) -> Evidence:
         """Return what protects, from all models of the chosen experiments and few questions."""

@@ -13,7 +13,16 @@ from expmgr.text import plain
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
 
-__all__ = ["because", "describe", "error_code", "hint", "is_denied", "part_error", "status_of"]
+__all__ = [
+    "because",
+    "describe",
+    "error_code",
+    "hint",
+    "is_broken_connection",
+    "is_denied",
+    "part_error",
+    "status_of",
+]
 
 _DENIED = frozenset({401, 403})
 _HINTS = {
@@ -57,6 +66,21 @@ def error_code(error: BaseException | None) -> str:
 def is_denied(error: BaseException | None) -> bool:
     """Return True where the credentials are refused (401, 403)."""
     return status_of(error) in _DENIED
+
+
+def is_broken_connection(error: BaseException | None) -> bool:
+    """Return True where a connection was refused, reset or cut; not where it timed out."""
+    from azure.core.exceptions import (
+        IncompleteReadError,
+        ServiceRequestError,
+        ServiceRequestTimeoutError,
+        ServiceResponseError,
+        ServiceResponseTimeoutError,
+    )
+
+    if isinstance(error, (ServiceRequestTimeoutError, ServiceResponseTimeoutError)):
+        return False
+    return isinstance(error, (ServiceRequestError, ServiceResponseError, IncompleteReadError))
 
 
 def describe(error: BaseException) -> str:

@@ -104,6 +104,35 @@ class Answer:
     lasting: bool | None = True
 
 
+_WRITING = threading.Lock()
+
+
+class _Turn:
+    """Holds a lock from its context's beginning until `end`, or the end of the context.
+
+    To put a batch together takes the interpreter's time, 0.1 ms a blob [measured]. Batches that
+    are put together side by side all leave when the last one is done; in turn, the first is under
+    way meanwhile.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._held = True
+
+    def end(self, _request: object = None) -> None:
+        """Let the next one begin."""
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+    def __exit__(self, *_error: object) -> None:
+        self.end()
+
+
 def delete_batch(
     container: ContainerClient,
     blobs: Sequence[Blob],
@@ -136,13 +165,15 @@ def delete_batch(
     targets = [_target(blob, condition) for blob, condition in zip(blobs, conditions, strict=True)]
     snapshots = None if all(blob.is_directory for blob in blobs) else "include"
     bodies: list[bytes] = []
+    turn = _Turn(_WRITING)
     try:
-        with readable("the answer to a batch"):
+        with turn, readable("the answer to a batch"):
             parts = list(
                 container.delete_blobs(
                     *targets,
                     delete_snapshots=snapshots,
                     raise_on_any_failure=False,
+                    raw_request_hook=turn.end,
                     raw_response_hook=lambda response: bodies.append(response.http_response.body()),
                 )
             )

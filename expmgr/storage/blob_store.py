@@ -332,6 +332,7 @@ class BlobStore:
                 in_flight=2 * self.workers,
                 deadline=time.monotonic() + params.deadline,
                 cancel=cancel,
+                resend=params.attempts > 1,
             ),
             patience=params.deadline,
         )

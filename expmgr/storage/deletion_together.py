@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.errors import StorageError
-from expmgr.storage.azure_errors import is_denied
+from expmgr.storage.azure_errors import is_broken_connection, is_denied
 from expmgr.storage.batch import BATCH_SIZE, Answer, delete_batch
 from expmgr.storage.listing import read_page
 from expmgr.storage.listing_check import Advance
@@ -49,6 +49,9 @@ class SharedPass:
     ----------
     deadline
         On the clock of ``time.monotonic()``: no shared request begins after it.
+    resend
+        Send a batch once more, as it was, where its connection broke before an answer: a server
+        that closes an idle connection is no reason to ask for each model by itself.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class SharedPass:
         in_flight: int,
         deadline: float,
         cancel: threading.Event | None,
+        resend: bool,
     ) -> None:
         self._container = container
         self._pool = pool
@@ -67,10 +71,12 @@ class SharedPass:
         self._in_flight = in_flight
         self._deadline = deadline
         self._cancel = cancel
+        self._resend = resend
         self._given_up = False
         self._lost_in_a_row = self._denials = self._deleted = 0
         self._open: list[_Part] = []
         self._running: dict[Future[Answer], Sequence[_Part]] = {}
+        self._resent: set[Future[Answer]] = set()
         self._joined: list[Deletion] = []
 
     @property
@@ -114,14 +120,19 @@ class SharedPass:
             for deletion, ats in _by_deletion(parts).items():
                 deletion.return_unsent([parts[at][1] for at in ats])
         elif parts:
-            request = partial(
-                delete_batch,
-                self._container,
-                tuple(blob for _, blob in parts),
-                conditions=[deletion.books.condition(blob) for deletion, blob in parts],
-                patient=True,
-            )
-            self._running[self._pool.submit(request)] = parts
+            self._start(parts)
+
+    def _start(self, parts: Sequence[_Part]) -> Future[Answer]:
+        request = partial(
+            delete_batch,
+            self._container,
+            tuple(blob for _, blob in parts),
+            conditions=[deletion.books.condition(blob) for deletion, blob in parts],
+            patient=True,
+        )
+        future = self._pool.submit(request)
+        self._running[future] = parts
+        return future
 
     def _collect(self) -> None:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
@@ -133,7 +144,18 @@ class SharedPass:
                 blobs = tuple(blob for _, blob in parts)
                 errors: dict[int, Exception] = dict.fromkeys(range(len(parts)), error)
                 answer = Answer(blobs, ["unclear"] * len(parts), errors)
-            self._note(answer, parts)
+            if future in self._resent or not self._send_again(answer, parts):
+                self._note(answer, parts)
+
+    def _send_again(self, answer: Answer, parts: Sequence[_Part]) -> bool:
+        """Send a batch whose connection broke once more; return False where that is not to be."""
+        broke = bool(answer.errors) and all(map(is_broken_connection, answer.errors.values()))
+        if not (broke and self._resend) or self._lost_in_a_row or self.stopped:
+            return False
+        for deletion, share in _shares(answer, parts):
+            deletion.books.note_unclear(tuple(share.blobs))  # that request may have done it
+        self._resent.add(self._start(parts))
+        return True
 
     def _note(self, answer: Answer, parts: Sequence[_Part]) -> None:
         if not answer.served:
