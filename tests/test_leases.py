@@ -529,22 +529,24 @@ def test_a_manager_without_a_container_ends_a_run_and_deletes_nothing(
 # ------------------------------------------------------------------------------------------ dropped
 
 
-@pytest.mark.parametrize("finished", [False, True])
-def test_a_manager_that_is_dropped_ends_its_run_and_leaves_an_ended_one(make, finished, sqlite_uri):
+@pytest.mark.parametrize("ended", ["", "FINISHED", "KILLED"])
+def test_a_manager_that_is_dropped_ends_its_run_and_leaves_an_ended_one(make, ended, sqlite_uri):
     from mlflow import MlflowClient
 
     manager = make()
     manager.set_run({"a": 1})
     run_id, lease = manager.current_run_id, manager._run.lease
-    if finished:
+    if ended == "FINISHED":
         manager.finish_run()
+    elif ended:
+        MlflowClient(sqlite_uri).set_terminated(run_id, ended)
     thread = lease._thread
     del manager
     gc.collect()
     thread.join(30)
     assert not thread.is_alive()
     status = MlflowClient(sqlite_uri).get_run(run_id).info.status
-    assert status == ("FINISHED" if finished else "FAILED")
+    assert status == (ended or "FAILED")
 
 
 def test_an_exit_waits_for_runs_to_end_for_seconds_in_all(monkeypatch):
