@@ -265,13 +265,16 @@ class Tracker(ABC):
             return finished is not None
 
     def _begin(self, new: OpenRun) -> str | None:
-        client = self._desk().client
         self._done = None
+        client = self._desk().client
         finished = finished_run(client, new.experiment_id, new.params, new.name)
         if finished is None:
-            self._clear_accumulators()
-            self._run = begin_run(client, new)
+            self._start(new)
         return finished
+
+    def _start(self, new: OpenRun) -> None:
+        self._clear_accumulators()
+        self._run = begin_run(self._desk().client, new)
 
     @contextmanager
     def run(self, params: object) -> Iterator[TrialRun]:
@@ -409,8 +412,7 @@ class Tracker(ABC):
         with self._training:
             if self._run is None and self._done is not None:
                 again, self._done = self._done, None
-                self._clear_accumulators()
-                self._run = begin_run(self._desk().client, again)
+                self._start(again)
             return self._open_run(what)
 
     def _refuse_open_run(self) -> None:
