@@ -272,15 +272,16 @@ class Tracker(ABC):
             return finished is not None
 
     def _begin(self, new: OpenRun) -> str | None:
-        desk = self._desk()
         self._done = None
-        finished = finished_run(desk.client, new.experiment_id, new.params, new.name)
+        client = self._desk().client
+        finished = finished_run(client, new.experiment_id, new.params, new.name)
         if finished is None:
-            self._clear_accumulators()
-            self._make_run(desk, new)
+            self._start(new)
         return finished
 
-    def _make_run(self, desk: Desk, new: OpenRun) -> None:
+    def _start(self, new: OpenRun) -> None:
+        self._clear_accumulators()
+        desk = self._desk()
         at = desk.pace.clock()
         self._run = begin_run(desk.client, new, at)
         self._run.lease = keep(self, self._run.run_id, at, desk)
@@ -453,8 +454,7 @@ class Tracker(ABC):
         with self._training:
             if self._run is None and self._done is not None:
                 again, self._done = self._done, None
-                self._clear_accumulators()
-                self._make_run(self._desk(), again)
+                self._start(again)
             return self._open_run(what)
 
     def _refuse_open_run(self) -> None:
