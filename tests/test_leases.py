@@ -25,6 +25,7 @@ from expmgr.catalog.lease import (
     lease_text,
 )
 from expmgr.manager import _connect_impatiently
+from expmgr.training import killing
 from expmgr.training import lease as leases
 
 AT = 1_795_969_157_042
@@ -184,7 +185,7 @@ def loud(caplog):
 
 @pytest.mark.timeout(120)
 def test_over_http_the_thread_renews_and_ends_by_a_client_of_its_own(
-    mlflow_server, plugin_name, beats, monkeypatch
+    mlflow_server, plugin_name, beats, monkeypatch, capfd
 ):
     uri = mlflow_server.tracking_uri
     manager = make_manager(uri, None, plugin_name, kind=ExperimentsManager)
@@ -194,7 +195,8 @@ def test_over_http_the_thread_renews_and_ends_by_a_client_of_its_own(
     lease, client, run_id = manager._run.lease, manager.client, manager.current_run_id
     thread = lease._thread
     monkeypatch.setattr(client, "set_tag", killed)  # patient for minutes, and in use by training
-    monkeypatch.setattr(client, "set_terminated", killed)
+    end, ended_by = leases.end_quietly, []
+    monkeypatch.setattr(leases, "end_quietly", lambda by, *of: [ended_by.append(by), end(by, *of)])
     beats.ahead = HOUR
     beats.renew(lease)
     assert lease_time(manager) >= client.get_run(run_id).info.start_time + HOUR
@@ -202,6 +204,8 @@ def test_over_http_the_thread_renews_and_ends_by_a_client_of_its_own(
     gc.collect()
     thread.join(30)
     assert client.get_run(run_id).info.status == "FAILED"
+    assert ended_by[0] is not client
+    assert "View run" not in "".join(capfd.readouterr())
 
 
 def test_a_server_that_is_gone_is_given_up_at_once_and_in_silence(beats, caplog, capfd):
@@ -480,13 +484,13 @@ def test_a_sign_of_life_in_the_moment_of_the_end_keeps_every_file(
     stored = blob_names()
     clock.move(days=2)
     other = make()
-    end = other.client.set_terminated
+    end = killing.end_quietly
 
     def wakes_first(*args):
         manager._run.lease.renew(manager.client)  # the process looked before the end came
         end(*args)
 
-    monkeypatch.setattr(other.client, "set_terminated", wakes_first)
+    monkeypatch.setattr(killing, "end_quietly", wakes_first)
     killed = other.mark_killed(run_id)
     assert "gave a sign of life just then: nothing was deleted" in str(killed)
     assert blob_names() == stored

@@ -19,6 +19,7 @@ from expmgr.errors import ExpmgrError, RunError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
 from expmgr.text import keep_plain
+from expmgr.tracking.ending import end_quietly
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import asking, read_logged_models
 
@@ -155,7 +156,7 @@ def mark_killed(
     if since is None:
         _refuse(run, lease, force=force)
     with asking(f"end run {run_id}", run_id=run_id):
-        client.set_terminated(run_id, "KILLED", at)
+        end_quietly(client, run_id, "KILLED", at)
     after = _read(client, run_id)
     if after.info.status != "KILLED":
         message = f"has ended by itself meanwhile: it is {after.info.status}"

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 
 from expmgr.catalog.lease import LEASE_LASTS, LEASE_TAG, lease_text
 from expmgr.errors import NotFoundError, RunError
+from expmgr.tracking.ending import end_quietly
 from expmgr.tracking.queries import asking, asks_a_server
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class Lease:
         with self._lock:
             if not self._stopped and not self._look(client):
                 self._stopped = True
-                client.set_terminated(self.run_id, "FAILED")
+                end_quietly(client, self.run_id, "FAILED")
 
     # ------------------------------------------------------------------------------------- renewal
 

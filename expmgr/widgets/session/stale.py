@@ -10,6 +10,7 @@ import pandas as pd
 
 from expmgr.catalog.lease import LEASE_TAG, interrupted_since, lease_of
 from expmgr.errors import RunError
+from expmgr.tracking.ending import end_quietly
 from expmgr.tracking.queries import asking
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def mark_as_killed(manager: Any, run_id: str, days: float) -> str:
     if still <= days:
         raise ValueError("the run has moved since: it is alive.")
     with asking(f"end run {run_id}", run_id=run_id):
-        manager.interactive_client.set_terminated(run_id, status="KILLED")
+        end_quietly(manager.interactive_client, run_id, "KILLED")
     return f"Marked as killed after {still:.0f} days without a sign of life"
 
 
