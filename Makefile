@@ -55,7 +55,7 @@ format: $(VENV)/.check
 	$(PY) -m ruff check --fix .
 
 docs: $(VENV)/.docs
-	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet $(ARGS)
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)
 	@echo "The site is in site/; with its search: $(PY) -m http.server --bind 127.0.0.1 -d site"
 
 screenshots: $(VENV)/.test
