@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.lease import active_words
 from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
 from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
@@ -144,7 +145,8 @@ def reasons_beside(
 def _own_reasons(model: Model, maker: Maker | None, at: int) -> Iterator[Reason]:
     if maker is not None:
         if maker.active:
-            yield Reason("active", f"the run is {maker.status}", maker.id)
+            words = active_words(maker.id, maker.status, maker.tags, maker.began, at)
+            yield Reason("active", words, maker.id)
         if maker.tags.get(INITIAL_TAG, "").lower() == "true":
             yield Reason("initial", "it is the initial model", maker.id)
         if is_pin(maker.tags.get(KEEP_TAG)):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.catalog.model import INITIAL_TAG
 from expmgr.errors import InvalidInputError
 from expmgr.tracking.queries import asking, iter_runs, quoted
 from expmgr.tracking.user import user_tags
 from expmgr.training.experiments import create_experiment, free_name
 from expmgr.training.iterations import PLUGIN_TAG, is_certain, iter_plugin_experiments
-from expmgr.training.runs import OpenRun, end_run
+from expmgr.training.lease import keep
+from expmgr.training.runs import OpenRun, end_open_run
 from expmgr.training.saving import SavedModel, log_model
 from expmgr.training.stored import first_in_place, stored_models
 
@@ -71,11 +73,14 @@ def save_initial_model(desk: Desk, new: NewModel, watch: Watch) -> SavedModel:
         )
     run = _begin(desk)
     try:
-        saved = log_model(desk, run, new, watch, tags={}, quality=None)
-    except BaseException:
-        end_run(desk.client, run.run_id, failed=True)
-        raise
-    end_run(desk.client, run.run_id, failed=False)
+        try:
+            saved = log_model(desk, run, new, watch, tags={}, quality=None)
+        except BaseException:
+            end_open_run(desk.client, run, failed=True)
+            raise
+        end_open_run(desk.client, run, failed=False)
+    finally:
+        run.stop()
     return saved
 
 
@@ -83,13 +88,17 @@ def _begin(desk: Desk) -> OpenRun:
     experiment = next(_homes(desk), None)
     if experiment is None:
         experiment = _make_home(desk)
+    at = desk.pace.clock()
     with asking("make the initial model's run"):
         run = desk.client.create_run(
             experiment.experiment_id,
-            tags={INITIAL_TAG: "true", **user_tags()},
+            start_time=at,
+            tags={INITIAL_TAG: "true", LEASE_TAG: lease_text(at), **user_tags()},
             run_name=INITIAL_NAME,
         )
-    return OpenRun(str(run.info.run_id), experiment.experiment_id, {}, model_step=0)
+    run_id = str(run.info.run_id)
+    lease = keep(None, run_id, at, desk)
+    return OpenRun(run_id, experiment.experiment_id, {}, model_step=0, lease=lease)
 
 
 def _make_home(desk: Desk) -> Experiment:

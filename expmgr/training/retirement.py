@@ -13,12 +13,14 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.lease import active_words
 from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
 from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
 from expmgr.results import DeletionResult
 from expmgr.text import keep_plain
+from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_runs, quoted, run_or_none
 from expmgr.training.best_only import beats_or_equals, kept_for_want_of, passable
 from expmgr.training.experiments import free_name, mark
@@ -322,10 +324,13 @@ def _standing_runs(client: MlflowClient, experiment_id: str) -> list[DeletionRes
     With a model or not: somebody relies on the run.
     """
     found: dict[str, list[Reason]] = defaultdict(list)
+    at = now_ms()
     for status in ACTIVE_STATUSES:
         for run in iter_runs(client, [experiment_id], f"attributes.status = '{status}'"):
             run_id = run.info.run_id
-            found[run_id].append(Reason("active", f"the run is {status}", run_id))
+            began = run.info.start_time or 0
+            words = active_words(run_id, run.info.status, run.data.tags, began, at)
+            found[run_id].append(Reason("active", words, run_id))
     for run in iter_runs(client, [experiment_id], f"tags.{quoted(KEEP_TAG)} LIKE '%'"):
         run_id = run.info.run_id
         if is_pin(run.data.tags.get(KEEP_TAG)):

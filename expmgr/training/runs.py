@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.errors import InvalidInputError
 from expmgr.metrics import MetricsAccumulator, MetricValue
 from expmgr.tracking.queries import asking, quoted
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric
 
     from expmgr.training.desk import Desk
+    from expmgr.training.lease import Lease
 
 __all__ = [
     "OpenRun",
     "TrialRun",
     "begin_run",
+    "end_open_run",
     "end_run",
     "finished_run",
     "log_metrics",
@@ -79,6 +82,8 @@ class OpenRun:
         Whether a model was saved to be kept only while it is the best.
     model_step
         The output step of the model that was saved last, -1 before the first.
+    lease
+        What says that this process lives; None before it is renewed.
     """
 
     run_id: str
@@ -88,6 +93,17 @@ class OpenRun:
     last: dict[str, Metric] = field(default_factory=dict)
     best_only: bool = False
     model_step: int = -1
+    lease: Lease | None = None
+
+    def check(self, client: MlflowClient, what: str) -> None:
+        """Raise RunError where somebody else has ended the run; see `Lease.check`."""
+        if self.lease is not None:
+            self.lease.check(client, what)
+
+    def stop(self) -> None:
+        """Renew its lease no more."""
+        if self.lease is not None:
+            self.lease.stop()
 
 
 def finished_run(client: MlflowClient, experiment_id: str, params: Mapping[str, str]) -> str | None:
@@ -103,19 +119,27 @@ def finished_run(client: MlflowClient, experiment_id: str, params: Mapping[str, 
     return str(found[0].info.run_id) if found else None
 
 
-def begin_run(client: MlflowClient, experiment_id: str, params: Mapping[str, str]) -> OpenRun:
-    """Make a run and log its params."""
+def begin_run(
+    client: MlflowClient, experiment_id: str, params: Mapping[str, str], at: int
+) -> OpenRun:
+    """Make a run that begins now and log its params.
+
+    Parameters
+    ----------
+    at
+        Now, in milliseconds since 1970: when it begins, and its first sign of life.
+    """
     from mlflow.entities import Param
 
     with asking("make a run"):
-        tags = {PARAMS_TAG: fingerprint(params), **user_tags()}
-        run = client.create_run(experiment_id, tags=tags)
+        tags = {PARAMS_TAG: fingerprint(params), LEASE_TAG: lease_text(at), **user_tags()}
+        run = client.create_run(experiment_id, start_time=at, tags=tags)
     run_id = str(run.info.run_id)
     entries = [Param(name, value) for name, value in params.items()]
     try:
         with asking("log the params", run_id=run_id):
-            for at in range(0, len(entries), _PARAMS_PER_REQUEST):
-                client.log_batch(run_id, params=entries[at : at + _PARAMS_PER_REQUEST])
+            for first in range(0, len(entries), _PARAMS_PER_REQUEST):
+                client.log_batch(run_id, params=entries[first : first + _PARAMS_PER_REQUEST])
     except BaseException:
         end_run(client, run_id, failed=True)
         raise
@@ -126,6 +150,25 @@ def end_run(client: MlflowClient, run_id: str, *, failed: bool) -> None:
     """Set the run's status and end time."""
     with asking(f"end run {run_id}", run_id=run_id):
         client.set_terminated(run_id, "FAILED" if failed else "FINISHED")
+
+
+def end_open_run(client: MlflowClient, run: OpenRun, *, failed: bool) -> None:
+    """End the run that is under way, unless somebody else has.
+
+    Raises
+    ------
+    RunError
+        Somebody else has, otherwise than it was to end; FAILED and KILLED come to the same.
+    """
+    if run.lease is None:
+        end_run(client, run.run_id, failed=failed)
+        return
+    ended = run.lease.ended_by_others(client)
+    if not ended:
+        with run.lease.ending():
+            end_run(client, run.run_id, failed=failed)
+    elif not failed and ended != "FINISHED":
+        run.check(client, "finish_run()")
 
 
 def own_accumulators(given: Iterable[MetricsAccumulator]) -> list[MetricsAccumulator]:

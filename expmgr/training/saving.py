@@ -203,11 +203,17 @@ def log_model(
         output step, by which it is told from other models of the run.
     quality
         The run's main metric, which is logged for the model too.
+
+    Raises
+    ------
+    RunError
+        Somebody else has ended the run, and may have deleted what was not whole.
     """
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
     client, run_id = desk.client, run.run_id
+    run.check(client, "storing the model")
     with temporary_folder() as folder:
         card = Model(run_id=run_id)
         flavor = save_folder(
@@ -235,6 +241,7 @@ def log_model(
             card.save(str(folder / "MLmodel"))
             with watch.shown("uploading the model") as shown:
                 done = desk.files.upload(folder, url, model_id, shown)
+            run.check(client, "finalising the model")  # it may have been asleep for days
             with asking("finalise the model", run_id=run_id):
                 if quality is not None:
                     client.log_batch(run_id, metrics=[_of_model(quality, run_id, model_id)])

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from expmgr.errors import InvalidInputError, NotFoundError
+from expmgr.errors import InvalidInputError, NotFoundError, RunError
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import supersede
 from expmgr.training.experiments import mark, open_iteration
@@ -20,6 +20,7 @@ from expmgr.training.iterations import (
     iteration_name,
     newest,
 )
+from expmgr.training.lease import Pace, keep
 from expmgr.training.loading import (
     ModelSource,
     find_run,
@@ -34,7 +35,7 @@ from expmgr.training.retirement import IterationDeletion, delete_iteration, iter
 from expmgr.training.runs import (
     TrialRun,
     begin_run,
-    end_run,
+    end_open_run,
     finished_run,
     log_metrics,
     own_accumulators,
@@ -80,6 +81,7 @@ class Tracker(ABC):
         self._current: Experiment | None = None
         self._run: OpenRun | None = None
         self._training = threading.RLock()
+        self._pace = Pace()
 
     @abstractmethod
     def _desk(self) -> Desk:
@@ -250,11 +252,13 @@ class Tracker(ABC):
         with self._training:
             experiment_id = str(self._iteration().experiment_id)
             self._refuse_open_run()
-            client = self._desk().client
-            finished = finished_run(client, experiment_id, encoded)
+            desk = self._desk()
+            finished = finished_run(desk.client, experiment_id, encoded)
             if finished is None:
                 self._clear_accumulators()
-                self._run = begin_run(client, experiment_id, encoded)
+                at = desk.pace.clock()
+                self._run = begin_run(desk.client, experiment_id, encoded, at)
+                self._run.lease = keep(self, self._run.run_id, at, desk)
             return finished
 
     @contextmanager
@@ -298,11 +302,17 @@ class Tracker(ABC):
         ------
         InvalidInputError
             No run is under way.
+        RunError
+            Somebody else has ended it, after a day without a sign of life: it stays as it is.
         """
         with self._training:
             run = self._open_run("finish_run")
             desk = self._desk()
-            end_run(desk.client, run.run_id, failed=as_failed)
+            try:
+                end_open_run(desk.client, run, failed=as_failed)
+            except RunError:
+                self._forget_run()
+                raise
             self._forget_run()
         if run.best_only and not as_failed:
             supersede(desk, run.experiment_id, run_id=run.run_id, only_run=run.run_id)
@@ -318,6 +328,8 @@ class Tracker(ABC):
             self._forget_run()
 
     def _forget_run(self) -> None:
+        if self._run is not None:
+            self._run.stop()
         self._run = None
         self._clear_accumulators()
 
@@ -428,6 +440,8 @@ class Tracker(ABC):
             No run is under way, or the flavour is unknown or cannot save this model.
         NotFoundError
             ``best_only``, and the main metric was not logged.
+        RunError
+            Somebody else has ended the run, after a day without a sign of life.
         StorageError
             The upload failed; nothing was deleted.
         """
