@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mkdocs.exceptions import PluginError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -43,7 +41,7 @@ def on_post_page(output: str, page: Any, **_: Any) -> str:
 
 
 def on_post_build(config: Any, **_: Any) -> None:
-    """Refuse a site with a page that loads from elsewhere, or a link that leads nowhere."""
+    """End, with what is wrong, where a page loads from elsewhere or a link leads nowhere."""
     site = Path(config["site_dir"]).resolve()
     paths = sorted([*site.rglob("*.html"), *site.rglob("*.css")])
     texts = {path: path.read_text(encoding="utf-8") for path in paths}
@@ -54,7 +52,7 @@ def on_post_build(config: Any, **_: Any) -> None:
     ]
     wrong += _broken(site, texts)
     if wrong:
-        raise PluginError("\n".join(wrong))
+        raise SystemExit("\n".join(wrong))
 
 
 def _broken(site: Path, texts: Mapping[Path, str]) -> Iterator[str]:

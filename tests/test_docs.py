@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 import shlex
@@ -259,6 +260,83 @@ def test_no_page_names_a_place_of_this_machine():
     for page in [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text), page
+
+
+# ------------------------------------------------------------------ what `make docs` looks at
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def built(tmp_path, hooks):
+    """A function that writes pages of a site and looks at them; returns what is wrong."""
+
+    def look(**pages: str) -> str:
+        for name, text in pages.items():
+            (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+        try:
+            hooks.on_post_build({"site_dir": str(tmp_path)})
+        except SystemExit as end:
+            return str(end)
+        return ""
+
+    return look
+
+
+def test_a_site_whose_links_lead_somewhere_passes(built):
+    one = '<a href="two.html#here">x</a><a href="#top">y</a><p id="top"><a href="https://a.b">z</a>'
+    assert built(one=one, two='<h2 id="here">') == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "wrong"),
+    [
+        ("three.html", "not there"),
+        ("two.html#nowhere", "no such place"),
+        ("#nowhere", "no such place"),
+        ("../outside.html", "not there"),
+        ("two.md", "not there"),
+    ],
+)
+def test_a_link_that_leads_nowhere_ends_the_build(built, link, wrong):
+    said = built(one=f'<a href="{link}">x</a>', two='<h2 id="here">')
+    assert said.startswith(f"one.html leads to {link}")
+    assert wrong in said
+
+
+@pytest.mark.parametrize(
+    "loads",
+    [
+        '<script src="https://a.b/c.js"></script>',
+        "<img alt='' src='//a.b/c.png'>",
+        '<link rel="stylesheet" href="https://a.b/c.css">',
+        "<style>body { background: url(https://a.b/c.png) }</style>",
+        '<script type="module">const x = await import("https://a.b/c.js")</script>',
+    ],
+)
+def test_a_page_that_loads_from_another_host_ends_the_build(built, loads):
+    assert "one.html loads from another host" in built(one=loads)
+
+
+def test_a_notebooks_page_becomes_one_of_ours(hooks):
+    source = (
+        '<a href="../two.md#here">x</a><a href="https://a.b/two.md">y</a><!-- Load mathjax -->'
+        '<script src="https://a.b/c.js"></script><!-- End of mathjax configuration --><p>z'
+    )
+
+    class Page:
+        class file:  # noqa: N801 - MkDocs calls it so
+            src_uri = "tutorials/one.ipynb"
+
+    made = hooks.on_post_page(source, Page)
+
+    assert made == '<a href="../two.html#here">x</a><a href="https://a.b/two.md">y</a><p>z'
 
 
 def test_the_site_is_no_part_of_the_repository():
