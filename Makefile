@@ -5,6 +5,8 @@
 #                           one process, as -s and a debugger need it)
 #   make soak               what draws its cases, for hours: faults, kills, worlds, browsing (prints a
 #                           table; ARGS="--kills 20 --worlds 0 ...")
+#   make test-integrations  the callbacks with the real torch, transformers and lightning, in an
+#                           environment of their own (on Linux several GB)
 #   make bench              expmgr beside what one would otherwise run, into docs/performance.md: an
 #                           hour (ARGS="--only P1,P3": some of it; ARGS=--quick: does it work?)
 #   make check              format, lint, types
@@ -21,11 +23,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 	"$$p" -c '$(SUITABLE)' 2>/dev/null && { command -v "$$p"; break; }; done)
 PY := $(VENV)/bin/python
 INPUTS := pyproject.toml constraints.txt
+INTEGRATIONS := .venv-integrations
 # A cleared PYTHONPATH: the environment's own packages, nobody else's.
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test soak bench check format docs screenshots clean
+.PHONY: help demo app test test-integrations soak bench check format docs screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +41,10 @@ app: $(VENV)/.app
 
 test: $(VENV)/.test
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-integrations:
+	@$(MAKE) --no-print-directory VENV=$(INTEGRATIONS) $(INTEGRATIONS)/.integrations
+	@$(INTEGRATIONS)/bin/python -m pytest $(ARGS) tests/test_integrations_real.py tests/test_integrations.py
 
 soak: $(VENV)/.test
 	@$(PY) tests/soak.py $(ARGS)
@@ -66,10 +73,10 @@ $(PY):
 	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check $(VENV)/.docs: $(VENV)/.%: $(PY) $(INPUTS)
+$(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check $(VENV)/.integrations $(VENV)/.docs: $(VENV)/.%: $(PY) $(INPUTS)
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .expmgr-demo site
+	rm -rf $(VENV) $(INTEGRATIONS) .expmgr-demo site

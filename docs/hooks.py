@@ -33,6 +33,14 @@ _TARGET = re.compile(r'<(?:a|img|script|link)\b[^>]*?\b(?:href|src)="([^"]+)"')
 _ANCHOR = re.compile(r'\bid="([^"]+)"')
 
 
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    """Show the change log, whose links are those of the repository's root, as a page."""
+    if page.file.src_uri != "changelog.md":
+        return markdown
+    log = Path(config["config_file_path"]).with_name("CHANGELOG.md").read_text(encoding="utf-8")
+    return log.replace("](docs/", "](")
+
+
 def on_post_page(output: str, page: Any, **_: Any) -> str:
     """Make a notebook's page one of ours: its links lead to pages, and it loads nothing."""
     if not page.file.src_uri.endswith(".ipynb"):

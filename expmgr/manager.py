@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
+from expmgr.moving_in import MovedIn
 from expmgr.retry import RetryConfig, RetryParams, is_retryable_error
 from expmgr.secrecy import Address, forgets_arguments
 from expmgr.tracking.patience import Patience
@@ -60,7 +61,7 @@ def _connect_impatiently(tracking_uri: str, registry_uri: str) -> MlflowClient:
     return connect(tracking_uri, registry_uri, Patience(once))
 
 
-class ExperimentsManager(Tracker):
+class ExperimentsManager(MovedIn, Tracker):
     """Tracks fine-tuning with MLflow and shows its runs.
 
     Constructing one makes no network call. Two managers in one process do not disturb each other:

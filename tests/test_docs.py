@@ -227,14 +227,42 @@ def test_every_parameter_of_the_scheduled_notebook_exists():
     assert named <= set(known)
 
 
+def test_every_failure_that_the_documentation_tells_has_its_test():
+    rows = [
+        line
+        for line in PAGES["failures.md"].splitlines()
+        if line.startswith("| ") and "test_" in line
+    ]
+    named = [re.findall(r"`(test_\w+)`", row) for row in rows]
+    assert len(rows) >= 15
+    assert all(named), "a row without a test"
+
+
 def test_every_test_that_a_page_names_exists():
-    tests = "\n".join(
-        path.read_text(encoding="utf-8") for path in (REPOSITORY / "tests").glob("test_*.py")
-    )
+    files = (REPOSITORY / "tests").glob("test_*.py")
+    there = {
+        name
+        for file in files
+        for name in re.findall(r"^def (test_\w+)\(", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
     named = {test for text in PAGES.values() for test in re.findall(r"`(test_\w+)`", text)}
-    assert len(named) > 30
-    missing = {test for test in named if f"def {test}(" not in tests}
-    assert not missing
+    assert named <= there
+
+
+def test_every_call_that_moves_in_is_there():
+    text = PAGES["moving_in.md"]
+    rows = [
+        line.split("|") for line in text.partition("## Its calls")[2].splitlines() if "|" in line
+    ]
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)[(\[`]", row[1] + row[3])]
+    assert len(named) >= 35
+    values = {"RetryParams", "RetryConfig"}
+    fields = {*expmgr.RetryParams.model_fields, "config"}
+    for name in set(named) - values - fields - {"runs", "with"}:
+        owner, _, attribute = name.rpartition(".")
+        home = getattr(expmgr, owner) if owner and owner != "manager" else None
+        home = home or expmgr.ExperimentsManagerWithAzureBlobBackend
+        assert callable(getattr(home, attribute)), name
 
 
 def test_the_reference_has_every_public_name():

@@ -18,6 +18,7 @@ from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
 from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.moving_in import is_iteration_of
 from expmgr.results import DeletionResult
 from expmgr.text import keep_plain
 from expmgr.tracking.journal import now_ms
@@ -165,15 +166,26 @@ class _Successors:
         return None
 
     def _stored_later(self) -> Iterator[list[StoredModel]]:
-        goal, plugin_name = self.desk.goal, self.desk.plugin_name
-        if recorded_goal(self.experiment) != goal:
+        plugin_name = self.desk.plugin_name
+        if not self._compared_by(self.experiment):
             return
         for later in newest(self.desk.client, plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
             ours = is_certain(later, plugin_name) and state_of(later) != DELETING
-            if ours and recorded_goal(later) == goal:
-                yield stored_models(self.desk, later.experiment_id)
+            if ours and self._compared_by(later):
+                directories = is_iteration_of(later.name, plugin_name)
+                yield stored_models(self.desk, later.experiment_id, directories=directories)
+
+    def _compared_by(self, experiment: Experiment) -> bool:
+        """Whether an experiment's runs are compared by the manager's goal.
+
+        Iterations that another system tracked record none; they are compared by the manager's.
+        """
+        goal = recorded_goal(experiment)
+        if goal is None and is_iteration_of(experiment.name, self.desk.plugin_name):
+            return True
+        return goal == self.desk.goal
 
 
 def delete_iteration(desk: Desk, experiment: Experiment, *, force: bool) -> IterationDeletion:
