@@ -11,6 +11,7 @@
 #                           hour (ARGS="--only P1,P3": some of it; ARGS=--quick: does it work?)
 #   make check              format, lint, types
 #   make format             let ruff rewrite
+#   make docs               the documentation as a site, into site/ (strict, and without a network)
 #   make screenshots        take the documentation's pictures anew
 #   make clean              remove the environment and the demo's data
 
@@ -27,7 +28,7 @@ INTEGRATIONS := .venv-integrations
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-integrations soak bench check format screenshots clean
+.PHONY: help demo app test test-integrations soak bench check format docs screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -60,6 +61,10 @@ format: $(VENV)/.check
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
 
+docs: $(VENV)/.docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)
+	@echo "The site is in site/; with its search: $(PY) -m http.server --bind 127.0.0.1 -d site"
+
 screenshots: $(VENV)/.test
 	$(PY) docs/screenshots.py
 	$(PY) docs/browser_screenshots.py
@@ -68,10 +73,10 @@ $(PY):
 	@test -n "$(PYTHON)" || { echo "expmgr needs Python 3.10 to 3.13 with its venv module (on Debian: apt install python3-venv); name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check $(VENV)/.integrations: $(VENV)/.%: $(PY) $(INPUTS)
+$(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check $(VENV)/.integrations $(VENV)/.docs: $(VENV)/.%: $(PY) $(INPUTS)
 	@echo "Installing what 'make $*' needs into $(VENV) ..."
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(INTEGRATIONS) .expmgr-demo
+	rm -rf $(VENV) $(INTEGRATIONS) .expmgr-demo site

@@ -1,7 +1,5 @@
 """The errors of expmgr, one tree.
 
-::
-
     ExpmgrError
     ├── InvalidInputError (also a ValueError)
     │   ├── CredentialsError       the credentials cannot work as given

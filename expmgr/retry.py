@@ -166,7 +166,7 @@ def is_retryable_error(error: BaseException) -> bool:
 def is_transient_error(error: BaseException) -> bool:
     """Return True for errors that may pass: the server's own, throttling and the transport's.
 
-    Besides :func:`is_retryable_error` these are the statuses 408 and 429, connections that were
+    Besides `is_retryable_error` these are the statuses 408 and 429, connections that were
     refused, reset or timed out (``ServiceRequestError``, ``ServiceResponseError``), and answers
     that were cut short (``IncompleteReadError``, or the error of a success that cannot be read).
     """
@@ -236,7 +236,7 @@ def retrying(
         Called before each wait with the number of the attempt that failed (from 1), its error and
         the seconds to wait.
     is_retryable
-        Which errors are worth another attempt; :func:`is_transient_error` by default.
+        Which errors are worth another attempt; `is_transient_error` by default.
 
     Returns
     -------

@@ -191,7 +191,7 @@ def test_the_constraints_satisfy_every_declared_range_on_every_python():
             for pin in CONSTRAINTS
             if pin.marker is None or pin.marker.evaluate(environment)
         }
-        for wanted in [*requirements(), *requirements("identity", "demo", "test", "check")]:
+        for wanted in [*requirements(), *requirements("identity", "demo", "test", "docs", "check")]:
             if wanted.marker is not None and not wanted.marker.evaluate(environment):
                 continue
             (version,) = (spec.version for spec in pins[canonicalize_name(wanted.name)].specifier)
