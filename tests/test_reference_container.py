@@ -1,4 +1,4 @@
-"""The demo's container is what a fine-tuning team has, and README's session frees most of it."""
+"""The demo's container is what a fine-tuning team has, and the tutorial frees most of it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import re
 import shutil
 
 import pytest
-from jupyter_driver import REPOSITORY
-from mlflow import MlflowClient
 from tutorials import execute, saved, shown, words
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.data import CONTAINER, DemoData
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("## Free half the bill")[2].partition("\n## ")[0]
-SCRIPT = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)[1]
-SAID = re.search(r"```text\n(.*?)```", SECTION, re.DOTALL)[1]
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6}
 
 
@@ -47,45 +41,16 @@ def sizes(text: str) -> list[float]:
     return [float(n) * UNITS[unit] for n, unit in re.findall(r"([\d.]+) ([KM]?B)\b", text)]
 
 
-def test_the_session_of_the_readme_frees_what_it_says_and_every_kept_model_loads(
-    reference, capsys, tmp_path
-):
-    import mlflow
-
+def test_the_tutorial_frees_what_its_page_says_and_every_kept_model_loads(reference, tmp_path):
     data, azurite = reference
+    name = "free-half-the-bill.ipynb"
     manager = ExperimentsManagerWithAzureBlobBackend(
         data.tracking_uri, azurite.credentials(CONTAINER), "accuracy", "demo"
     )
-    client = MlflowClient(manager.tracking_uri)
     kinds = manager.storage_usage().groupby("kind")["other_bytes"].sum()
     assert kinds["trash"] > 0
     assert kinds["unknown"] > 0
     best = manager.models().query("is_best").set_index("model_id")
-    names = {"manager": manager}
-
-    exec(SCRIPT, names)
-
-    said = capsys.readouterr().out
-    assert words(said) == words(SAID)
-    assert sizes(said) == pytest.approx(sizes(SAID), rel=0.1)
-    assert int(re.search(r"(\d+) ?%", said)[1]) >= 60
-    models = manager.models().set_index("model_id")
-    left = models[models["model"].isin({"stored", "artifacts"})]
-    assert set(best.index) <= set(left.index)
-    for model_id, row in left[left["model"] == "stored"].iterrows():
-        if row["kind"] == "logged":
-            source = client.get_logged_model(model_id).artifact_location
-        else:
-            source = f"{client.get_run(row['run_id']).info.artifact_uri}/{row['name']}"
-        folder = mlflow.artifacts.download_artifacts(source, dst_path=str(tmp_path / model_id))
-        model = mlflow.sklearn.load_model(folder)
-        assert hasattr(model, "predict")
-    assert (left["model"] == "stored").sum() >= 10
-
-
-def test_the_tutorial_frees_what_its_page_says(reference, tmp_path):
-    data, azurite = reference
-    name = "free-half-the-bill.ipynb"
 
     said = execute(name, tmp_path, data.environment(azurite))
 
@@ -100,3 +65,23 @@ def test_the_tutorial_frees_what_its_page_says(reference, tmp_path):
     assert set(re.findall(r"^demo / ([\w -]+):", said["kept"], re.MULTILINE)) == experiments
     assert said["plan"].startswith("DeletionPlan: 26 of 26")
     assert azurite.account_key not in str(said)
+    models = manager.models().set_index("model_id")
+    left = models[models["model"].isin({"stored", "artifacts"})]
+    assert set(best.index) <= set(left.index)
+    stored = left[left["model"] == "stored"]
+    assert len(stored) >= 10
+    for model_id, row in stored.iterrows():
+        assert_loads(manager.client, model_id, row, tmp_path / model_id)
+
+
+def assert_loads(client, model_id, row, folder):
+    """A model of the table is there, and is one."""
+    import mlflow
+
+    if row["kind"] == "logged":
+        source = client.get_logged_model(model_id).artifact_location
+    else:
+        source = f"{client.get_run(row['run_id']).info.artifact_uri}/{row['name']}"
+    folder.mkdir(parents=True)
+    downloaded = mlflow.artifacts.download_artifacts(source, dst_path=str(folder))
+    assert hasattr(mlflow.sklearn.load_model(downloaded), "predict")
