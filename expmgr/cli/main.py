@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -69,6 +70,7 @@ def _answer(options: argparse.Namespace) -> Answer:
         read_wanted(options)  # what is wrong with the flags is told before the environment
     if "mlflow" not in sys.modules:  # its news, as of a new database, are no part of an answer
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # older MLflow leaves it at INFO
     manager = ExperimentsManagerWithAzureBlobBackend.from_env()
     commands = {
         "usage": looking.usage,
