@@ -67,7 +67,7 @@ class AzureBlobCredentials(BaseModel):
     Notes
     -----
     A copy in another process would be a copy of the secret, so pickling is refused; make the
-    credentials again where they are needed (:meth:`from_env`).
+    credentials again where they are needed (`from_env`).
     """
 
     model_config = ConfigDict(

@@ -1,7 +1,5 @@
 """The errors of expmgr, one tree.
 
-::
-
     ExpmgrError
     ├── InvalidInputError (also a ValueError)
     │   ├── CredentialsError       the credentials cannot work as given
@@ -14,6 +12,7 @@
     ├── DeletionError              a deletion did not finish; says what is left
     │   └── DeletionCancelledError somebody cancelled it
     ├── JournalError               the run cannot record the deletion, so nothing was deleted
+    ├── RunError                   the run is not what the call needs: at work, or ended meanwhile
     ├── TrackingError              the tracking server or registry did not answer as it should
     │   └── TrackingUnreachableError
     └── StorageError               storage did not answer as it should
@@ -48,6 +47,7 @@ __all__ = [
     "LocationError",
     "NotFoundError",
     "ProtectedModelError",
+    "RunError",
     "StorageError",
     "TakesEverythingError",
     "TrackingError",
@@ -156,6 +156,10 @@ class DeletionCancelledError(DeletionError):
 
 class JournalError(ExpmgrError):
     """The deletion could not be recorded on the run, so it was not begun."""
+
+
+class RunError(ExpmgrError):
+    """A run that is still at work where it must have ended, or that somebody else has ended."""
 
 
 class TrackingError(ExpmgrError):

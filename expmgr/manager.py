@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.quality import Goal
 from expmgr.cleanup.survey import Survey
 from expmgr.errors import InvalidInputError
-from expmgr.retry import RetryConfig, is_retryable_error
+from expmgr.moving_in import MovedIn
+from expmgr.retry import RetryConfig, RetryParams, is_retryable_error
 from expmgr.secrecy import Address, forgets_arguments
 from expmgr.tracking.patience import Patience
 from expmgr.training.desk import Desk
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from expmgr.credentials import AzureBlobCredentials
     from expmgr.metrics import MetricsAccumulator
     from expmgr.storage.protocol import Storage
+    from expmgr.training.killing import KilledRun
     from expmgr.widgets.browser import RunBrowser
 
 __all__ = ["ExperimentsManager"]
@@ -50,7 +53,15 @@ def _resolved_registry_uri(registry_uri: str | None, tracking_uri: str) -> str:
     return chosen or os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri
 
 
-class ExperimentsManager(Tracker):
+def _connect_impatiently(tracking_uri: str, registry_uri: str) -> MlflowClient:
+    """Return a client that tries each request once and says nothing: its user comes again."""
+    from expmgr.tracking.queries import connect
+
+    once = RetryConfig(tracking=RetryParams(attempts=1))
+    return connect(tracking_uri, registry_uri, Patience(once))
+
+
+class ExperimentsManager(MovedIn, Tracker):
     """Tracks fine-tuning with MLflow and shows its runs.
 
     Constructing one makes no network call. Two managers in one process do not disturb each other:
@@ -395,6 +406,8 @@ class ExperimentsManager(Tracker):
             self.requirements,
             self.artifacts_destination,
             deletes,
+            partial(_connect_impatiently, self.tracking_uri, self.registry_uri),
+            self._pace,
         )
 
     def pin(self, id: str, reason: str) -> None:  # noqa: A002 - the id of a run or a model
@@ -432,6 +445,41 @@ class ExperimentsManager(Tracker):
         taken_back = unpin(self.interactive_client, id)
         self._survey.memory.touch([id])
         return taken_back
+
+    def mark_killed(self, run_id: str, force: bool = False) -> KilledRun:
+        """End a run as KILLED whose process has died: past 24 h without a sign of life.
+
+        Runs that expmgr began say every ten minutes that they live (tag ``expmgr.lease``); after a
+        day without that they are called interrupted, and stay protected until they are ended. Of a
+        run so ended the models go that were still PENDING, which nobody ever had whole; what else
+        it stored stays. A manager without Azure credentials deletes nothing.
+
+        Parameters
+        ----------
+        run_id
+            The run.
+        force
+            End a run without a lease, which others began, too; then nothing goes.
+
+        Returns
+        -------
+        KilledRun
+            True where this call has ended it; one that had ended before is no error.
+
+        Raises
+        ------
+        RunError
+            It gave a sign of life within the day, has no lease, or lies in the trash.
+        NotFoundError, TrackingError
+            There is no such run, or MLflow could not be asked.
+        """
+        from expmgr.training.killing import Leftovers, mark_killed
+
+        deleter: Any = self if hasattr(self, "delete_model") else None
+        leftovers = None if deleter is None else Leftovers(deleter, self.blob_store)
+        killed = mark_killed(self.interactive_client, run_id, leftovers, force=force)
+        self._survey.memory.touch([run_id])
+        return killed
 
     def browse(
         self,

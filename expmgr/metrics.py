@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,16 @@ class MetricValue:
     def __post_init__(self) -> None:
         check_key("metric", self.name, longest=MAX_KEY_LENGTH - _LONGEST_PREFIX)
         object.__setattr__(self, "value", _number(self.name, self.value))
+
+    def add_prefix(self, prefix: str) -> MetricValue:
+        """Return the value under the name ``<prefix>_<name>``; this one stays as it is.
+
+        Examples
+        --------
+        >>> MetricValue("loss", 1).add_prefix("test").name
+        'test_loss'
+        """
+        return replace(self, name=f"{prefix}_{self.name}")
 
     @property
     def is_finite(self) -> bool:
@@ -121,9 +131,9 @@ class MetricsAccumulator:
     --------
     >>> accumulator = MetricsAccumulator("loss", calc_mean=True, calc_min=True)
     >>> accumulator.accumulate(MetricValue("loss", 3))
-    [MetricValue(name='mean_loss', value=3.0), MetricValue(name='min_loss', value=3.0)]
+    [('loss', 3.0), ('mean_loss', 3.0), ('min_loss', 3.0)]
     >>> accumulator.accumulate(MetricValue("loss", 1))
-    [MetricValue(name='mean_loss', value=2.0), MetricValue(name='min_loss', value=1.0)]
+    [('loss', 1.0), ('mean_loss', 2.0), ('min_loss', 1.0)]
     """
 
     def __init__(
@@ -164,6 +174,7 @@ class MetricsAccumulator:
 
     def clear(self) -> None:
         """Forget all values."""
+        self._last: float | None = None
         self._count = 0
         self._sum = 0.0
         self._lost = 0.0
@@ -194,40 +205,47 @@ class MetricsAccumulator:
 
         return go_back
 
-    def accumulate(self, metric: MetricValue) -> list[MetricValue]:
-        """Take one value and return the aggregates to log with it.
+    def accumulate(self, metric: MetricValue) -> list[tuple[str, float]]:
+        """Take one value and return it with the aggregates to log beside it, by name.
 
         Parameters
         ----------
         metric
-            A value of the metric that this accumulator follows.
+            A value; of another metric than the one that this accumulator follows it is passed over.
 
         Returns
         -------
-        list of MetricValue
-            The aggregates asked for; empty where the value is not finite.
+        list of (str, float)
+            The value itself, then the aggregates asked for; the value alone where it is not finite,
+            nothing of another metric.
         """
         if metric.name != self.name:
-            message = f"an accumulator of {self.name!r} was given a value of {metric.name!r}."
-            raise InvalidInputError(message)
-        if not metric.is_finite:
             return []
+        self._last = metric.value
+        if not metric.is_finite:
+            return [(self.name, self._last)]
         value = metric.value
         self._count += 1
         self._add(math.ldexp(value, -_SCALE))
         self._min = min(self._min, value)
         self._max = max(self._max, value)
         self._window.append(value)
-        aggregates = []
+        return self.aggregate()
+
+    def aggregate(self) -> list[tuple[str, float]]:
+        """Return the last value and the aggregates of all that are finite, by name."""
+        found = [] if self._last is None else [(self.name, self._last)]
+        if not self._count:
+            return found
         if self.calc_mean:
-            aggregates.append(MetricValue(f"mean_{self.name}", self._mean()))
+            found.append((f"mean_{self.name}", self._mean()))
         if self.calc_sliding:
-            aggregates.append(MetricValue(f"sliding_{self.name}", self._sliding()))
+            found.append((f"sliding_{self.name}", self._sliding()))
         if self.calc_min:
-            aggregates.append(MetricValue(f"min_{self.name}", self._min))
+            found.append((f"min_{self.name}", self._min))
         if self.calc_max:
-            aggregates.append(MetricValue(f"max_{self.name}", self._max))
-        return aggregates
+            found.append((f"max_{self.name}", self._max))
+        return found
 
     def _add(self, value: float) -> None:
         # Neumaier's sum: what each addition rounds away is kept beside the sum.

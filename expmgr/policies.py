@@ -1,7 +1,5 @@
 """Which models may go and which stay, in a few words that combine. Pure.
 
-::
-
     manager.plan_cleanup(where=older_than("30d") & larger_than("1GB"), keep=best(3) | last(1))
 
 ``older_than``, ``larger_than``, ``status`` and ``mine`` are for ``where``, which selects; ``best``

@@ -6,9 +6,12 @@ import math
 import random
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from expmgr.errors import InvalidInputError
+from expmgr.moving_in import OPERATIONS, retry_params
 
 if TYPE_CHECKING:
     import threading
@@ -48,6 +51,21 @@ class RetryParams(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_earlier_names(cls, data: Any) -> Any:
+        return retry_params(data)
+
+    @property
+    def max_attempts(self) -> int:
+        """Another name of ``attempts``."""
+        return self.attempts
+
+    @property
+    def wait_time_seconds(self) -> float:
+        """Another name of ``wait_max``; given in its place it is ``wait_initial`` as well."""
+        return self.wait_max
+
     attempts: int = Field(default=5, ge=1)
     wait_initial: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     wait_max: float = Field(default=20.0, ge=0, allow_inf_nan=False)
@@ -73,13 +91,42 @@ class RetryConfig(BaseModel):
         not given, MLflow's ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` and
         ``MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR`` hold in its place if they are set;
         ``MLFLOW_HTTP_REQUEST_TIMEOUT`` (seconds, 120) bounds each attempt in any case.
+    default_params
+        Of all these but ``inspect`` that are not given.
     connection_timeout, read_timeout
         Seconds in which storage must accept a connection, and must send the next bytes of an
         answer, before an attempt counts as failed.
+
+    ``config["upload"]`` reads one by its name and ``config["upload"] = RetryParams(...)`` sets it,
+    until it is used; the names that another system gives them are those of
+    `expmgr.moving_in.OPERATIONS`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("default_params") is not None:
+            return {**dict.fromkeys(_BY_DEFAULT, data["default_params"]), **data}
+        return data
+
+    def __getitem__(self, operation: str) -> RetryParams:
+        """Return the params of an operation; ``default_params`` of one that there is not."""
+        params: RetryParams = getattr(self, _field_of(operation), self.default_params)
+        return params
+
+    def __setitem__(self, operation: str, params: RetryParams) -> None:
+        field = _field_of(operation)
+        if not field:
+            known = ", ".join(sorted({*OPERATIONS, *_OPERATIONS}))
+            raise InvalidInputError(f"there is no operation {operation!r} to retry; {known} are.")
+        if not isinstance(params, RetryParams):
+            raise InvalidInputError(f"an operation is retried by RetryParams, not {params!r}.")
+        self.__dict__[field] = params
+        self.__pydantic_fields_set__.add(field)
+
+    default_params: RetryParams = RetryParams()
     delete_model: RetryParams = RetryParams()
     list_blobs: RetryParams = RetryParams()
     upload: RetryParams = RetryParams()
@@ -88,6 +135,16 @@ class RetryConfig(BaseModel):
     tracking: RetryParams = RetryParams(attempts=10, wait_initial=1, wait_max=4, deadline=12)
     connection_timeout: float = Field(default=20.0, gt=0, allow_inf_nan=False)
     read_timeout: float = Field(default=60.0, gt=0, allow_inf_nan=False)
+
+
+_BY_DEFAULT = ("delete_model", "list_blobs", "upload", "download", "tracking")
+_OPERATIONS = (*_BY_DEFAULT, "inspect")
+
+
+def _field_of(operation: str) -> str:
+    """Return the field of an operation, "" where there is none."""
+    field = OPERATIONS.get(operation, operation)
+    return field if field in _OPERATIONS else ""
 
 
 def is_retryable_error(error: BaseException) -> bool:
@@ -109,7 +166,7 @@ def is_retryable_error(error: BaseException) -> bool:
 def is_transient_error(error: BaseException) -> bool:
     """Return True for errors that may pass: the server's own, throttling and the transport's.
 
-    Besides :func:`is_retryable_error` these are the statuses 408 and 429, connections that were
+    Besides `is_retryable_error` these are the statuses 408 and 429, connections that were
     refused, reset or timed out (``ServiceRequestError``, ``ServiceResponseError``), and answers
     that were cut short (``IncompleteReadError``, or the error of a success that cannot be read).
     """
@@ -179,7 +236,7 @@ def retrying(
         Called before each wait with the number of the attempt that failed (from 1), its error and
         the seconds to wait.
     is_retryable
-        Which errors are worth another attempt; :func:`is_transient_error` by default.
+        Which errors are worth another attempt; `is_transient_error` by default.
 
     Returns
     -------

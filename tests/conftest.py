@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -287,6 +288,32 @@ def lab(
     del artifact_root
     backend = Backend("sqlite", sqlite_uri, None, container)
     return Lab(backend, credentials, blob_names, tmp_path / "lab", plugin_name)
+
+
+@pytest.fixture
+def eight_runs(sqlite_uri, credentials, artifact_root, put_blob):
+    """A manager of eight runs with a small model each, on which README and documentation run."""
+    from mlflow import MlflowClient
+
+    from expmgr import ExperimentsManagerWithAzureBlobBackend
+
+    client = MlflowClient(sqlite_uri)
+    experiment_id = client.create_experiment(
+        "example_plugin / readme", artifact_location=f"{artifact_root}/readme"
+    )
+    for number in range(8):
+        run_id = client.create_run(experiment_id).info.run_id
+        client.log_metric(run_id, "accuracy", number / 10)
+        history = [{"run_id": run_id, "artifact_path": "model"}]
+        client.set_tag(run_id, "mlflow.log-model.history", json.dumps(history))
+        put_blob(f"mlflow/readme/{run_id}/artifacts/model/MLmodel")
+        client.set_terminated(run_id)
+    return ExperimentsManagerWithAzureBlobBackend(
+        tracking_uri=sqlite_uri,
+        azure_blob_credentials=credentials,
+        main_metric="accuracy",
+        plugin_name="example_plugin",
+    )
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The long form of the tests that draw what they do: ``make soak``.
 
-Usage: python tests/soak.py [--schedules 2000] [--kills 200] [--worlds 3000] [--browsing 600]
-                            [--seed N]
+Usage: python tests/soak.py [--schedules 2000] [--kills 200] [--checkpoints 100]
+                            [--worlds 3000] [--browsing 600] [--seed N]
 
 Each part runs by itself, with a new seed unless one is given, and 0 leaves it out. At the end
 stands a table of what was run; what failed is shown above it, with what draws it again.
@@ -45,6 +45,14 @@ PARTS = (
         2000,
     ),
     Part("kills", "kills", "test_kills.py", "EXPMGR_KILLS", "EXPMGR_KILL_SEED", 200),
+    Part(
+        "checkpoints",
+        "killed trainings",
+        "test_checkpoint_kills.py",
+        "EXPMGR_CHECKPOINT_KILLS",
+        "EXPMGR_CHECKPOINT_KILL_SEED",
+        100,
+    ),
     Part("worlds", "worlds", "test_world.py", "EXPMGR_WORLDS", "EXPMGR_WORLD_SEED", 3000),
     Part(
         "browsing",

@@ -1169,7 +1169,7 @@ class DeadRuns(ScriptedManager):
         run = SimpleNamespace(info=info, data=SimpleNamespace(to_proto=lambda: metrics))
         self.interactive_client = SimpleNamespace(
             get_run=lambda _: run,
-            set_terminated=lambda run_id, status: self.ended.append((run_id, status)),
+            set_terminated=lambda run_id, status, _at: self.ended.append((run_id, status)),
         )
         store = Store("account", "models", "https://account.blob.core.windows.net")
         self.blob_store = SimpleNamespace(addresses=Addresses(store), list=lambda _: iter(()))

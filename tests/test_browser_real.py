@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import socket
 import time
+from datetime import timedelta
 
 import pytest
 from azure.storage.blob import BlobServiceClient
 from lab import METRIC
 from mlflow import MlflowClient
 from mlflow.entities import Metric
+from moved_clock import Clock
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.demo.recipes import HOSTILE_NAME, Recipe
 from expmgr.demo.sample_runs import create_sample_runs
 from expmgr.widgets import RunBrowser
@@ -317,3 +320,72 @@ def test_checkpoints_children_and_models_without_a_run_are_lines_that_go_alone(l
         states = browser.shown.set_index("run_id")["model"]
         assert set(states[children]) == {"deleted"}
         assert (states[several], states[loose]) == ("stored", "stored")
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_run_whose_lease_ran_out_is_ended_from_its_row_with_what_it_left_half_done(
+    lab, blob_names, monkeypatch, read_only
+):
+    Clock(monkeypatch).storage_ahead = timedelta(days=2)
+    days_ago = {days: int(time.time() * 1000) - days * 86_400_000 for days in (9, 3, 2)}
+    client = lab.client
+
+    def begin(days, lease):
+        tags = {LEASE_TAG: lease_text(lease)}
+        return client.create_run(lab.experiment_id, days_ago[days], tags).info.run_id
+
+    alive = begin(9, int(time.time() * 1000))
+    dead = begin(3, days_ago[2])
+    whole = lab.logged_model(dead)
+    half = client.create_logged_model(lab.experiment_id, source_run_id=dead).model_id
+    client.log_model_artifacts(half, lab._local({"weights.bin": b"w" * 1000}))
+    stored = blob_names()
+    lab.best()
+    with lab.manager().browse(read_only=read_only) as browser:
+        assert browser.wait(60)
+        rows = {row.run_id: row for row in browser.rows}
+        assert "RUNNING" in rows[alive].cells.value
+        assert "xm-status-interrupted" in rows[dead].cells.value
+        assert "interrupted: no sign of life since" in rows[dead].cells.value
+        assert browser.table.set_index("run_id")["status"][dead] == "RUNNING"
+        if read_only:
+            return
+        assert rows[alive].delete_button.layout.visibility == "hidden"
+        row = rows[dead]
+        row.details_button.click()
+        assert browser.wait(60)
+        assert f"manager.mark_killed(&quot;{dead}&quot;)" in browser.details.html.value
+        assert row.delete_button.description == "Mark killed"
+        row.delete_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith("No sign of life since ")
+        assert row.status.endswith("is deleted; all else stays.")
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith("Marked as KILLED after no sign of life since ")
+        assert row.status.endswith("deleted 1 unfinished upload (1 file, 1.00 KB)")
+        table = browser.table.set_index("run_id")
+        assert (table["status"][dead], table["protected_by"][dead]) == ("KILLED", "")
+        row.delete_button.click()
+        assert browser.wait(60)
+        assert row.delete_button.description == "Delete"
+    assert {name for name in stored if half in name} == set(stored) - set(blob_names())
+    assert any(whole in name for name in blob_names())
+
+
+@pytest.mark.timeout(120)
+def test_a_run_that_woke_meanwhile_is_not_ended_from_its_row(lab):
+    began = int(time.time() * 1000) - 3 * 86_400_000
+    tags = {LEASE_TAG: lease_text(began)}
+    run_id = lab.client.create_run(lab.experiment_id, began, tags).info.run_id
+    with lab.manager().browse() as browser:
+        assert browser.wait(60)
+        (row,) = [row for row in browser.rows if row.run_id == run_id]
+        row.delete_button.click()
+        assert browser.wait(60)
+        lab.client.set_tag(run_id, LEASE_TAG, lease_text(int(time.time() * 1000)))
+        row.confirm_button.click()
+        assert browser.wait(60)
+        assert row.status.startswith(f"Not marked as killed: run {run_id} gave a sign of life")
+    assert lab.client.get_run(run_id).info.status == "RUNNING"

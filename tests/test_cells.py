@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import get_args
 
 import pandas as pd
@@ -104,6 +104,17 @@ def test_a_model_is_not_stale_where_its_run_is():
     stale = Context(now=NOON, stale={"r1": 9.0})
     assert said("status", {**RUN, "status": "RUNNING"}, stale).text == "STALE"
     assert said("status", MODEL, stale).text == "READY"
+
+
+def test_a_run_whose_lease_ran_out_reads_interrupted_whatever_else_is_said_of_it():
+    since = datetime(2026, 11, 20, 8, 5, tzinfo=timezone.utc)
+    dead = Context(now=NOON, stale={"r1": 9.0}, interrupted={"r1": since})
+    cell = said("status", {**RUN, "status": "RUNNING"}, dead)
+    assert (cell.text, cell.sign) == ("interrupted", "!")
+    assert cell.hover == "RUNNING, but no sign of life since 2026-11-20 08:05 UTC"
+    assert said("status", MODEL, dead).text == "READY"
+    assert dead.seems_dead("r1")
+    assert not dead.seems_dead("r2")
 
 
 # --------------------------------------------------------------------------------------- one value

@@ -741,8 +741,8 @@ def test_a_document_has_the_keys_that_the_readme_names(lab, ask):
         document = ask(*command)[1]
         assert set(document) == {"command", "exit", *keys}, command
     assert set(told) <= set(ask("plan", other)[1]["models"][0])
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    table = readme.split("It has `command`, `exit` and")[1].split("Errors are one line")[0]
+    page = (REPOSITORY / "docs" / "how-to" / "command-line.md").read_text(encoding="utf-8")
+    table = page.split("It has `command`, `exit` and")[1].split("Errors are one line")[0]
     named = set(re.findall(r"`([a-z_]+)`", table))
     assert goes | done | set(told) <= named
     assert {"saved", "forced", "due", "dry_run", "error", "experiments", "rows", "checks"} <= named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import textwrap
 import threading
 import time
 
+import nbformat
 import psutil
 import pytest
 from azure.storage.blob import BlobServiceClient
@@ -19,7 +21,7 @@ from packaging.version import Version
 from expmgr.demo import node as node_module
 from expmgr.demo.azurite import AzuriteServer, install_azurite
 from expmgr.demo.child import start_child, stop_child
-from expmgr.demo.data import DemoData
+from expmgr.demo.data import NOTEBOOKS, DemoData
 from expmgr.demo.errors import DemoError
 from expmgr.demo.node import MINIMUM_NODE, find_node
 from expmgr.demo.recipes import HOSTILE_NAME, RECIPES
@@ -159,6 +161,17 @@ def test_the_notebooks_copy_keeps_a_persons_changes_until_ours_changes(tmp_path)
     (data.notebook.parent / ".browse.sha256").write_text("another version's")
     data.place_notebooks()
     assert data.notebook.read_bytes() == shipped
+
+
+def test_the_notebooks_copies_are_to_be_run_and_lead_to_no_page_that_is_not_there(tmp_path):
+    data = DemoData(tmp_path)
+    data.place_notebooks()
+    for name in NOTEBOOKS:
+        copy = nbformat.read(data.notebook.with_name(name), as_version=4)
+        assert not any(cell.get("outputs") or cell.get("execution_count") for cell in copy.cells)
+        written = "".join(cell.source for cell in copy.cells if cell.cell_type == "markdown")
+        assert written
+        assert not re.search(r"\]\((?!https://)", written), name
 
 
 def test_the_recipes_are_what_the_demo_promises():

@@ -18,7 +18,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def values_of(aggregates):
-    return {aggregate.name: aggregate.value for aggregate in aggregates}
+    return dict(aggregates[1:])
 
 
 def everything(name="loss", window_size=10):
@@ -83,7 +83,7 @@ def test_only_the_aggregates_asked_for_are_given():
     for value in (1, 2, 4):
         aggregates = values_of(accumulator.accumulate(MetricValue("loss", value)))
     assert aggregates == {"sliding_loss": 3.0}
-    assert MetricsAccumulator("loss").accumulate(MetricValue("loss", 1)) == []
+    assert MetricsAccumulator("loss").accumulate(MetricValue("loss", 1)) == [("loss", 1.0)]
 
 
 @given(st.lists(finite, min_size=1, max_size=60), st.integers(1, 12))
@@ -120,7 +120,8 @@ def test_values_that_are_not_finite_leave_no_trace_in_the_aggregates(history):
         if math.isfinite(value):
             assert aggregates == clean.accumulate(MetricValue("loss", value))
         else:
-            assert aggregates == []
+            (alone,) = aggregates
+            assert alone[0] == "loss"
     assert mixed.count == clean.count
 
 
@@ -159,6 +160,31 @@ def test_an_accumulator_can_be_taken_back_to_where_it_was():
     assert accumulator.accumulate(MetricValue("loss", 100)) == first
 
 
-def test_an_accumulator_refuses_the_values_of_another_metric():
-    with pytest.raises(InvalidInputError, match=r"'loss'.*'accuracy'"):
-        everything().accumulate(MetricValue("accuracy", 1))
+def test_an_accumulator_passes_over_the_values_of_another_metric():
+    accumulator = everything()
+    assert accumulator.accumulate(MetricValue("accuracy", 1)) == []
+    assert accumulator.count == 0
+
+
+def test_what_was_accumulated_can_be_asked_again():
+    accumulator = everything(window_size=2)
+    assert accumulator.aggregate() == []
+    for value in (4, 1, 2):
+        told = accumulator.accumulate(MetricValue("loss", value))
+    assert told == accumulator.aggregate()
+    assert told == [
+        ("loss", 2.0),
+        ("mean_loss", pytest.approx(7 / 3)),
+        ("sliding_loss", 1.5),
+        ("min_loss", 1.0),
+        ("max_loss", 4.0),
+    ]
+    accumulator.accumulate(MetricValue("loss", math.nan))
+    assert math.isnan(dict(accumulator.aggregate())["loss"])
+    assert accumulator.aggregate()[1:] == told[1:]
+
+
+def test_a_prefix_makes_another_value():
+    value = MetricValue("loss", 2)
+    assert value.add_prefix("test") == MetricValue("test_loss", 2)
+    assert value.name == "loss"

@@ -94,6 +94,7 @@ def test_every_field_of_a_run_is_kept_but_what_is_read_anew():
         "record_id",
         "unknown",
         "journal",
+        "told_after",
     }
     assert set(said) <= known
 

@@ -9,11 +9,9 @@ import subprocess
 
 import pytest
 from jupyter_driver import REPOSITORY
-from mlflow import MlflowClient
 from PIL import Image
 
 import expmgr
-from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.cli.parser import build_parser
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -22,25 +20,8 @@ NOTEBOOK, SCRIPT, LATER, FREE, CLEANUP, ORPHANS, PRICES, TRAINING, CREDENTIALS, 
 
 
 @pytest.fixture
-def manager(sqlite_uri, credentials, artifact_root, put_blob):
-    """A manager of eight runs with a small model each."""
-    client = MlflowClient(sqlite_uri)
-    experiment_id = client.create_experiment(
-        "example_plugin / readme", artifact_location=f"{artifact_root}/readme"
-    )
-    for number in range(8):
-        run_id = client.create_run(experiment_id).info.run_id
-        client.log_metric(run_id, "accuracy", number / 10)
-        history = [{"run_id": run_id, "artifact_path": "model"}]
-        client.set_tag(run_id, "mlflow.log-model.history", json.dumps(history))
-        put_blob(f"mlflow/readme/{run_id}/artifacts/model/MLmodel")
-        client.set_terminated(run_id)
-    return ExperimentsManagerWithAzureBlobBackend(
-        tracking_uri=sqlite_uri,
-        azure_blob_credentials=credentials,
-        main_metric="accuracy",
-        plugin_name="example_plugin",
-    )
+def manager(eight_runs):
+    return eight_runs
 
 
 def test_the_notebook_code_makes_a_manager_without_a_network():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 
 import pytest
 from jupyter_driver import REPOSITORY
 from mlflow import MlflowClient
+from tutorials import execute, saved, shown, words
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.data import CONTAINER, DemoData
@@ -20,38 +22,40 @@ UNITS = {"B": 1, "KB": 10**3, "MB": 10**6}
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
-    """A manager of the demo's runs, made as the demo makes them, and how MLflow reaches them."""
+def made(tmp_path_factory):
+    """A folder with the demo's runs, made as the demo makes them; Azurite is not running."""
     data = DemoData(tmp_path_factory.mktemp("reference"))
     level = logging.getLogger("mlflow").level
     with pytest.MonkeyPatch.context() as patch, data.azurite() as azurite:
         patch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
         data.create(azurite)
-        yield (
-            ExperimentsManagerWithAzureBlobBackend(
-                data.tracking_uri, azurite.credentials(CONTAINER), "accuracy", "demo"
-            ),
-            azurite.connection_string,
-        )
     logging.getLogger("mlflow").setLevel(level)
+    return data.folder
+
+
+@pytest.fixture
+def reference(made, tmp_path, monkeypatch):
+    """The demo's runs in a folder of the test's own, and the Azurite that serves them."""
+    data = DemoData(tmp_path / "demo")
+    shutil.copytree(made, data.folder)
+    with data.azurite() as azurite:
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string)
+        yield data, azurite
 
 
 def sizes(text: str) -> list[float]:
     return [float(n) * UNITS[unit] for n, unit in re.findall(r"([\d.]+) ([KM]?B)\b", text)]
 
 
-def words(text: str) -> str:
-    """The text without sizes and without the share, which a library's version may change."""
-    return re.sub(r"[\d.]+ [KM]?B\b|\d+ ?%", "#", text)
-
-
 def test_the_session_of_the_readme_frees_what_it_says_and_every_kept_model_loads(
-    reference, capsys, tmp_path, monkeypatch
+    reference, capsys, tmp_path
 ):
     import mlflow
 
-    manager, connection_string = reference
-    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", connection_string)
+    data, azurite = reference
+    manager = ExperimentsManagerWithAzureBlobBackend(
+        data.tracking_uri, azurite.credentials(CONTAINER), "accuracy", "demo"
+    )
     client = MlflowClient(manager.tracking_uri)
     kinds = manager.storage_usage().groupby("kind")["other_bytes"].sum()
     assert kinds["trash"] > 0
@@ -77,3 +81,22 @@ def test_the_session_of_the_readme_frees_what_it_says_and_every_kept_model_loads
         model = mlflow.sklearn.load_model(folder)
         assert hasattr(model, "predict")
     assert (left["model"] == "stored").sum() >= 10
+
+
+def test_the_tutorial_frees_what_its_page_says(reference, tmp_path):
+    data, azurite = reference
+    name = "free-half-the-bill.ipynb"
+
+    said = execute(name, tmp_path, data.environment(azurite))
+
+    page = shown(saved(name))
+    told = {"stored", "delete", "checkpoints", "optimizer", "orphans", "trash", "after", "runs"}
+    assert told < set(page) == set(said)
+    for cell in told:
+        assert sorted(words(said[cell]).split()) == sorted(words(page[cell]).split()), cell
+        assert sum(sizes(said[cell])) == pytest.approx(sum(sizes(page[cell])), rel=0.1), cell
+    assert int(re.search(r"(\d+)% freed", said["after"])[1]) >= 60
+    experiments = {"digits", "breast cancer", "wine", "fine-tuning", "networks"}
+    assert set(re.findall(r"^demo / ([\w -]+):", said["kept"], re.MULTILINE)) == experiments
+    assert said["plan"].startswith("DeletionPlan: 26 of 26")
+    assert azurite.account_key not in str(said)

@@ -8,6 +8,7 @@ import pytest
 from trainers import classifier, make_manager, train
 
 from expmgr import MetricsAccumulator, MetricValue
+from expmgr.policies import best
 
 
 @pytest.fixture
@@ -43,8 +44,8 @@ def test_the_life_of_a_model(make, stored, backend):
         best, kept = train(manager, 0.7, depth=3, params={"depth": 3, "layers": [1, 2]})
         _, worse = train(manager, 0.6, depth=1, params={"depth": 1})
         assert (bool(superseded), bool(kept), bool(worse)) == (True, True, False)
-        assert manager.get_best_quality() == 0.7
-        assert manager.get_best_current_run_id() == best
+        assert manager.get_best_quality()[1] == 0.7
+        assert manager.get_best_current_run_id()[0] == best
     assert stored() == {initial.model_id, kept.model_id}
     proxied = backend.artifacts_destination is not None
     assert kept.url.startswith("mlflow-artifacts:" if proxied else "wasbs://")
@@ -125,6 +126,20 @@ def test_parallel_trials_end_with_the_best_alone(make, stored):
     assert failures == []
     manager = make()
     manager.set_iteration("one")
-    assert manager.get_best_quality() == 0.9
+    assert manager.get_best_quality()[1] == 0.9
     assert len(stored()) == 1
     assert manager.download_best_model() is not None
+
+
+def test_checkpoints_are_stored_and_superseded(make, stored, tmp_path):
+    manager = make()
+    manager.set_iteration("one")
+    with manager.run({"depth": 2}):
+        for step, quality in enumerate([0.5, 0.6, 0.4]):
+            (tmp_path / "weights.bin").write_bytes(b"%d" % step)
+            metrics = {"accuracy": quality}
+            handle = manager.save_checkpoint(tmp_path / "weights.bin", step, metrics, best(1))
+    best_one = manager.client.get_logged_model(next(iter(stored())))
+    assert (best_one.name, len(stored())) == ("checkpoint-1", 1)
+    assert manager.download_best_model().read_bytes() == b"1"
+    assert [one.outcome for one in handle.result.superseded] == ["deleted"], "itself"

@@ -51,7 +51,7 @@ def test_the_models_of_one_run_have_output_steps_of_their_own(manager, step, ste
     saves = train_in_one_run(manager, [0.7, 0.95, 0.6], step=step, best_only=False)
     outputs = outputs_of(manager, saves[0].run_id)
     assert [outputs[saved.model_id] for saved in saves] == steps
-    assert manager.get_best_quality() == 0.95
+    assert manager.get_best_quality()[1] == 0.95
     assert manager.download_best_model().get_depth() == 2
 
 
@@ -70,20 +70,20 @@ def test_the_best_epoch_of_an_earlier_run_is_not_lost_to_a_later_run(manager):
     _, second = train(manager, 0.8)
     assert not second
     assert second.best_quality == 0.95
-    assert manager.get_best_quality() == 0.95
+    assert manager.get_best_quality()[1] == 0.95
     assert manager.download_best_model().get_depth() == 2
 
 
 def test_what_another_run_measured_counts_for_the_model(manager):
     _, low = train(manager, 0.5, depth=1, best_only=False)
     _, high = train(manager, 0.7, depth=2, best_only=False)
-    assert manager.get_best_current_run_id() == high.run_id
+    assert manager.get_best_current_run_id()[0] == high.run_id
     evaluate(manager, low, 0.9)
-    assert manager.get_best_quality() == 0.9
-    assert manager.get_best_current_run_id() == low.run_id
+    assert manager.get_best_quality()[1] == 0.9
+    assert manager.get_best_current_run_id()[0] == low.run_id
     assert not train(manager, 0.8)[1]
     evaluate(manager, low, 0.1)
-    assert manager.get_best_quality() == 0.7, "the newest value counts"
+    assert manager.get_best_quality()[1] == 0.7, "the newest value counts"
 
 
 def test_an_infinite_value_is_never_the_best(manager):
@@ -92,8 +92,8 @@ def test_an_infinite_value_is_never_the_best(manager):
     evaluate(manager, diverged, math.inf)
     stored = manager.client.get_logged_model(diverged.model_id).metrics
     assert max(metric.value for metric in stored) > 1e300, "what this test is about"
-    assert manager.get_best_quality() == 0.5
-    assert manager.get_best_current_run_id() == good.run_id
+    assert manager.get_best_quality()[1] == 0.5
+    assert manager.get_best_current_run_id()[0] == good.run_id
 
 
 def test_nan_that_mlflow_reads_back_as_zero_is_no_loss_and_a_real_zero_is_one(by_loss):
@@ -102,11 +102,11 @@ def test_nan_that_mlflow_reads_back_as_zero_is_no_loss_and_a_real_zero_is_one(by
     evaluate(by_loss, diverged, math.nan)
     read_back = by_loss.client.get_logged_model(diverged.model_id).metrics
     assert [metric.value for metric in read_back] == [0.0], "what this test is about"
-    assert by_loss.get_best_quality() == 0.3
-    assert by_loss.get_best_current_run_id() == good.run_id
+    assert by_loss.get_best_quality()[1] == 0.3
+    assert by_loss.get_best_current_run_id()[0] == good.run_id
     _, perfect = train(by_loss, 0.0, best_only=False)
-    assert by_loss.get_best_quality() == 0.0
-    assert by_loss.get_best_current_run_id() == perfect.run_id
+    assert by_loss.get_best_quality()[1] == 0.0
+    assert by_loss.get_best_current_run_id()[0] == perfect.run_id
 
 
 def test_a_zero_of_which_nobody_knows_is_not_the_best(by_loss):
@@ -118,8 +118,8 @@ def test_a_zero_of_which_nobody_knows_is_not_the_best(by_loss):
     by_loss.client.get_metric_history = lambda run_id, key: (
         [] if run_id == run.info.run_id else history(run_id, key)
     )
-    assert by_loss.get_best_quality() == 0.3
-    assert by_loss.get_best_current_run_id() == good.run_id
+    assert by_loss.get_best_quality()[1] == 0.3
+    assert by_loss.get_best_current_run_id()[0] == good.run_id
 
 
 def test_values_that_mlflow_copied_onto_all_models_of_a_run_do_not_tell_them_apart(
@@ -141,12 +141,12 @@ def test_values_that_mlflow_copied_onto_all_models_of_a_run_do_not_tell_them_apa
     client.set_terminated(run_id)
     manager.delete_model(run_id, model_ids=models[1:], force=True)
     assert manager.model_is_uploaded(run_id)
-    assert manager.get_best_quality() == 0.95
+    assert manager.get_best_quality()[1] == 0.95
 
 
 def test_only_runs_whose_models_may_be_confused_are_asked_for_them(manager):
     train_in_one_run(manager, [0.5, 0.6, 0.9])
     train_in_one_run(manager, [0.4, 0.3], best_only=False)
     client = count_calls(manager)
-    assert manager.get_best_quality() == 0.9
+    assert manager.get_best_quality()[1] == 0.9
     assert client.calls == ["search_logged_models", "get_run", "get_run"]

@@ -31,9 +31,9 @@ def name_of(experiment):
         ("batch 1", "texts / batch 1"),
         ("texts / batch 1", "texts / batch 1"),
         ("texts / a / b", "texts / a / b"),
-        (FineTuningIteration("b7"), "texts / b7"),
-        (FineTuningIteration("b7", "run1", "texts"), "texts / run1 / b7"),
-        (FineTuningIteration(batch_id="b7", plugin_name="texts"), "texts / b7"),
+        (FineTuningIteration("b7"), "texts / iteration /  / b7"),
+        (FineTuningIteration("b7", "run1", "texts"), "texts / iteration / run1 / b7"),
+        ("iteration / run1 / b7", "texts / iteration / run1 / b7"),
     ],
 )
 def test_an_iteration_is_named_after_the_plugin(iteration, name):
@@ -44,6 +44,7 @@ def test_an_iteration_is_named_after_the_plugin(iteration, name):
     ("iteration", "words"),
     [
         ("images / batch 1", "plugin 'images'.*'texts'"),
+        ("iteration / batch 1", "plugin 'iteration'.*'texts'"),
         (FineTuningIteration("b7", plugin_name="images"), "plugin 'images'.*'texts'"),
         ("", "needs a name"),
         (" padded", "needs a name"),
@@ -102,9 +103,8 @@ def test_another_iteration_waits_until_this_one_is_finished(manager):
     assert manager.set_iteration("two")
 
 
-def test_finishing_without_an_iteration_or_inside_a_run_is_refused(manager):
-    with pytest.raises(InvalidInputError, match="no iteration is set"):
-        manager.finish_iteration()
+def test_finishing_is_done_once_and_refused_inside_a_run(manager):
+    manager.finish_iteration()
     manager.set_iteration("one")
     manager.set_run({"a": 1})
     with pytest.raises(InvalidInputError, match="is still under way"):
@@ -591,7 +591,7 @@ def test_a_plugin_leaves_the_experiments_of_a_longer_plugin_name_alone(nested, b
     assert outer.get_last_finished_iteration() is None
     assert not outer.has_initial_model()
     assert outer.get_last_model_url() is None
-    assert outer.get_top_params() == []
+    assert outer.get_top_params() is None
     assert outer.delete_previous_iteration(force=True).outcome == "not_found"
     with pytest.raises(InvalidInputError, match=r"an iteration of plugin '.* / sub'"):
         outer.set_iteration(f"{inner.plugin_name} / one")
@@ -646,7 +646,7 @@ def test_what_may_be_another_plugins_is_no_successor(nested, blob_names):
 
 
 def test_an_iteration_of_three_parts_is_claimed_by_setting_it(manager):
-    name = FineTuningIteration("b7", "run1")
+    name = f"{manager.plugin_name} / run1 / b7"
     with manager.iteration(name):
         train(manager, 0.5)
     without_the_tag(manager, "run1 / b7")

@@ -85,8 +85,8 @@ def lose(request, manager, files_of, blobs):
 def test_a_model_is_saved_though_a_better_one_is_recorded_that_is_lost(manager, lose, files_of):
     _, lost = train(manager, 0.9)
     lose(lost)
-    assert manager.get_best_quality() is None
-    assert manager.get_best_current_run_id() is None
+    assert manager.get_best_quality() == (None, 0.0)
+    assert manager.get_best_current_run_id() == (None, False)
     assert not manager.model_is_uploaded(lost.run_id)
     with pytest.raises(NotFoundError, match="has no stored model"):
         manager.download_model(lost.run_id)
@@ -94,7 +94,7 @@ def test_a_model_is_saved_though_a_better_one_is_recorded_that_is_lost(manager, 
     assert saved
     assert saved.best_quality is None
     assert len(files_of(saved.model_id)) == saved.files
-    assert manager.get_best_quality() == 0.8
+    assert manager.get_best_quality()[1] == 0.8
     assert manager.download_best_model() is not None
 
 
@@ -111,7 +111,7 @@ def test_a_best_only_model_stays_where_the_better_one_is_lost(
     lose(better)
     manager.finish_run()
     assert len(files_of(mine.model_id)) == mine.files
-    assert manager.get_best_quality() == 0.8
+    assert manager.get_best_quality()[1] == 0.8
 
 
 def test_the_last_model_of_an_iteration_stays_where_the_later_ones_are_lost(
@@ -142,7 +142,7 @@ def test_a_model_in_the_trash_is_no_successor(manager, files_of, blobs):
     manager.set_iteration("two")
     _, lost = train(manager, 0.9)
     thrown_away(manager, lost, files_of(lost.model_id), blobs)
-    assert manager.get_best_quality() is None
+    assert manager.get_best_quality() == (None, 0.0)
     assert manager.delete_previous_iteration().outcome == "protected"
     assert len(files_of(old.model_id)) == old.files
 
@@ -243,4 +243,4 @@ def test_of_many_lost_models_the_best_that_is_left_is_found(manager, files_of, b
         quality = 0.5 + number / 100
         _, saved = train(manager, quality, params={"n": number}, best_only=False)
         removed_outside(manager, saved, files_of(saved.model_id), blobs)
-    assert manager.get_best_current_run_id() == left.run_id
+    assert manager.get_best_current_run_id()[0] == left.run_id

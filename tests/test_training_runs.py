@@ -130,12 +130,29 @@ def test_beginning_a_run_asks_for_one_run_and_no_more(manager):
     assert client.calls == ["search_runs"]
 
 
-def test_a_run_inside_a_run_and_a_run_without_an_iteration_are_refused(
+def test_a_run_begins_where_the_one_before_ends(manager):
+    manager.set_run({"a": 1})
+    first = manager.current_run_id
+    with pytest.raises(InvalidInputError):
+        manager.set_run({"a": object()})
+    assert manager.current_run_id == first, "what cannot begin ends nothing"
+    assert manager.set_run({"a": 2}) is False
+    assert manager.current_run_id != first
+    assert {run.info.run_id: run.info.status for run in all_runs(manager)} == {
+        first: "FINISHED",
+        manager.current_run_id: "RUNNING",
+    }
+
+
+def test_a_block_inside_a_run_and_a_run_without_an_iteration_are_refused(
     manager, sqlite_uri, credentials
 ):
     manager.set_run({"a": 1})
-    with pytest.raises(InvalidInputError, match=r"is still under way; call finish_run\(\)"):
-        manager.set_run({"a": 2})
+    with (
+        pytest.raises(InvalidInputError, match=r"is still under way; call finish_run\(\)"),
+        manager.run({"a": 2}),
+    ):
+        pass
     other = make_manager(sqlite_uri, credentials, manager.plugin_name)
     with pytest.raises(InvalidInputError, match="no iteration is set"):
         other.set_run({"a": 2})
@@ -148,10 +165,10 @@ def test_nothing_is_saved_outside_a_run(manager):
         manager.finish_run,
         manager.get_quality,
         manager.model_is_uploaded,
-        manager.get_current_model_url,
     ):
         with pytest.raises(InvalidInputError, match="needs a run under way"):
             call()
+    assert manager.get_current_model_url() is None
 
 
 def test_a_with_block_finishes_the_run(manager):
@@ -350,7 +367,7 @@ def search(manager, name, qualities):
 
 def test_the_best_params_of_the_previous_finished_iteration_come_back_typed(manager):
     manager.finish_iteration(completed=False)
-    assert manager.get_top_params() == []
+    assert manager.get_top_params() is None
     search(manager, "old", [({"old": 1}, 1.0)])
     search(
         manager,
@@ -365,7 +382,7 @@ def test_the_best_params_of_the_previous_finished_iteration_come_back_typed(mana
         ],
     )
     manager.set_iteration("one")  # opened before "old" and "new", and not finished
-    assert manager.get_top_params() == []
+    assert manager.get_top_params() is None
     manager.finish_iteration(completed=False)
     manager.set_iteration("newest")
     expected = [
@@ -441,7 +458,7 @@ def test_two_threads_with_a_manager_each_do_not_disturb_each_other(
                         assert found.data.params["by"] == name
                         top = number if name == "a" else 100
                         assert found.data.metrics["max_loss"] == top
-            assert len(manager.get_top_params()) == 0
+            assert manager.get_top_params() is None
         except BaseException as error:  # noqa: BLE001 - shown by the test's own thread
             failures.append(error)
             barrier.abort()

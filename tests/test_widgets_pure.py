@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_manager import NOON, run_table
 
+from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.formatting import ago
 from expmgr.secrecy import redact
 from expmgr.text import escape, plain
@@ -36,7 +37,7 @@ from expmgr.widgets.session.query import (
     merge,
     totals,
 )
-from expmgr.widgets.session.stale import candidates
+from expmgr.widgets.session.stale import candidates, interrupted_runs
 from expmgr.widgets.static import page_html, page_text
 
 CONTEXT = Context(
@@ -288,6 +289,20 @@ def test_what_changed_after_a_query_was_sent_is_newer_than_its_answer(frame):
 def test_only_old_running_runs_can_be_dead(frame):
     assert candidates(frame, 7, NOON) == []
     assert candidates(frame, 7, NOON + timedelta(days=8)) == [frame["run_id"][2]]
+
+
+def test_a_lease_tells_more_than_stillness(frame):
+    later = NOON + timedelta(days=8)
+    run_id, began = frame["run_id"][2], frame["start_time"][2]
+    sign = pd.Timestamp(began).to_pydatetime() + timedelta(hours=1)
+    frame[f"tags.{LEASE_TAG}"] = None
+    assert interrupted_runs(frame, later) == {}
+    frame.loc[2, f"tags.{LEASE_TAG}"] = lease_text(round(sign.timestamp() * 1000))
+    assert candidates(frame, 7, later) == []
+    assert interrupted_runs(frame, sign + timedelta(hours=24)) == {}
+    assert list(interrupted_runs(frame, later)) == [run_id]
+    frame.loc[2, "status"] = "KILLED"
+    assert interrupted_runs(frame, later) == {}
 
 
 def test_a_tree_shows_folders_with_their_sums():

@@ -111,6 +111,8 @@ class Maker:
         them out).
     in_trash
         Whether the run is deleted.
+    began
+        Milliseconds since 1970, 0 where that is not known.
     """
 
     id: str
@@ -122,6 +124,7 @@ class Maker:
     outputs: Mapping[str, int]
     inputs: tuple[str, ...] | None = None
     in_trash: bool = False
+    began: int = 0
 
     @property
     def active(self) -> bool:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.lease import active_words
 from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
 from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
@@ -76,6 +77,8 @@ class Evidence:
         Look-ups that failed; each protects everything.
     at
         Now, in milliseconds since 1970.
+    initial_homes
+        Experiments whose models are all initial ones, by id.
     """
 
     versions: Versions | None = None
@@ -83,11 +86,12 @@ class Evidence:
     best: Mapping[str, tuple[Rank, ...]] = field(default_factory=dict)
     unknown: tuple[Reason, ...] = ()
     at: int = 0
+    initial_homes: frozenset[str] = frozenset()
 
 
 def reasons_of(model: Model, maker: Maker | None, evidence: Evidence) -> tuple[Reason, ...]:
     """Return why a model must stay, each reason once; empty where it may go."""
-    reasons = list(_own_reasons(model, maker, evidence.at))
+    reasons = list(_own_reasons(model, maker, evidence))
     reasons += [
         Reason("best", rank.words, f"{model.id} {rank.goal.metric}")
         for rank in evidence.best.get(model.id, ())
@@ -130,7 +134,7 @@ def reasons_beside(
     """
     beside = Model(run_id, "raw", "", run_id=run_id)
     reasons = [
-        reason for reason in _own_reasons(beside, maker, evidence.at) if reason.kind in EVERY_PART
+        reason for reason in _own_reasons(beside, maker, evidence) if reason.kind in EVERY_PART
     ]
     if evidence.versions is not None and evidence.versions.by_path:
         reasons += [
@@ -141,18 +145,28 @@ def reasons_beside(
     return distinct([*reasons, *evidence.unknown])
 
 
-def _own_reasons(model: Model, maker: Maker | None, at: int) -> Iterator[Reason]:
+def _own_reasons(model: Model, maker: Maker | None, evidence: Evidence) -> Iterator[Reason]:
+    if maker is not None and maker.active:
+        words = active_words(maker.id, maker.status, maker.tags, maker.began, evidence.at)
+        yield Reason("active", words, maker.id)
+    if _is_initial(model, maker, evidence.initial_homes):
+        yield Reason("initial", "it is the initial model", model.id if maker is None else maker.id)
     if maker is not None:
-        if maker.active:
-            yield Reason("active", f"the run is {maker.status}", maker.id)
-        if maker.tags.get(INITIAL_TAG, "").lower() == "true":
-            yield Reason("initial", "it is the initial model", maker.id)
         if is_pin(maker.tags.get(KEEP_TAG)):
             yield Reason("pinned", f"the run has the tag {KEEP_TAG}", maker.id)
-    elif model.status == "PENDING" and at - model.created < _UPLOAD_HOURS * 3_600_000:
+    elif model.status == "PENDING" and evidence.at - model.created < _UPLOAD_HOURS * 3_600_000:
         yield Reason("active", "the model is PENDING: it may still be uploaded", model.id)
     if is_pin(model.tags.get(KEEP_TAG)):
         yield Reason("pinned", f"the model has the tag {KEEP_TAG}", model.id)
+
+
+def _is_initial(model: Model, maker: Maker | None, homes: frozenset[str]) -> bool:
+    if maker is not None:
+        if maker.tags.get(INITIAL_TAG, "").lower() == "true":
+            return True
+        if maker.experiment_id in homes:
+            return True
+    return model.experiment_id in homes
 
 
 # ------------------------------------------------------------------------------------------ best

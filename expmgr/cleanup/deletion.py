@@ -376,7 +376,14 @@ class Deleter:
         """Return what writes the record of a deletion where the plan says."""
         if plan.journal == "blob":
             return BlobJournal(self.blob_store).write
-        return partial(write_record, self.client)
+        if not plan.told_after or plan.journal_id != plan.run_id:
+            return partial(write_record, self.client)
+
+        def write(record: DeletionRecord) -> None:
+            told = plan.told_after if record.state == "deleted" else ()
+            write_record(self.client, record, told)
+
+        return write
 
     def _close(self, begun: Begun, result: DeletionResult) -> DeletionResult:
         """Write the journal's end; a deletion whose end cannot be written says so."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.protection import reasons_of
 from expmgr.catalog.reason import Reason, distinct
+from expmgr.moving_in import metrics_after_deletion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.part_plans import Guarded
     from expmgr.cleanup.plan import RunPlan
 
-__all__ = ["Draft", "protected"]
+__all__ = ["Draft", "protected", "told_after"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,14 @@ def protected(drafts: Sequence[Draft], gathered: Gathered) -> tuple[RunPlan, ...
                 for reason in reasons_of(model, subject.maker, evidence)
             ]
             stated = distinct([*reasons, *draft.doubt])
-            plan = replace(plan, reasons=stated, doubts=draft.doubt)
+            told = told_after(subject)
+            plan = replace(plan, reasons=stated, doubts=draft.doubt, told_after=told)
         plans.append(plan)
     return tuple(plans)
+
+
+def told_after(subject: Subject) -> tuple[tuple[str, float], ...]:
+    """Return what the run's metrics have to say afterwards, where this takes its last model."""
+    if subject.maker is None or any(one.journal != "deleted" for one in subject.siblings):
+        return ()
+    return metrics_after_deletion(subject.maker.metrics)

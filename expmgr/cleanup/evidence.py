@@ -16,6 +16,7 @@ from expmgr.catalog.reason import Reason
 from expmgr.cleanup.ahead import Ahead
 from expmgr.cleanup.contest import Contest, prove
 from expmgr.errors import ExpmgrError
+from expmgr.moving_in import initial_homes
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.models import input_model_ids, output_model_ids
 from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
@@ -75,6 +76,7 @@ def ask_protection(
     proved: Mapping[Entry, bool | None],
     *,
     naming: bool,
+    homes: frozenset[str] = frozenset(),
     ahead: Ahead | None = None,
 ) -> Evidence:
     """Ask for all that protects, several questions at a time; one that fails is a reason itself.
@@ -89,6 +91,8 @@ def ask_protection(
         Returns who competes there; may add to ``proved``.
     naming
         Whether LoggedModels are among what is judged, which best runs may name.
+    homes
+        Experiments whose runs are all initial ones.
     ahead
         What of this was begun before.
     """
@@ -103,7 +107,7 @@ def ask_protection(
         versions.append(ahead.take(REGISTRY, ask))
 
     def ask_naming() -> None:
-        named.extend(ahead.take(_NAMING, partial(_read_naming, client, experiment_ids)))
+        named.extend(ahead.take(_NAMING, partial(_read_naming, client, experiment_ids, homes)))
 
     def ask_best(experiment_id: str, goal: Goal) -> None:
         found = compete(experiment_id, goal)
@@ -135,6 +139,7 @@ def ask_protection(
         best={model_id: tuple(ranks) for model_id, ranks in best.items()},
         unknown=tuple(unknown),
         at=now_ms(),
+        initial_homes=homes,
     )
 
 
@@ -165,6 +170,10 @@ class Inquiry:
     ahead: Ahead = field(default_factory=Ahead)
     _proved: dict[Entry, bool | None] = field(default_factory=dict)
 
+    @property
+    def _homes(self) -> frozenset[str]:
+        return initial_homes(self.experiments.values())
+
     def foresee(self, experiment_ids: Iterable[str], *, logged: bool) -> None:
         """Begin to ask what `evidence` will want to know of models in some experiments.
 
@@ -173,7 +182,7 @@ class Inquiry:
         logged
             Whether LoggedModels are sure to be among them.
         """
-        ask_naming = partial(_read_naming, self.client, list(self.experiments))
+        ask_naming = partial(_read_naming, self.client, list(self.experiments), self._homes)
         self.ahead.begin(REGISTRY, partial(read_versions, self.client, self.finder.blob_path))
         self.ahead.begin(_NAMING, ask_naming)
         for experiment_id, goal in self._goals(set(experiment_ids), logged=logged):
@@ -217,6 +226,7 @@ class Inquiry:
             compete,
             self._proved,
             naming=logged,
+            homes=self._homes,
             ahead=self.ahead,
         )
 
@@ -257,31 +267,36 @@ def _best_naming(
     return naming_runs(client, dict.fromkeys(run_ids, best_by(goal)), best_in=experiment_id)
 
 
-def _read_naming(client: MlflowClient, experiment_ids: Sequence[str]) -> tuple[NamingRun, ...]:
+def _read_naming(
+    client: MlflowClient, experiment_ids: Sequence[str], homes: frozenset[str]
+) -> tuple[NamingRun, ...]:
     """Ask for every pinned, initial and active run of the experiments, and the models they name.
 
-    Three small searches by filter, then one ``get_run`` for each hit, since ``search_runs`` leaves
-    model inputs out. Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U".
+    Three small searches by filter (four where an experiment is an initial model's by its name),
+    then one ``get_run`` for each hit, since ``search_runs`` leaves model inputs out. Of MLflow's
+    statuses RUNNING and SCHEDULED alone hold a "U".
     """
-    asked: list[tuple[str, str, bool]] = [
-        (f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
-        (f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
-        ("attributes.status LIKE '%U%'", "active", False),
+    asked: list[tuple[Sequence[str], str, str, bool]] = [
+        (experiment_ids, f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
+        (experiment_ids, f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
+        (experiment_ids, "attributes.status LIKE '%U%'", "active", False),
     ]
-    whys: dict[str, list[str]] = defaultdict(list)
+    if homes:
+        asked.append((sorted(homes), "", "initial", True))
+    whys: dict[str, dict[str, None]] = defaultdict(dict)
 
-    def search(question: tuple[str, str, bool]) -> list[tuple[str, str]]:
-        filter_string, why, deleted = question
+    def search(question: tuple[Sequence[str], str, str, bool]) -> list[tuple[str, str]]:
+        ids, filter_string, why, deleted = question
         return [
             (run.info.run_id, why)
-            for run in iter_runs(client, experiment_ids, filter_string, deleted=deleted)
+            for run in iter_runs(client, ids, filter_string, deleted=deleted)
             if (why != "pinned" or is_pin(run.data.tags.get(KEEP_TAG)))
             and (why != "active" or run.info.status in ACTIVE_STATUSES)
         ]
 
     for found in in_parallel(search, asked):
         for run_id, why in found:
-            whys[run_id].append(why)
+            whys[run_id][why] = None
     return naming_runs(client, {run_id: " and ".join(why) for run_id, why in whys.items()})
 
 

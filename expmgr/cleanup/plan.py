@@ -126,6 +126,8 @@ class RunPlan:
         Whether there is no such run or model; a run without a model is known.
     journal
         Where the deletion is recorded: ``tags`` of its owner, or a ``blob`` for what takes none.
+    told_after
+        Metrics of the run, by name, that are to say that its last model is gone.
     """
 
     run_id: str
@@ -148,6 +150,7 @@ class RunPlan:
     doubts: tuple[Reason, ...] = ()
     unknown: bool = False
     journal: Literal["tags", "blob"] = "tags"
+    told_after: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")

@@ -19,7 +19,7 @@ from expmgr.cleanup.directories import (
     named,
     unknown,
 )
-from expmgr.cleanup.drafts import Draft, protected
+from expmgr.cleanup.drafts import Draft, protected, told_after
 from expmgr.cleanup.evidence import Subject
 from expmgr.cleanup.gathered import Gathered, gather
 from expmgr.cleanup.home import home_of
@@ -536,10 +536,11 @@ class Planner:
             blocked = f"run {plan.run_id}: {plan.note}."
         if blocked:
             return Draft(replace(plan, problem=blocked))
-        if not plan.files:
-            return Draft(plan)  # nothing is there that could be protected
+        subject = self._subject(run, models, told, gathered)
+        if not plan.files:  # nothing is there that could be protected
+            return Draft(replace(plan, told_after=told_after(subject)))
         raw = doubt if any(model.kind == "raw" for model in models) else ()
-        return Draft(plan, self._subject(run, models, told, gathered), raw)
+        return Draft(plan, subject, raw)
 
     def _subject(
         self,
@@ -606,13 +607,14 @@ class Planner:
                 self._verify_directory(plan, run, gathered)
             for planned in plan.locations:
                 gathered.finder.verify(run, models, planned.location)
-            if not plan.files:
-                return Draft(plan)  # as in a first plan: nothing is there that could be protected
             chosen = tuple(self._seen(planned, run, models, tags) for planned in plan.locations)
+            subject = self._subject(run, chosen, models, gathered)
+            if not plan.files:  # as in a first plan: nothing is there that could be protected
+                return Draft(replace(plan, told_after=told_after(subject)))
         except ExpmgrError as error:
             return Draft(replace(plan, problem=str(error), problem_error=error))
         raw = doubt if any(model.kind == "raw" for model in chosen) else ()
-        return Draft(plan, self._subject(run, chosen, models, gathered), raw)
+        return Draft(plan, subject, raw)
 
     def _seen(
         self,

@@ -14,6 +14,7 @@ from expmgr.cleanup.evidence import Inquiry, Subject, ask_protection
 from expmgr.cleanup.locate import parent_of, run_model
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import LocationError
+from expmgr.moving_in import initial_homes
 from expmgr.tracking.journal import (
     MODEL_TAG,
     PART_TAG,
@@ -406,7 +407,14 @@ class Reading:
             return found
 
         return ask_protection(
-            self.client, self.finder, list(self.by_id), goals, compete, proved, naming=logged
+            self.client,
+            self.finder,
+            list(self.by_id),
+            goals,
+            compete,
+            proved,
+            naming=logged,
+            homes=initial_homes(self.experiments),
         )
 
     def _concerns(self, model: Model, experiment_id: str) -> bool:

@@ -146,7 +146,11 @@ class _Step:
         run_id, tags = run.info.run_id, run.data.tags
         kinds = (
             ("pinned", is_pin(tags.get(KEEP_TAG))),
-            ("initial", tags.get(INITIAL_TAG, "").lower() == "true"),
+            (
+                "initial",
+                tags.get(INITIAL_TAG, "").lower() == "true"
+                or run.info.experiment_id in self.state.initial_homes,
+            ),
             ("active", run.info.status in ACTIVE_STATUSES),
         )
         whys = [why for why, is_so in kinds if is_so]

@@ -82,6 +82,7 @@ class Remembered:
     stars: dict[str, float]
     named: dict[str, tuple[int, frozenset[str]]]
     followed: dict[str, tuple[int, tuple[str, ...]]]
+    initial_homes: frozenset[str]
     tables: RunsAndModels
 
     @property
@@ -107,7 +108,7 @@ class Remembered:
             best[model_id] += others
         named = [run for runs in self.best_naming.values() for run in runs]
         naming = (*self.naming.values(), *named, *self.other_naming)
-        return Evidence(self.versions, naming, dict(best), self.unknown, at)
+        return Evidence(self.versions, naming, dict(best), self.unknown, at, self.initial_homes)
 
     def is_stored(self, model_id: str) -> bool:
         """Whether a LoggedModel has files; what is not measured, or lies elsewhere, counts so."""
@@ -199,6 +200,7 @@ def remember(
         stars=catalog.stars(),
         named={run.run_id: (ends.get(run.run_id) or 0, run.model_ids) for run in evidence.naming},
         followed={},
+        initial_homes=evidence.initial_homes,
         tables=tables,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.errors import NotFoundError, StorageError
+from expmgr.moving_in import metrics_after_restoration
 from expmgr.tracking.journal import MODEL_TAG, now_ms, read_part_records, read_records, write_record
 from expmgr.tracking.queries import asking, run_or_none
 
@@ -61,9 +62,10 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
     # Part of a model is no model: the run then reads as interrupted, and can be deleted again.
     whole = not restored.failed
     note = "" if whole else f"restored in part: {len(restored.failed)} blobs are missing"
+    told = metrics_after_restoration(run.data.metrics) if whole else ()
     for record in records:
         ended = replace(record, state="restored" if whole else "failed", ended=now_ms(), note=note)
-        write_record(planner.client, ended)
+        write_record(planner.client, ended, told)
     for location in locations if whole else ():
         if location.kind == "logged_model":
             _untag(planner, location.owner_id)

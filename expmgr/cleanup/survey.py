@@ -13,6 +13,7 @@ from expmgr.catalog.catalog import Catalog
 from expmgr.catalog.protection import Evidence
 from expmgr.cleanup.memory import Memory
 from expmgr.cleanup.reading import Reading
+from expmgr.moving_in import initial_homes
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import asks_a_server, iter_runs, select_experiments
 
@@ -139,7 +140,8 @@ class Survey:
         runs += iter_runs(client, ids, filter_string, limit=limit)
         reading.read_models(page=limit is not None)
         if limit is not None:
-            evidence = Evidence(versions=self._versions, at=now_ms())
+            homes = initial_homes(experiments)
+            evidence = Evidence(self._versions, at=now_ms(), initial_homes=homes)
         elif filter_string:
             evidence = reading.targeted_evidence()
         else:

@@ -70,7 +70,8 @@ def _answer(options: argparse.Namespace) -> Answer:
         read_wanted(options)  # what is wrong with the flags is told before the environment
     if "mlflow" not in sys.modules:  # its news, as of a new database, are no part of an answer
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # older MLflow leaves it at INFO
+        # Below what older MLflow sets to INFO itself.
+        logging.getLogger("alembic.runtime").setLevel(logging.WARNING)
     manager = ExperimentsManagerWithAzureBlobBackend.from_env()
     commands = {
         "usage": looking.usage,

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -27,8 +28,15 @@ __all__ = ["CONTAINER", "NOTEBOOKS", "DemoData", "notebook_source"]
 CONTAINER = "models"
 _ARTIFACT_ROOT = f"wasbs://{CONTAINER}@devstoreaccount1.blob.core.windows.net/mlflow"
 
-NOTEBOOKS = ("browse.ipynb", "track.ipynb", "cleanup.ipynb")
-"""What the demo's JupyterLab shows: the run browser first, a search that fills it, a clean-up."""
+NOTEBOOKS = (
+    "browse.ipynb",
+    "track.ipynb",
+    "cleanup.ipynb",
+    "free-half-the-bill.ipynb",
+    "a-search-that-keeps-its-best.ipynb",
+)
+"""What the demo's JupyterLab shows: the run browser first, a search that fills it, a clean-up, and
+the documentation's tutorials."""
 
 
 @dataclass(frozen=True)
@@ -151,18 +159,32 @@ class DemoData:
             known = stamp.read_text(encoding="utf-8") if stamp.is_file() else ""
             if known != digest or not copy.is_file():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(shipped)
+                copy.write_text(_working_copy(shipped), encoding="utf-8")
                 stamp.write_text(digest, encoding="utf-8")
 
 
 def notebook_source(name: str = "browse.ipynb") -> Path:
     """Return a notebook: beside this module when installed, else the repository's."""
     here = Path(__file__).resolve()
-    for candidate in (here.with_name(name), here.parents[2] / "notebooks" / name):
-        if candidate.is_file():
-            return candidate
+    repository = here.parents[2]
+    homes = (here.parent, repository / "notebooks", repository / "docs" / "tutorials")
+    for home in homes:
+        if (home / name).is_file():
+            return home / name
     message = f"the notebook {name} is missing from this installation of expmgr"
     raise DemoError(message)
+
+
+def _working_copy(shipped: bytes) -> str:
+    """Return a notebook to be run: without what it once showed, and links to pages around it."""
+    notebook = json.loads(shipped)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell.update(outputs=[], execution_count=None)
+        else:
+            text = "".join(cell["source"])
+            cell["source"] = re.sub(r"\[([^\]]+)\]\(\.\./[^)]*\)", r"\1", text)
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def _fingerprint() -> str:

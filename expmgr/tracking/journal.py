@@ -143,8 +143,15 @@ def renewed(record: DeletionRecord) -> DeletionRecord:
     return replace(record, deadline=now_ms() + int(LEASE_SECONDS * 1000))
 
 
-def write_record(client: MlflowClient, record: DeletionRecord) -> None:
+def write_record(
+    client: MlflowClient, record: DeletionRecord, metrics: Sequence[tuple[str, float]] = ()
+) -> None:
     """Write the record and the one-word tag in one request, to the run or the model that owns it.
+
+    Parameters
+    ----------
+    metrics
+        Metrics of the run that are logged with it, by name.
 
     Raises
     ------
@@ -154,10 +161,15 @@ def write_record(client: MlflowClient, record: DeletionRecord) -> None:
     """
     key, value = record.to_tag()
     word = PART_TAG if is_named(record.part) else MODEL_TAG
-    write_tags(client, record.owner_id, {key: value, word: record.state})
+    write_tags(client, record.owner_id, {key: value, word: record.state}, metrics)
 
 
-def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> None:
+def write_tags(
+    client: MlflowClient,
+    owner_id: str,
+    tags: Mapping[str, str],
+    metrics: Sequence[tuple[str, float]] = (),
+) -> None:
     """Write the journal's tags in one request, to the run or the model that owns them.
 
     Raises
@@ -165,7 +177,7 @@ def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> 
     JournalError
         As `write_record`.
     """
-    from mlflow.entities import RunTag
+    from mlflow.entities import Metric, RunTag
 
     try:
         # MLflow's own retries against a server that went away go on for four minutes.
@@ -174,7 +186,11 @@ def write_tags(client: MlflowClient, owner_id: str, tags: Mapping[str, str]) -> 
             if is_model_id(owner_id):
                 tag_model(client, owner_id, tags)
             else:
-                client.log_batch(owner_id, tags=[RunTag(key, tags[key]) for key in tags])
+                client.log_batch(
+                    owner_id,
+                    metrics=[Metric(name, value, now_ms(), 0) for name, value in metrics],
+                    tags=[RunTag(key, tags[key]) for key in tags],
+                )
     except Exception as error:
         message = (
             f"{owner_of(owner_id)} could not record its deletion ({error}). A run or model "

@@ -121,6 +121,7 @@ def maker_of(run: Run, *, whole: bool) -> Maker:
         _outputs(run),
         input_model_ids(run) if whole else None,
         info.lifecycle_stage == "deleted",
+        info.start_time or 0,
     )
 
 

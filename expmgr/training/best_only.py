@@ -10,7 +10,6 @@ before each the better model is looked at where it lies, since it is the reason 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from expmgr.errors import ExpmgrError
@@ -51,12 +50,14 @@ def victims(
     """Return the models that the best one supersedes. Pure.
 
     Those saved to be kept only while best, and the best before this one however it was saved; of
-    them such as are not better than the best. Models of unknown quality are left.
+    them such as are not better than the best. Models of unknown quality are left, and checkpoints:
+    what their run was told to keep of them stays.
     """
     return [
         model
         for model in models
         if model.model_id != best.model_id
+        and not model.checkpoint
         and (model.best_only or (previous_best is not None and model == previous_best))
         and model.quality is not None
         and best.quality is not None
@@ -100,6 +101,7 @@ def supersede(
     run_id: str,
     only_run: str | None = None,
     previous_best: StoredModel | None = None,
+    directories: bool = False,
 ) -> tuple[DeletionResult, ...]:
     """Delete what the best model of this moment supersedes.
 
@@ -111,6 +113,8 @@ def supersede(
         Delete models of this run alone.
     previous_best
         Superseded too where it was not saved as best-only.
+    directories
+        Whether models of MLflow 2 compete as well.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def supersede(
         stored, and a later call tries again.
     """
     try:
-        models = stored_models(desk, experiment_id)
+        models = stored_models(desk, experiment_id, directories=directories)
         best = best_model(desk, models)
     except ExpmgrError as error:
         message = f"superseded models were kept: {error}"
@@ -127,10 +131,16 @@ def supersede(
         return (DeletionResult(run_id, "failed", message=message, error=error),)
     if best is None:
         return ()
-    by_run: dict[str, list[str]] = defaultdict(list)
+    by_id: dict[str, list[str] | None] = {}
     for model in victims(models, best, desk.goal, previous_best=previous_best):
-        if only_run is None or model.run_id == only_run:
-            by_run[model.run_id].append(model.model_id)
+        if only_run is not None and model.run_id != only_run:
+            continue
+        if model.path:
+            by_id[model.model_id] = None  # it goes by its own id
+        else:
+            of_run = by_id.setdefault(model.run_id, [])
+            assert of_run is not None
+            of_run.append(model.model_id)
     results = tuple(
         _delete(
             desk,
@@ -138,9 +148,9 @@ def supersede(
             experiment_id,
             model_ids,
             better=best,
-            same_run=victim in {run_id, only_run},
+            same_run=victim.partition("/")[0] in {run_id, only_run},
         )
-        for victim, model_ids in by_run.items()
+        for victim, model_ids in by_id.items()
     )
     for result in results:
         level = logging.INFO if result else logging.WARNING
@@ -152,7 +162,7 @@ def _delete(
     desk: Desk,
     run_id: str,
     experiment_id: str,
-    model_ids: Sequence[str],
+    model_ids: Sequence[str] | None,
     *,
     better: StoredModel,
     same_run: bool,

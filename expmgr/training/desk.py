@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.errors import InvalidInputError
+from expmgr.training.lease import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mlflow import MlflowClient
 
@@ -67,6 +68,10 @@ class Desk:
         Where a server that proxies artifacts really keeps them.
     deleter
         Plans and deletes, with protection and journal; None without Azure credentials.
+    connect
+        Returns a client that gives up soon, for requests nobody waits for; None: `client` does.
+    pace
+        When the leases of runs are renewed.
     """
 
     client: MlflowClient
@@ -77,6 +82,8 @@ class Desk:
     requirements: Sequence[str] | None = None
     artifacts_destination: str | None = None
     deleter: DeletesModels | None = None
+    connect: Callable[[], MlflowClient] | None = None
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def addresses(self) -> Addresses | None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError, LocationError, NotFoundError, TrackingError
+from expmgr.moving_in import is_initial_home
 from expmgr.tracking.queries import asking
 from expmgr.training.iterations import (
     DELETING,
@@ -80,8 +81,13 @@ def _slug(text: str) -> str:
     return slug or "experiment"
 
 
-def open_iteration(desk: Desk, name: str) -> Experiment:
+def open_iteration(desk: Desk, name: str, earlier: str = "") -> Experiment:
     """Return the iteration of that name, ready for runs: made, or opened again.
+
+    Parameters
+    ----------
+    earlier
+        Another name that it may have had from the start, "" for none.
 
     Raises
     ------
@@ -94,6 +100,12 @@ def open_iteration(desk: Desk, name: str) -> Experiment:
     client = desk.client
     with asking(f"look for the experiment {name!r}"):
         experiment = client.get_experiment_by_name(name)
+        if earlier and (experiment is None or experiment.lifecycle_stage == "deleted"):
+            found = client.get_experiment_by_name(earlier)
+            if found is not None and found.lifecycle_stage == "active":
+                experiment, name = found, earlier
+    if is_initial_home(name):
+        raise InvalidInputError(f"{name!r} holds the initial model; choose another name.")
     if experiment is not None and experiment.lifecycle_stage == "deleted":
         free_name(client, experiment)
         experiment = None

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from mlflow.models import Model
 
-__all__ = ["flavor_of", "load_folder", "save_folder"]
+__all__ = ["PLAIN_FILES", "flavor_of", "load_folder", "save_folder"]
+
+PLAIN_FILES = "expmgr_checkpoint"
+"""In an ``MLmodel`` file: the model is the files themselves, at ``path`` below its folder."""
 
 _FLAVORS = {
     # The package that a model's class (or one of its bases) comes from -> MLflow's module.
@@ -162,6 +165,8 @@ def _own_requirements(module: ModuleType, settings: Mapping[str, Any]) -> list[s
 def load_folder(folder: Path, flavor: str | None = None) -> Any:
     """Load the model in a folder, by its own flavour rather than as a generic Python function.
 
+    Of files that were saved as they are (`PLAIN_FILES`) the path is returned.
+
     Raises
     ------
     StorageError
@@ -173,6 +178,8 @@ def load_folder(folder: Path, flavor: str | None = None) -> Any:
         flavors = Model.load(str(folder)).flavors
     except Exception as error:
         raise StorageError(f"what was downloaded holds no readable MLmodel: {error}") from error
+    if PLAIN_FILES in flavors and flavor is None:
+        return folder / str(flavors[PLAIN_FILES].get("path", "."))
     if flavor is None:
         named = [name for name in flavors if name != _PYFUNC]
         flavor = named[0] if named else "pyfunc"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.catalog.model import INITIAL_TAG
 from expmgr.errors import InvalidInputError
-from expmgr.tracking.queries import asking, iter_runs, quoted
+from expmgr.moving_in import INITIAL_RUN, initial_home, is_initial_home
+from expmgr.tracking.queries import asking, iter_runs, quoted, run_or_none
 from expmgr.tracking.user import user_tags
 from expmgr.training.experiments import create_experiment, free_name
 from expmgr.training.iterations import PLUGIN_TAG, is_certain, iter_plugin_experiments
-from expmgr.training.runs import OpenRun, end_run
+from expmgr.training.lease import keep
+from expmgr.training.runs import OpenRun, end_open_run
 from expmgr.training.saving import SavedModel, log_model
-from expmgr.training.stored import first_in_place, stored_models
+from expmgr.training.stored import directories_of, first_in_place, stored_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +34,7 @@ INITIAL_NAME = "initial model"
 
 
 def _homes(desk: Desk) -> Iterator[Experiment]:
-    """Yield the experiments that hold the plugin's initial model: one, as a rule.
+    """Yield the experiments that hold the plugin's initial model: one, as a rule, ours first.
 
     Without a tag only the one name is certain: ``x / sub / initial model`` is plugin ``x / sub``'s.
     """
@@ -39,6 +42,11 @@ def _homes(desk: Desk) -> Iterator[Experiment]:
     for experiment in iter_plugin_experiments(desk.client, desk.plugin_name, condition):
         if is_certain(experiment, desk.plugin_name):
             yield experiment
+    name = initial_home(desk.plugin_name)
+    with asking(f"look for the experiment {name!r}"):
+        named = desk.client.get_experiment_by_name(name)
+    if named is not None and named.lifecycle_stage == "active" and INITIAL_TAG not in named.tags:
+        yield named
 
 
 def find_initial_model(desk: Desk) -> StoredModel | None:
@@ -47,11 +55,14 @@ def find_initial_model(desk: Desk) -> StoredModel | None:
     One whose files are gone does not count.
     """
     for experiment in _homes(desk):
-        condition = f"tags.{quoted(INITIAL_TAG)} = 'true' AND attributes.status = 'FINISHED'"
+        condition = "attributes.status = 'FINISHED'"
+        if INITIAL_TAG in experiment.tags:
+            condition += f" AND tags.{quoted(INITIAL_TAG)} = 'true'"
         experiment_id = experiment.experiment_id
         # A plugin has one such run, or a few of which the others FAILED.
         for run in reversed(list(iter_runs(desk.client, [experiment_id], condition))):
             models = stored_models(desk, experiment_id, run_id=run.info.run_id)
+            models += directories_of(desk, run)
             found = first_in_place(desk, models)
             if found is not None:
                 return found
@@ -71,11 +82,14 @@ def save_initial_model(desk: Desk, new: NewModel, watch: Watch) -> SavedModel:
         )
     run = _begin(desk)
     try:
-        saved = log_model(desk, run, new, watch, tags={}, quality=None)
-    except BaseException:
-        end_run(desk.client, run.run_id, failed=True)
-        raise
-    end_run(desk.client, run.run_id, failed=False)
+        try:
+            saved = log_model(desk, run, new, watch, tags={}, quality=None)
+        except BaseException:
+            end_open_run(desk.client, run, failed=True)
+            raise
+        end_open_run(desk.client, run, failed=False)
+    finally:
+        run.stop()
     return saved
 
 
@@ -83,13 +97,17 @@ def _begin(desk: Desk) -> OpenRun:
     experiment = next(_homes(desk), None)
     if experiment is None:
         experiment = _make_home(desk)
+    at = desk.pace.clock()
     with asking("make the initial model's run"):
         run = desk.client.create_run(
             experiment.experiment_id,
-            tags={INITIAL_TAG: "true", **user_tags()},
-            run_name=INITIAL_NAME,
+            start_time=at,
+            tags={INITIAL_TAG: "true", LEASE_TAG: lease_text(at), **user_tags()},
+            run_name=INITIAL_NAME if INITIAL_TAG in experiment.tags else INITIAL_RUN,
         )
-    return OpenRun(str(run.info.run_id), experiment.experiment_id, {}, model_step=0)
+    run_id = str(run.info.run_id)
+    lease = keep(None, run_id, at, desk)
+    return OpenRun(run_id, experiment.experiment_id, {}, model_step=0, lease=lease)
 
 
 def _make_home(desk: Desk) -> Experiment:
@@ -108,13 +126,11 @@ def _make_home(desk: Desk) -> Experiment:
 
 
 def is_initial_run(client: MlflowClient, run_id: str) -> bool:
-    """Whether a run holds an initial model.
-
-    Raises
-    ------
-    NotFoundError
-        No such run.
-    """
-    with asking(f"read run {run_id}", run_id=run_id):
-        tags = client.get_run(run_id).data.tags
-    return bool(tags.get(INITIAL_TAG) == "true")
+    """Whether a run holds an initial model; False where there is no such run."""
+    run = run_or_none(client, run_id)
+    if run is None:
+        return False
+    if run.data.tags.get(INITIAL_TAG) == "true":
+        return True
+    with asking(f"read experiment {run.info.experiment_id}", run_id=run_id):
+        return is_initial_home(client.get_experiment(run.info.experiment_id).name)

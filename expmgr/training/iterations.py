@@ -12,13 +12,20 @@ tag on the experiment keeps that. Iterations are ordered by the time MLflow made
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import INITIAL_TAG
 from expmgr.catalog.quality import Goal
 from expmgr.errors import InvalidInputError
-from expmgr.tracking.queries import asking
+from expmgr.moving_in import (
+    is_aside,
+    is_iteration_of,
+    iteration_text,
+    names_its_iteration,
+    parsed_iteration,
+)
+from expmgr.tracking.queries import asking, iter_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +45,7 @@ __all__ = [
     "SEPARATOR",
     "FineTuningIteration",
     "belongs_to",
+    "earlier_name",
     "goal_tags",
     "is_certain",
     "is_iteration",
@@ -87,8 +95,11 @@ class FineTuningIteration:
 
     Examples
     --------
-    >>> str(FineTuningIteration("batch 7", plugin_name="texts"))
-    'texts / batch 7'
+    >>> iteration = FineTuningIteration("batch 7", "0f3c", "texts")
+    >>> str(iteration)
+    'texts / iteration / 0f3c / batch 7'
+    >>> FineTuningIteration.parse(str(iteration)) == iteration
+    True
     """
 
     batch_id: str = ""
@@ -96,15 +107,37 @@ class FineTuningIteration:
     plugin_name: str = ""
 
     def __str__(self) -> str:
-        return SEPARATOR.join(
-            part for part in (self.plugin_name, self.run_id, self.batch_id) if part
-        )
+        return iteration_text(self.batch_id, self.run_id, self.plugin_name)
+
+    @staticmethod
+    def parse(experiment_name: str, plugin_name: str = "") -> FineTuningIteration:
+        """Return what an experiment's name says of its iteration.
+
+        Parameters
+        ----------
+        experiment_name
+            ``"<plugin> / iteration / <run_id> / <batch_id>"``, or ``"<plugin> / <name>"``, whose
+            name is taken for the batch. Of an initial model's the plugin alone is told.
+        plugin_name
+            Whose experiment it is, where that is known: a plugin's name may hold ``" / "``.
+
+        Raises
+        ------
+        InvalidInputError
+            It is no name of an iteration.
+        """
+        told = parsed_iteration(experiment_name, plugin_name)
+        if told is None:
+            message = f"{experiment_name!r} is no iteration's name, such as 'texts / batch 7'."
+            raise InvalidInputError(message)
+        return FineTuningIteration(**told)
 
 
 def iteration_name(iteration: str | FineTuningIteration, plugin_name: str) -> str:
     """Return the experiment name of an iteration. Pure.
 
-    A text is the name, with or without ``"{plugin_name} / "`` before it.
+    A text is the name, with or without ``"{plugin_name} / "`` before it; of a `FineTuningIteration`
+    it is its text.
 
     Raises
     ------
@@ -115,15 +148,19 @@ def iteration_name(iteration: str | FineTuningIteration, plugin_name: str) -> st
     if isinstance(iteration, FineTuningIteration):
         if iteration.plugin_name and iteration.plugin_name != plugin_name:
             raise _foreign(iteration.plugin_name, plugin_name)
-        rest = SEPARATOR.join(part for part in (iteration.run_id, iteration.batch_id) if part)
+        told = (str(iteration.run_id), str(iteration.batch_id))
+        rest = str(replace(iteration, plugin_name="")) if any(told) else ""
+        if any(part != part.strip() or SEPARATOR in part for part in told):
+            message = f"run and batch of an iteration are names without ' / ', not {iteration!r}."
+            raise InvalidInputError(message)
     elif isinstance(iteration, str):
         rest = iteration.removeprefix(prefix)
-        if rest == iteration and SEPARATOR in iteration:
+        if rest == iteration and SEPARATOR in iteration and not names_its_iteration(iteration):
             raise _foreign(iteration.split(SEPARATOR)[0], plugin_name)
     else:
         message = f"an iteration is a name or a FineTuningIteration, not {iteration!r}."
         raise InvalidInputError(message)
-    if not rest.strip() or rest != rest.strip():
+    if not rest.strip() or (isinstance(iteration, str) and rest != rest.strip()):
         message = f"an iteration needs a name without spaces around it, not {rest!r}."
         raise InvalidInputError(message)
     name = prefix + rest
@@ -131,6 +168,13 @@ def iteration_name(iteration: str | FineTuningIteration, plugin_name: str) -> st
         message = f"the experiment name {name[:60]!r}... has {len(name)} characters; at most 500."
         raise InvalidInputError(message)
     return name
+
+
+def earlier_name(iteration: str | FineTuningIteration, plugin_name: str) -> str:
+    """Return the name that an earlier expmgr gave a `FineTuningIteration`, "" for a text. Pure."""
+    if isinstance(iteration, str):
+        return ""
+    return SEPARATOR.join(filter(None, (plugin_name, iteration.run_id, iteration.batch_id)))
 
 
 def _foreign(theirs: str, ours: str) -> InvalidInputError:
@@ -156,6 +200,7 @@ def is_certain(experiment: Experiment, plugin_name: str) -> bool:
     return belongs_to(experiment, plugin_name) and (
         PLUGIN_TAG in experiment.tags
         or SEPARATOR not in experiment.name.removeprefix(plugin_name + SEPARATOR)
+        or is_iteration_of(experiment.name, plugin_name)
     )
 
 
@@ -173,7 +218,8 @@ def recorded_goal(experiment: Experiment) -> Goal | None:
 
 def is_iteration(experiment: Experiment) -> bool:
     """Whether an experiment of the plugin is an iteration, and not the initial model's."""
-    return INITIAL_TAG not in experiment.tags
+    marked = ITERATION_TAG in experiment.tags
+    return INITIAL_TAG not in experiment.tags and (marked or not is_aside(experiment.name))
 
 
 def state_of(experiment: Experiment) -> str:
@@ -233,10 +279,23 @@ def newest(
     finished
         Only finished ones.
     """
-    condition = f"tags.`{ITERATION_TAG}` = '{FINISHED}'" if finished else ""
-    for experiment in iter_plugin_experiments(client, plugin_name, condition):
-        if is_iteration(experiment) and (before is None or _age(experiment) < _age(before)):
+    for experiment in iter_plugin_experiments(client, plugin_name):
+        younger = before is not None and _age(experiment) >= _age(before)
+        if younger or not is_iteration(experiment):
+            continue
+        if not finished or _is_finished(client, experiment, plugin_name):
             yield experiment
+
+
+def _is_finished(client: MlflowClient, experiment: Experiment, plugin_name: str) -> bool:
+    """Whether an iteration is finished: by its mark; of those that never get one, by its runs."""
+    if ITERATION_TAG in experiment.tags or not is_iteration_of(experiment.name, plugin_name):
+        return state_of(experiment) == FINISHED
+    ids = [experiment.experiment_id]
+    # Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U".
+    under_way = iter_runs(client, ids, "attributes.status LIKE '%U%'", limit=1)
+    ended = iter_runs(client, ids, "attributes.status = 'FINISHED'", limit=1)
+    return next(under_way, None) is None and next(ended, None) is not None
 
 
 def _age(experiment: Experiment) -> tuple[int, int, str]:

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expmgr.errors import InvalidInputError, NotFoundError
-from expmgr.tracking.models import history_paths
+from expmgr.moving_in import is_iteration_of
 from expmgr.tracking.queries import asking, iter_runs
 from expmgr.training.flavors import load_folder
 from expmgr.training.initial_model import find_initial_model
 from expmgr.training.iterations import newest
-from expmgr.training.stored import best_of, first_in_place, ranked, stored_models
+from expmgr.training.stored import (
+    best_of,
+    directories_of,
+    first_in_place,
+    ranked,
+    stored_models,
+)
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -48,14 +54,17 @@ class ModelSource:
 
     @classmethod
     def of(cls, model: StoredModel) -> ModelSource:
-        """Return where a LoggedModel comes from."""
+        """Return where a stored model comes from."""
+        if model.path:
+            return cls(model.artifacts, model.run_id, path=model.path)
         return cls(model.uri, model.run_id, model.model_id)
 
 
 def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
     """Return the id of the run of that name, in the experiment of that name.
 
-    The experiment's name may leave out the plugin's.
+    The experiment's name may leave out the plugin's. Where runs are named by their params, of
+    several the newest FINISHED one is meant.
 
     Raises
     ------
@@ -73,10 +82,10 @@ def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
         raise NotFoundError(f"no experiment is named {experiment_name!r}.")
     quote = '"' if "'" in run_name else "'"
     condition = f"attributes.run_name = {quote}{run_name}{quote}"
-    found = [
-        str(run.info.run_id)
-        for run in iter_runs(client, [experiment.experiment_id], condition, limit=10)
-    ]
+    runs = list(iter_runs(client, [experiment.experiment_id], condition, limit=10))
+    if is_iteration_of(experiment.name, desk.plugin_name):
+        runs = [run for run in runs if run.info.status == "FINISHED"][:1] or runs
+    found = [str(run.info.run_id) for run in runs]
     if not found:
         raise NotFoundError(f"no run of {experiment.name!r} is named {run_name!r}.")
     if len(found) > 1:
@@ -91,8 +100,9 @@ def find_run(desk: Desk, experiment_name: str, run_name: str) -> str:
 def newest_model(desk: Desk, run_id: str) -> StoredModel | None:
     """Return a run's newest model that is there whole; NotFoundError without such a run."""
     with asking(f"read run {run_id}", run_id=run_id):
-        experiment_id = desk.client.get_run(run_id).info.experiment_id
-    models = stored_models(desk, experiment_id, run_id=run_id)
+        run = desk.client.get_run(run_id)
+    models = stored_models(desk, run.info.experiment_id, run_id=run_id)
+    models += directories_of(desk, run)
     return first_in_place(desk, sorted(models, key=lambda model: -model.created))
 
 
@@ -105,7 +115,9 @@ def last_model(desk: Desk, before: Experiment | None) -> StoredModel | None:
         Only iterations made before this one.
     """
     for finished in newest(desk.client, desk.plugin_name, before=before, finished=True):
-        best = best_of(desk, str(finished.experiment_id), at_worst_failed=True)
+        directories = is_iteration_of(finished.name, desk.plugin_name)
+        id_ = str(finished.experiment_id)
+        best = best_of(desk, id_, at_worst_failed=True, directories=directories)
         if best is not None:
             return best
     return find_initial_model(desk)
@@ -127,9 +139,9 @@ def model_of_run(desk: Desk, run_id: str) -> ModelSource:
     best = first_in_place(desk, list(in_turn))
     if best is not None:
         return ModelSource.of(best)
-    paths = history_paths(run.data.tags)
-    if paths:
-        return ModelSource(run.info.artifact_uri, run_id, path=paths[-1])
+    directories = directories_of(desk, run)
+    if directories:
+        return ModelSource.of(directories[-1])
     message = (
         f"run {run_id} has no stored model: none was saved, or it was deleted. The table of "
         "manager.runs() says which."
@@ -163,6 +175,9 @@ def load(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if isinstance(model, Path):  # paths that are made of it outlive it
+        weakref.finalize(keeper, shutil.rmtree, folder, ignore_errors=True)
+        return model
     try:
         weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
     except TypeError:

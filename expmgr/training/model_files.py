@@ -104,10 +104,20 @@ class ModelFiles:
         StorageError, TrackingError
             It could not be listed.
         """
+        return self._names(uri, model_id, lambda to: to.logged_model(uri, model_id))
+
+    def names_below(self, uri: str, run_id: str, path: str) -> frozenset[str]:
+        """Return the paths of the files in a directory below a run's artifacts (``uri``)."""
+        place = f"{uri.rstrip('/')}/{path}"
+        return self._names(place, f"{run_id}/{path}", lambda to: to.run_model(uri, run_id, path))
+
+    def _names(
+        self, uri: str, model_id: str, locate: Callable[[Addresses], Location]
+    ) -> frozenset[str]:
         if self.credentials is None or self.blob_store is None or _is_served(uri):
             with asking(f"look at the files of model {model_id}"):
                 return frozenset(file.path for file in self._served(uri).files())
-        location = self.blob_store.addresses.logged_model(uri, model_id)
+        location = locate(self.blob_store.addresses)
         return frozenset(
             blob.name[len(location.prefix) :]
             for blob in self.blob_store.list(location.prefix)

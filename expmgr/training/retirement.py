@@ -13,12 +13,15 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from expmgr.catalog.lease import active_words
 from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_pin
 from expmgr.catalog.reason import Reason
 from expmgr.errors import ExpmgrError, LocationError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.moving_in import is_iteration_of
 from expmgr.results import DeletionResult
 from expmgr.text import keep_plain
+from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import iter_runs, quoted, run_or_none
 from expmgr.training.best_only import beats_or_equals, kept_for_want_of, passable
 from expmgr.training.experiments import free_name, mark
@@ -163,15 +166,26 @@ class _Successors:
         return None
 
     def _stored_later(self) -> Iterator[list[StoredModel]]:
-        goal, plugin_name = self.desk.goal, self.desk.plugin_name
-        if recorded_goal(self.experiment) != goal:
+        plugin_name = self.desk.plugin_name
+        if not self._compared_by(self.experiment):
             return
         for later in newest(self.desk.client, plugin_name):
             if later.experiment_id == self.experiment.experiment_id:
                 return
             ours = is_certain(later, plugin_name) and state_of(later) != DELETING
-            if ours and recorded_goal(later) == goal:
-                yield stored_models(self.desk, later.experiment_id)
+            if ours and self._compared_by(later):
+                directories = is_iteration_of(later.name, plugin_name)
+                yield stored_models(self.desk, later.experiment_id, directories=directories)
+
+    def _compared_by(self, experiment: Experiment) -> bool:
+        """Whether an experiment's runs are compared by the manager's goal.
+
+        Iterations that another system tracked record none; they are compared by the manager's.
+        """
+        goal = recorded_goal(experiment)
+        if goal is None and is_iteration_of(experiment.name, self.desk.plugin_name):
+            return True
+        return goal == self.desk.goal
 
 
 def delete_iteration(desk: Desk, experiment: Experiment, *, force: bool) -> IterationDeletion:
@@ -322,10 +336,13 @@ def _standing_runs(client: MlflowClient, experiment_id: str) -> list[DeletionRes
     With a model or not: somebody relies on the run.
     """
     found: dict[str, list[Reason]] = defaultdict(list)
+    at = now_ms()
     for status in ACTIVE_STATUSES:
         for run in iter_runs(client, [experiment_id], f"attributes.status = '{status}'"):
             run_id = run.info.run_id
-            found[run_id].append(Reason("active", f"the run is {status}", run_id))
+            began = run.info.start_time or 0
+            words = active_words(run_id, run.info.status, run.data.tags, began, at)
+            found[run_id].append(Reason("active", words, run_id))
     for run in iter_runs(client, [experiment_id], f"tags.{quoted(KEEP_TAG)} LIKE '%'"):
         run_id = run.info.run_id
         if is_pin(run.data.tags.get(KEEP_TAG)):

@@ -6,7 +6,9 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from expmgr.errors import TrackingError
 from expmgr.formatting import format_bytes, format_count, format_metric, format_seconds
+from expmgr.moving_in import UPLOADED
 from expmgr.text import keep_plain
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import beats_or_equals, supersede
@@ -16,10 +18,12 @@ from expmgr.training.runs import now_ms
 from expmgr.training.stored import BEST_ONLY_TAG, FILES_TAG, best_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.models import Model
 
     from expmgr.catalog.quality import Goal
     from expmgr.results import DeletionResult
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from expmgr.training.runs import OpenRun
     from expmgr.training.stored import StoredModel
 
-__all__ = ["NewModel", "SavedModel", "log_model", "save_model"]
+__all__ = ["NewModel", "Prepared", "SavedModel", "log_model", "publish", "save_model"]
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +143,7 @@ def save_model(
     """Store the model, unless a better one is there; then delete what it supersedes."""
     best: StoredModel | None = None
     if best_only:
-        best = best_of(desk, run.experiment_id)
+        best = best_of(desk, run.experiment_id, directories=run.directories)
         best_quality = None if best is None else best.quality
         compared = desk.goal.counts(quality)
         if compared is None or not beats_or_equals(desk.goal, compared, best_quality):
@@ -153,7 +157,13 @@ def save_model(
     superseded: tuple[DeletionResult, ...] = ()
     if best_only:
         run.best_only = True
-        superseded = supersede(desk, run.experiment_id, run_id=run.run_id, previous_best=best)
+        superseded = supersede(
+            desk,
+            run.experiment_id,
+            run_id=run.run_id,
+            previous_best=best,
+            directories=run.directories,
+        )
     return replace(
         saved,
         quality=quality,
@@ -203,13 +213,17 @@ def log_model(
         output step, by which it is told from other models of the run.
     quality
         The run's main metric, which is logged for the model too.
+
+    Raises
+    ------
+    RunError
+        Somebody else has ended the run, and may have deleted what was not whole.
     """
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.models import Model
 
-    client, run_id = desk.client, run.run_id
+    run.check(desk.client, "storing the model")
     with temporary_folder() as folder:
-        card = Model(run_id=run_id)
+        card = Model(run_id=run.run_id)
         flavor = save_folder(
             new.model,
             folder,
@@ -218,36 +232,84 @@ def log_model(
             mlflow_model=card,
             options=new.options,
         )
-        with asking("make the model known", run_id=run_id):
-            logged = client.create_logged_model(
-                run.experiment_id,
-                name=_MODEL_NAME,
-                source_run_id=run_id,
-                tags={**tags, FILES_TAG: str(sum(path.is_file() for path in folder.rglob("*")))},
-                params=dict(run.params),
-            )
-        model_id, url = str(logged.model_id), str(logged.artifact_location)
-        try:
-            with asking("link the model to its run", run_id=run_id):
-                client.log_outputs(run_id, [LoggedModelOutput(model_id, run.model_step)])
-            card.artifact_path = url
-            card.model_id = card.model_uuid = model_id
-            card.save(str(folder / "MLmodel"))
-            with watch.shown("uploading the model") as shown:
-                done = desk.files.upload(folder, url, model_id, shown)
-            with asking("finalise the model", run_id=run_id):
-                if quality is not None:
-                    client.log_batch(run_id, metrics=[_of_model(quality, run_id, model_id)])
-                client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-        except BaseException:
-            _mark_failed(client, model_id)
-            raise
+        own = () if quality is None else (quality,)
+        prepared = Prepared(folder, card, flavor, _MODEL_NAME, run.model_step, tags, own)
+        return publish(desk, run, prepared, watch)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A folder of this machine that is to become a LoggedModel.
+
+    Attributes
+    ----------
+    card
+        What goes into its ``MLmodel`` file, but for what only the LoggedModel tells.
+    step
+        The output step.
+    metrics
+        Logged for the model, and so for its run.
+    beside
+        Logged for the run only.
+    check
+        Called before it is called READY; raises where it must not be.
+    """
+
+    folder: Path
+    card: Model
+    flavor: str
+    name: str
+    step: int
+    tags: Mapping[str, str]
+    metrics: Sequence[Metric] = ()
+    beside: Sequence[Metric] = ()
+    check: Callable[[], None] | None = None
+
+
+def publish(desk: Desk, run: OpenRun, prepared: Prepared, watch: Watch) -> SavedModel:
+    """Upload a folder as a LoggedModel of the run; see `log_model`."""
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+    client, run_id, folder = desk.client, run.run_id, prepared.folder
+    card = prepared.card
+    files = {path for path in folder.rglob("*") if path.is_file()} | {folder / "MLmodel"}
+    with asking("make the model known", run_id=run_id):
+        logged = client.create_logged_model(
+            run.experiment_id,
+            name=prepared.name,
+            source_run_id=run_id,
+            tags={**prepared.tags, FILES_TAG: str(len(files))},
+            params=dict(run.params),
+        )
+    model_id, url = str(logged.model_id), str(logged.artifact_location)
+    try:
+        with asking("link the model to its run", run_id=run_id):
+            client.log_outputs(run_id, [LoggedModelOutput(model_id, prepared.step)])
+        card.artifact_path = url
+        card.model_id = card.model_uuid = model_id
+        card.save(str(folder / "MLmodel"))
+        with watch.shown("uploading the model") as shown:
+            done = desk.files.upload(folder, url, model_id, shown)
+        run.check(client, "finalising the model")  # it may have been asleep for days
+        if prepared.check is not None:
+            prepared.check()
+        with asking("finalise the model", run_id=run_id):
+            metrics = [_of_model(one, run_id, model_id) for one in prepared.metrics]
+            metrics.extend(prepared.beside)
+            if metrics:
+                client.log_batch(run_id, metrics=metrics)
+            client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    except BaseException:
+        _mark_failed(client, model_id)
+        raise
+    if run.directories:
+        _tell_uploaded(client, run_id)
     return SavedModel(
         run_id,
         True,
         model_id=model_id,
         url=url,
-        flavor=flavor,
+        flavor=prepared.flavor,
         files=done.files,
         bytes=done.bytes,
         seconds=done.seconds,
@@ -260,6 +322,15 @@ def _of_model(metric: Metric, run_id: str, model_id: str) -> Metric:
     return Metric(
         metric.key, metric.value, metric.timestamp, metric.step, model_id=model_id, run_id=run_id
     )
+
+
+def _tell_uploaded(client: MlflowClient, run_id: str) -> None:
+    """Say by a metric that the run has a model, which is stored whatever becomes of that."""
+    try:
+        with asking("tell by a metric that the model is stored", run_id=run_id):
+            client.log_metric(run_id, UPLOADED, 1)
+    except TrackingError as error:
+        logger.warning("run %s has a model, and its metric %s lacks: %s", run_id, UPLOADED, error)
 
 
 def _mark_failed(client: MlflowClient, model_id: str) -> None:

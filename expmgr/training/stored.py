@@ -15,9 +15,17 @@ from typing import TYPE_CHECKING
 
 from expmgr.catalog.quality import Entry, Siblings, newest_entry, own_entries
 from expmgr.errors import LocationError, NotFoundError, TrackingError
+from expmgr.moving_in import MODEL_PATH, UPLOADED
 from expmgr.text import words
 from expmgr.tracking.journal import MODEL_TAG, latest_records, part_files
-from expmgr.tracking.queries import asking, in_parallel, iter_logged_models, run_or_none
+from expmgr.tracking.models import history_paths
+from expmgr.tracking.queries import (
+    asking,
+    in_parallel,
+    iter_logged_models,
+    iter_runs,
+    run_or_none,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,13 +38,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEST_ONLY_TAG",
+    "CHECKPOINT_TAG",
     "FILES_TAG",
     "StoredModel",
+    "as_stored",
     "best_model",
     "best_of",
+    "directories_of",
     "fault",
     "first_in_place",
     "look",
+    "own_value",
     "ranked",
     "stored_models",
 ]
@@ -45,6 +57,9 @@ logger = logging.getLogger(__name__)
 
 BEST_ONLY_TAG = "expmgr.best_only"
 """On a LoggedModel: "true" where it was saved to be kept only while it is the best."""
+
+CHECKPOINT_TAG = "expmgr.checkpoint"
+"""On a LoggedModel: what `save_checkpoint` was told to keep, as JSON; only it sets this."""
 
 FILES_TAG = "expmgr.files"
 """On a LoggedModel: how many files were stored, so that half a model is not taken for a whole."""
@@ -72,6 +87,11 @@ class StoredModel:
         Whether it was saved to be kept only while it is the best.
     files
         How many files its maker stored, 0 where that is not known.
+    checkpoint
+        Whether `save_checkpoint` stored it: what supersedes it is other checkpoints of its run.
+    path
+        Where it lies below its run's artifacts, of a directory that MLflow 2 recorded; "" of a
+        LoggedModel. Its id is ``<run_id>/<path>`` then.
     """
 
     model_id: str
@@ -82,15 +102,24 @@ class StoredModel:
     created: int
     best_only: bool
     files: int = 0
+    checkpoint: bool = False
+    path: str = ""
+
+    @property
+    def artifacts(self) -> str:
+        """Where the artifacts of its run lie, for a directory among them."""
+        return self.uri.removesuffix(f"/{self.path}")
 
 
 # ------------------------------------------------------------------------------ as it is recorded
 
 
 def stored_models(
-    desk: Desk, experiment_id: str, *, run_id: str | None = None
+    desk: Desk, experiment_id: str, *, run_id: str | None = None, directories: bool = False
 ) -> list[StoredModel]:
     """Return the models that MLflow records as stored in an experiment, or of one run in it.
+
+    With ``directories`` also those of MLflow 2, by one more search (`directory_models`).
 
     One paged search. Runs are asked one by one, and only where the models do not tell: for the
     last value of a run whose model (made by another tool) has none of its own, and for the output
@@ -106,18 +135,69 @@ def stored_models(
     qualities: dict[str, float | None] = {}
     for found in in_parallel(lambda maker: _qualities(desk, maker, by_run[maker]), makers):
         qualities.update(found)
+    below_runs = directory_models(desk, experiment_id, run_id) if directories else []
+    return below_runs + [as_stored(model, qualities[model.model_id]) for model in stored]
+
+
+def as_stored(model: LoggedModel, quality: float | None) -> StoredModel:
+    """Return what a LoggedModel tells, with its quality."""
+    files = model.tags.get(FILES_TAG, "")
+    return StoredModel(
+        model.model_id,
+        model.source_run_id,
+        model.experiment_id,
+        model.artifact_location,
+        quality,
+        model.creation_timestamp,
+        model.tags.get(BEST_ONLY_TAG) == "true",
+        int(files) if files.isdecimal() else 0,
+        CHECKPOINT_TAG in model.tags,
+    )
+
+
+def own_value(desk: Desk, model: LoggedModel) -> tuple[float | None, bool]:
+    """Return the newest value that was logged for this very model, and whether it is in doubt.
+
+    None where there is none that counts. In doubt is a 0 of which nobody can say whether it was
+    NaN. Unlike `stored_models` this takes no value for copied: it is for models whose maker logs
+    theirs for each.
+    """
+    entry = _newest_entry(model, desk.goal)
+    value = None if entry is None else desk.goal.counts(entry.value)
+    if entry is None or value != 0:
+        return value, False
+    is_zero = _is_zero(desk.client, entry)
+    return (value if is_zero else None), is_zero is None
+
+
+def directory_models(
+    desk: Desk, experiment_id: str, run_id: str | None = None
+) -> list[StoredModel]:
+    """Return the models of MLflow 2 whose runs tell by a metric that they have one."""
+    condition = f"metrics.{UPLOADED} = 1"
+    if run_id is not None:
+        condition += f" AND attributes.run_id = '{run_id}'"
+    runs = iter_runs(desk.client, [experiment_id], condition)
+    return [model for run in runs for model in directories_of(desk, run)]
+
+
+def directories_of(desk: Desk, run: Run) -> list[StoredModel]:
+    """Return the directories that MLflow 2 recorded as models of a run, the newest last. Pure."""
+    told = run.data.metrics.get(UPLOADED) == 1 and not run.outputs.model_outputs
+    paths = history_paths(run.data.tags) or ((MODEL_PATH,) if told else ())
     return [
         StoredModel(
-            model.model_id,
-            model.source_run_id,
-            model.experiment_id,
-            model.artifact_location,
-            qualities[model.model_id],
-            model.creation_timestamp,
-            model.tags.get(BEST_ONLY_TAG) == "true",
-            int(model.tags.get(FILES_TAG, "")) if model.tags.get(FILES_TAG, "").isdecimal() else 0,
+            f"{run.info.run_id}/{path}",
+            run.info.run_id,
+            run.info.experiment_id,
+            f"{run.info.artifact_uri.rstrip('/')}/{path}",
+            _makers_value(run, desk.goal),
+            run.info.end_time or run.info.start_time or 0,
+            best_only=False,
+            path=path,
         )
-        for model in stored
+        for path in (path.strip("/") for path in paths)
+        if path
     ]
 
 
@@ -218,10 +298,10 @@ def fault(model: StoredModel, run: Run | None, names: Collection[str]) -> str:
     """
     if run is not None:
         records = latest_records(run.info.run_id, run.data.tags)
-        if any(
-            path.endswith(f"/{model.model_id}/artifacts") and record.is_unfinished()
-            for path, record in records.items()
-        ):
+        place = f"/{model.model_id}/artifacts"
+        if model.path:
+            place = f"/{model.run_id}/artifacts/{model.path}"
+        if any(path.endswith(place) and record.is_unfinished() for path, record in records.items()):
             return "a deletion of it was begun"
     if not names:
         return "its files are gone"
@@ -244,6 +324,8 @@ def look(desk: Desk, model: StoredModel) -> str:
     TrackingError, StorageError
         It could not be looked at, so nothing is known of it.
     """
+    if model.path:
+        return _seen(desk, model).fault
     try:
         with asking(f"read the logged model {model.model_id}"):
             recorded = desk.client.get_logged_model(model.model_id)
@@ -268,7 +350,11 @@ def _seen(desk: Desk, model: StoredModel) -> _Seen:
         run.info.status in _FAILED or run.info.lifecycle_stage != "active"
     )
     try:
-        why = fault(model, run, desk.files.names(model.uri, model.model_id))
+        if model.path:
+            names = desk.files.names_below(model.artifacts, model.run_id, model.path)
+        else:
+            names = desk.files.names(model.uri, model.model_id)
+        why = fault(model, run, names)
     except LocationError as error:
         why = str(error)
     if why:
@@ -293,9 +379,11 @@ def first_in_place(desk: Desk, models: Sequence[StoredModel]) -> StoredModel | N
     return next((one.model for one in seen if not one.fault), None)
 
 
-def best_of(desk: Desk, experiment_id: str, *, at_worst_failed: bool = False) -> StoredModel | None:
-    """Return the best stored model of an experiment; see `best_model`."""
-    models = stored_models(desk, experiment_id)
+def best_of(
+    desk: Desk, experiment_id: str, *, at_worst_failed: bool = False, directories: bool = False
+) -> StoredModel | None:
+    """Return the best stored model of an experiment; see `best_model` and `stored_models`."""
+    models = stored_models(desk, experiment_id, directories=directories)
     return best_model(desk, models, at_worst_failed=at_worst_failed)
 
 

@@ -6,20 +6,27 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expmgr.errors import InvalidInputError, NotFoundError
+from expmgr.errors import InvalidInputError, NotFoundError, RunError
+from expmgr.moving_in import is_iteration_of, is_run_id
+from expmgr.text import words
 from expmgr.tracking.queries import asking
 from expmgr.training.best_only import supersede
+from expmgr.training.checkpoint_keep import DEFAULT_KEEP
+from expmgr.training.checkpoints import Checkpoints, NewCheckpoint, checked
 from expmgr.training.experiments import mark, open_iteration
 from expmgr.training.initial_model import find_initial_model, is_initial_run, save_initial_model
 from expmgr.training.iterations import (
     FINISHED,
     ITERATION_TAG,
+    earlier_name,
     iter_plugin_experiments,
     iteration_name,
     newest,
 )
+from expmgr.training.lease import Pace, keep
 from expmgr.training.loading import (
     ModelSource,
     find_run,
@@ -29,14 +36,14 @@ from expmgr.training.loading import (
     newest_model,
 )
 from expmgr.training.model_files import Watch
-from expmgr.training.params import encode_params, plain_params
 from expmgr.training.retirement import IterationDeletion, delete_iteration, iteration_to_delete
 from expmgr.training.runs import (
     TrialRun,
     begin_run,
-    end_run,
+    end_open_run,
     finished_run,
     log_metrics,
+    new_run,
     own_accumulators,
     quality_of,
     top_params,
@@ -50,7 +57,9 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment
 
+    from expmgr.catalog.policy import Policy
     from expmgr.metrics import MetricsAccumulator, MetricValue
+    from expmgr.training.checkpoints import Checkpoint
     from expmgr.training.desk import Desk
     from expmgr.training.iterations import FineTuningIteration
     from expmgr.training.model_files import OnProgress
@@ -79,7 +88,10 @@ class Tracker(ABC):
         self.accumulators = own_accumulators(accumulators)
         self._current: Experiment | None = None
         self._run: OpenRun | None = None
+        self._done: OpenRun | None = None
         self._training = threading.RLock()
+        self._checkpoints = Checkpoints()
+        self._pace = Pace()
 
     @abstractmethod
     def _desk(self) -> Desk:
@@ -100,7 +112,8 @@ class Tracker(ABC):
         Parameters
         ----------
         iteration
-            A name, with or without ``"{plugin_name} / "`` before it, or a `FineTuningIteration`.
+            A name, with or without ``"{plugin_name} / "`` before it, or a `FineTuningIteration`,
+            which takes the place of an iteration that is still set; that one stays open.
 
         Returns
         -------
@@ -111,22 +124,26 @@ class Tracker(ABC):
         ------
         InvalidInputError
             It belongs to another plugin or another main metric, is being deleted, or another
-            iteration is set.
+            iteration is set by a name, or has a run under way.
         LocationError
             Its artifacts are not in the credentials' container.
         """
         with self._training:
             desk = self._desk()
             name = iteration_name(iteration, desk.plugin_name)
+            earlier = earlier_name(iteration, desk.plugin_name)
             current = self._current
-            if current is not None and current.name != name:
-                message = f"{current.name!r} is still set; call finish_iteration() first."
-                raise InvalidInputError(message)
-            self._current = open_iteration(desk, name)
+            if current is not None and current.name not in {name, earlier}:
+                if isinstance(iteration, str):
+                    message = f"{current.name!r} is still set; call finish_iteration() first."
+                    raise InvalidInputError(message)
+                self._refuse_open_run()
+            self._current = open_iteration(desk, name, earlier)
+            self._done = None
             return str(self._current.experiment_id)
 
     def finish_iteration(self, completed: bool = True) -> None:
-        """Leave the iteration and mark it finished.
+        """Leave the iteration and mark it finished; without one nothing is left to do.
 
         Parameters
         ----------
@@ -136,14 +153,13 @@ class Tracker(ABC):
         Raises
         ------
         InvalidInputError
-            No iteration is set, or a run is under way.
+            A run is under way.
         """
         with self._training:
-            experiment = self._iteration()
             self._refuse_open_run()
-            if completed:
-                mark(self._desk().client, experiment, {ITERATION_TAG: FINISHED})
-            self._current = None
+            if completed and self._current is not None:
+                mark(self._desk().client, self._current, {ITERATION_TAG: FINISHED})
+            self._current = self._done = None
 
     @contextmanager
     def iteration(self, iteration: str | FineTuningIteration) -> Iterator[str]:
@@ -158,7 +174,7 @@ class Tracker(ABC):
         except BaseException:
             if self._run is not None:
                 self._fail_run(self._run)
-            self._current = None
+            self._current = self._done = None
             raise
         self.finish_iteration()
 
@@ -227,6 +243,8 @@ class Tracker(ABC):
     def set_run(self, params: object) -> bool:
         """Begin a run of these params, unless one has finished already.
 
+        A run that is still under way is finished first.
+
         Parameters
         ----------
         params
@@ -236,26 +254,37 @@ class Tracker(ABC):
         -------
         bool
             True if the iteration has a FINISHED run of exactly this parameter set: skip it, no run
-            is begun. A run of theirs that failed or died does not count; a new one is made.
+            is begun. Until the next one `get_quality`, `model_is_uploaded` and `finish_run` are
+            about that run; who trains all the same (`save_metric`, `save_model`) begins a new one.
+            A run of theirs that failed or died does not count; a new one is made.
 
         Raises
         ------
         InvalidInputError
-            No iteration is set, a run is under way, or MLflow cannot keep the params whole.
+            No iteration is set, or MLflow cannot keep the params whole.
         """
-        return self._begin(params) is not None
-
-    def _begin(self, params: object) -> str | None:
-        encoded = encode_params(plain_params(params))
         with self._training:
-            experiment_id = str(self._iteration().experiment_id)
-            self._refuse_open_run()
-            client = self._desk().client
-            finished = finished_run(client, experiment_id, encoded)
-            if finished is None:
-                self._clear_accumulators()
-                self._run = begin_run(client, experiment_id, encoded)
-            return finished
+            new = new_run(self._iteration(), self._desk().plugin_name, params)
+            if self._run is not None:
+                self.finish_run()
+            finished = self._begin(new)
+            self._done = None if finished is None else replace(new, run_id=finished)
+            return finished is not None
+
+    def _begin(self, new: OpenRun) -> str | None:
+        self._done = None
+        client = self._desk().client
+        finished = finished_run(client, new.experiment_id, new.params, new.name)
+        if finished is None:
+            self._start(new)
+        return finished
+
+    def _start(self, new: OpenRun) -> None:
+        self._clear_accumulators()
+        desk = self._desk()
+        at = desk.pace.clock()
+        self._run = begin_run(desk.client, new, at)
+        self._run.lease = keep(self, self._run.run_id, at, desk)
 
     @contextmanager
     def run(self, params: object) -> Iterator[TrialRun]:
@@ -271,7 +300,10 @@ class Tracker(ABC):
         ...             continue
         ...         train(params)
         """
-        finished = self._begin(params)
+        with self._training:
+            new = new_run(self._iteration(), self._desk().plugin_name, params)
+            self._refuse_open_run()
+            finished = self._begin(new)
         if finished is not None:
             yield TrialRun(finished, already_finished=True)
             return
@@ -282,12 +314,17 @@ class Tracker(ABC):
             self._fail_run(run)
             raise
         if self._run is run:
-            self.finish_run()
+            try:
+                self.finish_run()
+            except BaseException:
+                self._fail_run(run)
+                raise
 
     def finish_run(self, as_failed: bool = False) -> None:
-        """End the run that is under way.
+        """End the run that is under way, or leave the one that `set_run` found finished.
 
         Where its best-only model has been superseded meanwhile by a parallel trial, it is deleted.
+        A checkpoint on its way is waited for.
 
         Parameters
         ----------
@@ -298,14 +335,47 @@ class Tracker(ABC):
         ------
         InvalidInputError
             No run is under way.
+        StorageError, TrackingError
+            Its last checkpoint was not stored, and nobody was told yet. The run is still under way:
+            save it again, or call this again, which ends the run without it.
+        RunError
+            Somebody else has ended it, after a day without a sign of life: it stays as it is.
         """
+        if self._run is None and self._done is not None:
+            self._forget_run()
+            return
+        self._open_run("finish_run")
+        try:
+            if as_failed:
+                self._checkpoints.wait()
+            else:
+                self._checkpoints.settle()
+        except KeyboardInterrupt:
+            self._checkpoints.give_up()
+            if as_failed:
+                self._end_run(failed=True)
+            raise
+        run, desk = self._end_run(failed=as_failed)
+        if run.best_only and not as_failed:
+            supersede(
+                desk,
+                run.experiment_id,
+                run_id=run.run_id,
+                only_run=run.run_id,
+                directories=run.directories,
+            )
+
+    def _end_run(self, *, failed: bool) -> tuple[OpenRun, Desk]:
         with self._training:
             run = self._open_run("finish_run")
             desk = self._desk()
-            end_run(desk.client, run.run_id, failed=as_failed)
+            try:
+                end_open_run(desk.client, run, failed=failed)
+            except RunError:
+                self._forget_run()
+                raise
             self._forget_run()
-        if run.best_only and not as_failed:
-            supersede(desk, run.experiment_id, run_id=run.run_id, only_run=run.run_id)
+            return run, desk
 
     def _fail_run(self, run: OpenRun) -> None:
         """End a run as FAILED while an exception is on its way, which must not be hidden."""
@@ -318,7 +388,10 @@ class Tracker(ABC):
             self._forget_run()
 
     def _forget_run(self) -> None:
-        self._run = None
+        if self._run is not None:
+            self._run.stop()
+        self._run = self._done = None
+        self._checkpoints.forget()
         self._clear_accumulators()
 
     def _clear_accumulators(self) -> None:
@@ -345,18 +418,18 @@ class Tracker(ABC):
         if step is not None and (isinstance(step, bool) or not isinstance(step, int) or step < 0):
             raise InvalidInputError(f"a step is a whole number from 0, not {step!r}.")
         with self._training:
-            run = self._open_run("save_metric")
+            run = self._trained_run("save_metric")
             log_metrics(self._desk().client, run, metric, self.accumulators, step)
 
     def get_quality(self) -> float:
-        """Return the main metric of the run under way, as MLflow shows it.
+        """Return the main metric of the run under way (or found finished), as MLflow shows it.
 
         Raises
         ------
         NotFoundError
             It was not logged yet.
         """
-        run = self._open_run("get_quality")
+        run = self._done or self._open_run("get_quality")
         desk = self._desk()
         quality = quality_of(desk, run.run_id)
         if quality is None:
@@ -375,6 +448,14 @@ class Tracker(ABC):
             )
             raise InvalidInputError(message)
         return self._run
+
+    def _trained_run(self, what: str) -> OpenRun:
+        """Return the run under way; who goes on training finished params has a new one begun."""
+        with self._training:
+            if self._run is None and self._done is not None:
+                again, self._done = self._done, None
+                self._start(again)
+            return self._open_run(what)
 
     def _refuse_open_run(self) -> None:
         run_id = self.current_run_id
@@ -428,11 +509,14 @@ class Tracker(ABC):
             No run is under way, or the flavour is unknown or cannot save this model.
         NotFoundError
             ``best_only``, and the main metric was not logged.
+        RunError
+            Somebody else has ended the run, after a day without a sign of life.
         StorageError
             The upload failed; nothing was deleted.
         """
-        run = self._open_run("save_model")
+        run = self._trained_run("save_model")
         desk = self._desk()
+        self._checkpoints.wait()  # its metrics may be what this one is compared by
         return save_model(
             desk,
             run,
@@ -442,15 +526,93 @@ class Tracker(ABC):
             best_only=best_only,
         )
 
+    def save_checkpoint(
+        self,
+        path_or_model: object,
+        step: int,
+        metrics: Mapping[str, float | None],
+        keep: Policy | None = DEFAULT_KEEP,
+        *,
+        flavor: str | None = None,
+        save_options: Mapping[str, Any] | None = None,
+        link: bool = False,
+        wait: bool = False,
+        on_progress: OnProgress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Checkpoint:
+        """Store a checkpoint of the run under way, while training goes on.
+
+        It is held still on this machine (a path is copied, a model is serialised) and uploaded by
+        a thread, as a LoggedModel with its step and metrics. Once it is whole, those of the run's
+        checkpoints that ``keep`` does not keep are deleted; protected ones stay, and the log says
+        so. At most one is on its way: the next save, `finish_run` and the end of the process wait
+        for it, and the first of the next save and `finish_run` raises its error.
+
+        Parameters
+        ----------
+        path_or_model
+            A file or folder, stored as it is; or a model as in `save_model`.
+        step
+            A whole number from 0; MLflow shows it as the model's.
+        metrics
+            Of this checkpoint, by name; None is one that was not measured at this step. They are
+            logged for the run, too.
+        keep
+            What stays of the checkpoints of this run (`expmgr.policies`); None for all. ``best``
+            ranks by the main metric in the checkpoint's own metrics; missing or NaN is never best.
+        flavor, save_options
+            Of a model, as in `save_model`.
+        link
+            Of a path: link the files in place of copying them, where the disk can. For large files
+            that are replaced or deleted, but not written to in place; that is checked afterwards.
+        wait
+            Return when it is stored; the files are linked then.
+        on_progress, cancel
+            As in `save_model`.
+
+        Returns
+        -------
+        Checkpoint
+            ``wait()`` returns a `SavedModel` or raises what went wrong; ``done``, ``result`` and
+            ``error`` tell without waiting.
+
+        Raises
+        ------
+        InvalidInputError
+            No run is under way, there is no such file, ``keep`` ranks by a metric that is not
+            among ``metrics``, or the manager cannot delete what ``keep`` does not keep.
+        StorageError, TrackingError
+            The checkpoint before was not stored, and nobody was told yet; this one was not begun:
+            call again. With ``wait`` this one.
+        """
+        run = self._trained_run("save_checkpoint")
+        desk = self._desk()
+        link = link or wait  # nobody writes while the caller waits, and that is checked
+        new = checked(
+            desk, NewCheckpoint(path_or_model, step, metrics, keep, flavor, save_options, link)
+        )
+        self._checkpoints.settle()
+        watch = Watch(on_progress, cancel)
+        return self._checkpoints.save(desk, run, new, watch, wait=wait)
+
     def model_is_uploaded(self, run_id: str | None = None) -> bool:
-        """Whether a run (the one under way by default) has a stored model; looks where it lies."""
-        run_id = run_id or self._open_run("model_is_uploaded").run_id
+        """Whether a run has a stored model; looks where it lies.
+
+        By default the run under way, or the one that `set_run` found finished.
+        """
+        run_id = run_id or (self._done or self._open_run("model_is_uploaded")).run_id
         return newest_model(self._desk(), run_id) is not None
 
     def get_current_model_url(self) -> str | None:
-        """Return where the newest stored model of the run under way lies, None without any."""
-        run = self._open_run("get_current_model_url")
-        model = newest_model(self._desk(), run.run_id)
+        """Return where the newest stored model of the run under way lies, None without any.
+
+        Outside a run that is the iteration's best model.
+        """
+        run = self._run
+        if run is None:
+            model = None if self._current is None else self._best()
+        else:
+            model = newest_model(self._desk(), run.run_id)
         return None if model is None else model.uri
 
     def get_last_model_url(self) -> str | None:
@@ -461,9 +623,9 @@ class Tracker(ABC):
     def download_model(
         self,
         run_id: str | None = None,
+        run_name: str | None = None,
         *,
         experiment_name: str | None = None,
-        run_name: str | None = None,
         flavor: str | None = None,
         destination: str | PathLike[str] | None = None,
         on_progress: OnProgress | None = None,
@@ -476,7 +638,8 @@ class Tracker(ABC):
         run_id
             The run; or name it by
         experiment_name, run_name
-            its experiment (the current iteration by default) and its name.
+            its experiment (the current iteration by default) and its name. By position these two:
+            ``download_model("texts / batch 7", "trial 3")``.
         flavor
             Load it as this flavour; its own by default.
         destination
@@ -488,45 +651,63 @@ class Tracker(ABC):
         Returns
         -------
         object
-            What the flavour's ``load_model`` gives: the model that was saved.
+            What the flavour's ``load_model`` gives: the model that was saved. Of a checkpoint that
+            was saved as a file or folder, its path. None where the run is named by experiment and
+            name, and there is no such run, or no stored model of it.
 
         Raises
         ------
         NotFoundError
-            No such run, or it has no stored model.
+            No such run, or it has no stored model, and it was not named by experiment and name.
         InvalidInputError
             Neither or both ways to name the run, or several runs have that name.
         StorageError
             The download failed, or the model cannot be loaded here.
         """
         desk = self._desk()
+        two = run_id is not None and run_name is not None and experiment_name is None
+        if two and not is_run_id(str(run_id)):
+            run_id, experiment_name = None, run_id  # by position
         if (run_id is None) == (run_name is None):
             raise InvalidInputError("name the run by run_id, or by run_name: one of them.")
-        if run_id is None:
-            if experiment_name is None:
-                experiment_name = self._iteration().name
-            run_id = find_run(desk, experiment_name, str(run_name))
-        source = model_of_run(desk, run_id)
+        by_name = experiment_name is not None
+        try:
+            if run_id is None:
+                run_id = find_run(desk, experiment_name or self._iteration().name, str(run_name))
+            source = model_of_run(desk, run_id)
+        except NotFoundError as error:
+            if not by_name:
+                raise
+            logger.warning("%s", words(error))
+            return None
         return load(desk.files, source, self, flavor, destination, Watch(on_progress, cancel))
 
-    def download_best_model(self, **options: Any) -> Any:
-        """Download and load the best stored model of the current iteration.
+    def download_best_model(self, experiment_id: str | None = None, **options: Any) -> Any:
+        """Download and load the best stored model of an iteration.
 
         A model of a failed run counts only where there is no other.
 
         Parameters
         ----------
+        experiment_id
+            The iteration's, or the initial model where it has none; the current one by default.
         **options
             ``flavor``, ``destination``, ``on_progress``, ``cancel`` of `download_model`.
 
         Raises
         ------
         NotFoundError
-            The iteration has no stored model of known quality.
+            The iteration has no stored model of known quality; there is no such experiment.
         """
-        experiment = self._iteration()
         desk = self._desk()
-        best = best_of(desk, str(experiment.experiment_id), at_worst_failed=True)
+        if experiment_id is None:
+            experiment = self._iteration()
+        else:
+            with asking(f"read experiment {experiment_id}"):
+                experiment = desk.client.get_experiment(str(experiment_id))
+        best = self._best_in(experiment, at_worst_failed=True)
+        if best is None and experiment_id is not None:
+            return self.download_initial_model(**options)
         if best is None:
             message = f"the iteration {experiment.name!r} has no stored model with a main metric."
             raise NotFoundError(message)
@@ -558,18 +739,23 @@ class Tracker(ABC):
             raise NotFoundError(message)
         return self._load(desk, last, **options)
 
-    def get_best_quality(self) -> float | None:
-        """Return the best main metric among the iteration's stored models, None without any.
+    def get_best_quality(self) -> tuple[str | None, float]:
+        """Return the best of the iteration's stored models: its run's id and its main metric.
 
-        The model is looked at where it lies: one whose files are gone does not count.
+        The model is looked at where it lies: one whose files are gone does not count. Without any
+        it is None and 0.0, which is then no quality.
         """
         best = self._best()
-        return None if best is None else best.quality
+        return (None, 0.0) if best is None else (best.run_id, float(best.quality or 0.0))
 
-    def get_best_current_run_id(self) -> str | None:
-        """Return the run that made the iteration's best stored model, None without any."""
-        best = self._best()
-        return None if best is None else best.run_id
+    def get_best_current_run_id(self) -> tuple[str | None, bool]:
+        """Return the run that made the iteration's best stored model, None without any.
+
+        With it comes whether there is only the initial model: no iteration is set.
+        """
+        if self._current is None:
+            return None, True
+        return self.get_best_quality()[0], False
 
     def upload_initial_model(
         self,
@@ -615,10 +801,10 @@ class Tracker(ABC):
         return self._load(desk, initial, **options)
 
     def is_initial_run(self, run_id: str) -> bool:
-        """Whether a run holds an initial model; NotFoundError where there is no such run."""
+        """Whether a run holds an initial model; False where there is no such run."""
         return is_initial_run(self._desk().client, run_id)
 
-    def get_top_params(self, n: int | None = None) -> list[dict[str, Any]]:
+    def get_top_params(self, n: int | None = None) -> list[dict[str, Any]] | None:
         """Return the params of the best runs of the newest finished iteration before this one.
 
         Parameters
@@ -628,18 +814,18 @@ class Tracker(ABC):
 
         Returns
         -------
-        list of dict
-            The best first, ties by time, values as they were before they were logged; empty where
-            no iteration is finished.
+        list of dict, or None
+            The best first, ties by time, values as they were before they were logged; None where
+            no iteration is finished, or no run of it is with a main metric.
         """
         finished = self.get_last_finished_iteration()
         if finished is None:
-            return []
-        return top_params(self._desk(), str(finished.experiment_id), n)
+            return None
+        return top_params(self._desk(), str(finished.experiment_id), n) or None
 
     def get_top_params_by_experiment_id(
         self, experiment_id: str, n: int | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, Any]] | None:
         """Return the params of the best FINISHED runs of an experiment; see `get_top_params`.
 
         Raises
@@ -650,11 +836,21 @@ class Tracker(ABC):
         desk = self._desk()
         with asking(f"read experiment {experiment_id}"):
             desk.client.get_experiment(str(experiment_id))  # a search there would find nothing
-        return top_params(desk, str(experiment_id), n)
+        return top_params(desk, str(experiment_id), n) or None
 
     def _best(self) -> StoredModel | None:
-        experiment_id = str(self._iteration().experiment_id)
-        return best_of(self._desk(), experiment_id)
+        return self._best_in(self._iteration())
+
+    def _best_in(
+        self, experiment: Experiment, *, at_worst_failed: bool = False
+    ) -> StoredModel | None:
+        desk = self._desk()
+        return best_of(
+            desk,
+            str(experiment.experiment_id),
+            at_worst_failed=at_worst_failed,
+            directories=is_iteration_of(experiment.name, desk.plugin_name),
+        )
 
     def _load(
         self,

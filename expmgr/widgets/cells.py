@@ -179,8 +179,12 @@ def _place(record: Mapping[str, Any]) -> str:
 
 def _status(column: Column, record: Mapping[str, Any], context: Context) -> Cell:
     text = hover = _text(record, column.key)
-    days = (context.stale or {}).get(_text(record, "run_id"))
-    if text and days is not None and record.get("line") != "model":
+    run_id = "" if record.get("line") == "model" else _text(record, "run_id")
+    days, since = (context.stale or {}).get(run_id), (context.interrupted or {}).get(run_id)
+    if text and since is not None:
+        text = "interrupted"  # no word of MLflow's
+        hover = f"RUNNING, but no sign of life since {since:%Y-%m-%d %H:%M} UTC"
+    elif text and days is not None:
         text, hover = "STALE", f"RUNNING, but nothing has moved for {days:.0f} days"
     if not text:
         return Cell()

@@ -96,6 +96,8 @@ class Context:
         What experiment names begin with, which says nothing new in each row.
     stale
         Run ids of runs that seem dead, each with the days they have been still.
+    interrupted
+        Run ids of runs whose lease ran out, each with its last sign of life.
     largest
         Bytes of the largest model of all, which fills its size cell; 0 where none is measured.
     """
@@ -105,7 +107,12 @@ class Context:
     main_metric: str = ""
     prefix: str = ""
     stale: Mapping[str, float] | None = None
+    interrupted: Mapping[str, datetime] | None = None
     largest: int = 0
+
+    def seems_dead(self, run_id: str) -> bool:
+        """Whether a run is stale or interrupted."""
+        return run_id in (self.stale or {}) or run_id in (self.interrupted or {})
 
 
 def default_columns(main_metric: str) -> tuple[Column, ...]:

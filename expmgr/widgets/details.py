@@ -234,6 +234,7 @@ class Details:
         *,
         others: int = 0,
         ids: Sequence[str] = (),
+        interrupted: bool = False,
     ) -> None:
         """Write the panel, with what is known by now of the line's deletion.
 
@@ -243,6 +244,8 @@ class Details:
             How many models of the run can go while its best stays.
         ids
             What a deletion from here would ask for.
+        interrupted
+            Whether the line's button ends a run instead.
         """
         self.run_id = looking.id
         if not looking.id:
@@ -253,6 +256,8 @@ class Details:
         if self.others_button is not None:
             self.others_button.layout = self._kit.shown if others else self._kit.gone
         call = _call(looking.id, ids)
+        if interrupted:
+            call = f"manager.mark_killed({json.dumps(looking.id, ensure_ascii=False)})"
         told = deletion is not None and not deletion.busy
         several = deletion is not None and deletion.kind == "many" and deletion.plan is not None
         self.html.value = details_html(

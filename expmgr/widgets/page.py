@@ -188,6 +188,7 @@ class Page:
             session.dialogues.get(id_),
             others=len(session.lines.but_its_best(id_)),
             ids=session.would_ask(id_),
+            interrupted=session.is_interrupted(id_),
         )
 
     def draw_query(self) -> None:

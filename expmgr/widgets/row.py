@@ -77,14 +77,14 @@ _TONES = {"failed": ("✕", "xm-bad"), "protected": ("◆", "xm-ask")}
 
 
 def _face(
-    record: Mapping[str, Any], deletion: Deletion | None, *, stale: bool, checking: bool
+    record: Mapping[str, Any], deletion: Deletion | None, *, dead: bool, checking: bool
 ) -> tuple[str, str]:
     """Return what a click on the row's button means and what it says; ("", "") hides it."""
     if deletion is not None and deletion.kind == "with others":
         return "waiting", "Deleting"
     if deletion is not None:
         return FACES[deletion.phase]
-    if stale and not checking:
+    if dead and not checking:
         return "delete", "Mark killed"
     if not is_deletable(record):
         return "", ""
@@ -183,7 +183,7 @@ class Row(OfferingLine):
         deletion: Deletion | None,
         selected: bool,
         opened: widgets.Widget | None = None,
-        stale: bool = False,
+        dead: bool = False,
         checking: bool = False,
         moved: bool = False,
         foldable: bool = False,
@@ -202,7 +202,7 @@ class Row(OfferingLine):
             Whether its box is ticked.
         opened
             The details panel, where it is open under this row.
-        stale
+        dead
             Whether the run seems dead, so that its button marks it as killed.
         checking
             Whether it is still unknown what protects the run, so that nothing is offered.
@@ -234,7 +234,7 @@ class Row(OfferingLine):
             finally:
                 self._binding = False
         if self._slot is not None:
-            kind, text = _face(record, deletion, stale=stale, checking=checking)
+            kind, text = _face(record, deletion, dead=dead, checking=checking)
             about = _ABOUT.get(text, "{}").format(_name(record)) if kind else ""
             self._slot.show(kind, text, about=about, dead=kind == "waiting")
         self._offering.show(deletion, *(() if opened is None else (opened,)))

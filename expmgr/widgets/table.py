@@ -198,7 +198,7 @@ class RunTable:
             deletion=deletion,
             selected=around.is_ticked(record),
             opened=around.opened[1] if around.opened and around.opened[0] == run_id else None,
-            stale=run_id in (around.context.stale or {}),
+            dead=around.context.seems_dead(run_id),
             checking=around.checking,
             moved=moved,
             foldable=around.foldable,

@@ -105,7 +105,7 @@ color-mix(in srgb,var(--xm-accent) 24%,transparent) var(--xm-part,0%),transparen
 .xm-root .xm-best{color:var(--xm-warn);margin-right:3px}
 .xm-root .xm-status-failed,.xm-root .xm-model-interrupted,.xm-root .xm-model-broken,
 .xm-root .xm-bad{color:var(--xm-bad)}
-.xm-root .xm-status-stale{color:var(--xm-warn)}
+.xm-root .xm-status-stale,.xm-root .xm-status-interrupted{color:var(--xm-warn)}
 .xm-root .xm-model-deleted,.xm-root .xm-model-none,.xm-root .xm-model-elsewhere,
 .xm-root .xm-model-unknown,.xm-root .xm-protected{color:var(--xm-dim)}
 .xm-root .xm-good .xm-sign{color:var(--xm-good)}

@@ -19,7 +19,6 @@ from expmgr.widgets.session.deletion import Deletion, Offer, describe_failure, r
 from expmgr.widgets.session.errand import deletion_of
 from expmgr.widgets.session.loop import Answer
 from expmgr.widgets.session.message import waiting_for
-from expmgr.widgets.session.stale import mark_as_killed
 from expmgr.widgets.session.words import (
     Asked,
     Verdict,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from expmgr.results import DeletionProgress
     from expmgr.widgets.session.errand import Errand
     from expmgr.widgets.session.loop import Loop
+    from expmgr.widgets.session.stale import Killing
 
 __all__ = ["MANY", "Dialogues", "Listener"]
 
@@ -144,11 +144,11 @@ class Dialogues:
         if asked.ids and self._begin(deletion):
             self._start(deletion, self._delete(deletion, asked, confirmed=confirmed))
 
-    def ask_to_kill(self, id_: str, name: str, days: float) -> None:
+    def ask_to_kill(self, id_: str, name: str, killing: Killing) -> None:
         """First click on a run that seems dead; raises as :meth:`ask` does."""
         deletion = Deletion(id_, name, (id_,), kind="kill", doing="Marking as killed …")
         if self._begin(deletion):
-            self._start(deletion, self._kill(deletion, days))
+            self._start(deletion, self._kill(deletion, killing))
 
     def ask_errand(
         self, deletion: Deletion, verdict: Verdict, errand: Errand, *, confirmed: bool = False
@@ -241,19 +241,14 @@ class Dialogues:
             verdict, rest = await self._do(deletion, rest)
         self._judge(deletion, verdict)
 
-    async def _kill(self, deletion: Deletion, days: float) -> None:
-        question = (
-            "Nothing has moved for days. Mark this run as KILLED? Its model can be deleted then."
-        )
-        verdict = Verdict(question, "Mark as killed")
+    async def _kill(self, deletion: Deletion, killing: Killing) -> None:
+        verdict = Verdict(killing.question, "Mark as killed")
         while True:
             self._judge(deletion, verdict)
             if not verdict.offer or not await self._confirmed(deletion):
                 return
             try:
-                words = await self._loop.work(
-                    lambda: mark_as_killed(self._manager, deletion.id, days)
-                )
+                words = await self._loop.work(killing.end)
             except Exception as error:  # noqa: BLE001 - told in the line
                 why = f"Not marked as killed: {describe_failure(error)}"
                 verdict = Verdict(why, outcome="failed", failed=True)

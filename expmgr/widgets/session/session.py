@@ -37,7 +37,13 @@ from expmgr.widgets.session.loop import Loop
 from expmgr.widgets.session.measuring import Measuring
 from expmgr.widgets.session.message import Message
 from expmgr.widgets.session.query import but_the_best, deletable_mask
-from expmgr.widgets.session.stale import candidates, stale_days
+from expmgr.widgets.session.stale import (
+    candidates,
+    interrupted_runs,
+    killing_interrupted,
+    killing_stale,
+    stale_days,
+)
 from expmgr.widgets.session.words import Asked
 from expmgr.widgets.view_state import check_view
 
@@ -151,6 +157,7 @@ class Session:
         self._draw = draw_pictures
         self._picture_task: asyncio.Task[None] | None = None
         self._stale: dict[str, float] = {}
+        self._interrupted: dict[str, datetime] = {}
         self._stale_task: asyncio.Task[None] | None = None
         self._stale_after = stale_after
         self._measure_first = measure
@@ -234,6 +241,7 @@ class Session:
             main_metric=self.main_metric,
             prefix=f"{plugin} / " if plugin else "",
             stale=self._stale,
+            interrupted=self._interrupted,
             largest=self.lines.content.largest(),
         )
 
@@ -323,6 +331,7 @@ class Session:
     def _arrived(self, complete: bool, sent: float) -> None:
         lines, loading = self.lines, self.loading
         lines.take(loading.runs, sent, complete=complete, models=loading.models)
+        self._interrupted = interrupted_runs(lines.frame, datetime.now(timezone.utc))
         self.view.draw_choices()
         self.view.draw_page()
         if not complete:
@@ -557,14 +566,22 @@ class Session:
         deletion = self.dialogues.get(id_)
         if deletion is not None:
             self.dialogues.take_back(id_)
+        elif id_ in self._interrupted:
+            killing = killing_interrupted(self.manager, id_, self._interrupted[id_])
+            self.dialogues.ask_to_kill(id_, name, killing)
         elif id_ in self._stale:
-            self.dialogues.ask_to_kill(id_, name, self._stale_after)
+            killing = killing_stale(self.manager, id_, self._stale_after)
+            self.dialogues.ask_to_kill(id_, name, killing)
         else:
             family = self.lines.family(id_)
             if len(family) == 1:
                 self.dialogues.ask(id_, name)
             else:
                 self.dialogues.ask_many(self._asked_of(family), id_=id_, name=name)
+
+    def is_interrupted(self, id_: str) -> bool:
+        """Whether a line is a run whose lease ran out, which its button ends."""
+        return id_ in self._interrupted
 
     def would_ask(self, id_: str) -> tuple[str, ...]:
         """Return what a deletion on a line asks for: a study's is what can go of it."""
@@ -654,6 +671,7 @@ class Session:
 
     def _run_killed(self, run_id: str) -> None:
         self._stale.pop(run_id, None)
+        leased = self._interrupted.pop(run_id, None) is not None
         held = self.lines.content.value(run_id, "protected_by")
         self.lines.content.change(
             run_id,
@@ -663,6 +681,9 @@ class Session:
                 "end_time": pd.Timestamp(datetime.now(timezone.utc)),
             },
         )
+        if leased:
+            self.logbook.stale = True
+            self.loading.refresh()  # what it left half done has gone
 
     # -------------------------------------------------------------------------------------- keeping
 
