@@ -3,6 +3,7 @@
 #   make app                the demo's runs as a read-only page (ARGS=--write: not read-only)
 #   make test               everything, on real servers (ARGS="-k name": some of it; WORKERS=0: in
 #                           one process, as -s and a debugger need it)
+#   make test-lowest        the tests without a browser, at the lowest versions that are allowed
 #   make soak               what draws its cases, for hours: faults, kills, worlds, browsing (prints a
 #                           table; ARGS="--kills 20 --worlds 0 ...")
 #   make test-integrations  the callbacks with the real torch, transformers and lightning, in an
@@ -22,13 +23,17 @@ SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_inf
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	"$$p" -c '$(SUITABLE)' 2>/dev/null && { command -v "$$p"; break; }; done)
 PY := $(VENV)/bin/python
+LOWEST ?= .venv-lowest
+# The lowest versions have no wheels for later ones.
+PYTHON_LOWEST ?= $(shell for p in python3.10 python3.11; do \
+	"$$p" -c '$(SUITABLE)' 2>/dev/null && { command -v "$$p"; break; }; done)
 INPUTS := pyproject.toml constraints.txt
 INTEGRATIONS := .venv-integrations
 # A cleared PYTHONPATH: the environment's own packages, nobody else's.
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test test-integrations soak bench check format docs screenshots clean
+.PHONY: help demo app test test-lowest test-integrations soak bench check format docs screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +46,10 @@ app: $(VENV)/.app
 
 test: $(VENV)/.test
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-lowest: $(LOWEST)/.test
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		-m 'not chromium and not demo' $(ARGS)
 
 test-integrations:
 	@$(MAKE) --no-print-directory VENV=$(INTEGRATIONS) $(INTEGRATIONS)/.integrations
@@ -78,5 +87,13 @@ $(VENV)/.demo $(VENV)/.app $(VENV)/.test $(VENV)/.check $(VENV)/.integrations $(
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
 
+$(LOWEST)/.test: $(INPUTS)
+	@test -n "$(PYTHON_LOWEST)" || { echo "the lowest versions need Python 3.10 or 3.11; name one with: make test-lowest PYTHON_LOWEST=/path/to/python3.10" >&2; exit 1; }
+	$(PYTHON_LOWEST) -m venv --clear $(LOWEST)
+	@echo "Installing the lowest versions that are allowed into $(LOWEST) ..."
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@$(LOWEST)/bin/python -m uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e '.[test]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(INTEGRATIONS) .expmgr-demo site
+	rm -rf $(VENV) $(LOWEST) $(INTEGRATIONS) .expmgr-demo site

@@ -73,7 +73,7 @@ __all__ = [
     "TransferCancelledError",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "AzureBlobCredentials": "credentials",

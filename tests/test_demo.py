@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 from jupyter_driver import REPOSITORY
 from mlflow import MlflowClient
+from published import build, folder_on_disk, install, run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.demo.azurite import ACCOUNT_KEY
@@ -37,23 +39,22 @@ def _environment():
 
 @pytest.fixture(scope="module")
 def first_check(data):
-    """What ``expmgr demo --check`` said in an empty folder."""
-    return subprocess.run(
-        _command(data, "--check"),
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
-    )
+    """What ``expmgr demo --check`` says in an empty folder, of an environment into which a person
+    installed the wheel with the demo's extra and nothing else, outside the checkout."""
+    with folder_on_disk() as name:
+        folder = Path(name).resolve()
+        _, wheel = build(folder)
+        programs = install(folder / "environment", f"{wheel}[demo]")
+        home = run(programs / "python", "-c", "import expmgr; print(expmgr.__file__)", cwd=folder)
+        assert home.startswith(str(folder))
+        yield run(programs / "expmgr", "demo", "--data", data.folder, "--check", cwd=folder)
 
 
 def test_the_check_deletes_one_model_through_its_button(first_check):
-    assert first_check.returncode == 0, first_check.stdout + first_check.stderr
-    counts = [int(n) for n in re.findall(r"(?:before|after): +([\d,]+) blobs", first_check.stdout)]
-    removed = re.findall(r"^  - (\S+)", first_check.stdout, re.MULTILINE)
+    counts = [int(n) for n in re.findall(r"(?:before|after): +([\d,]+) blobs", first_check)]
+    removed = re.findall(r"^  - (\S+)", first_check, re.MULTILINE)
     assert counts[0] - counts[1] == len(removed) > 0
-    assert f"Deleted {len(removed)} blob" in first_check.stdout
+    assert f"Deleted {len(removed)} blob" in first_check
     assert len({name.split("/artifacts/")[0] for name in removed}) == 1, "one model's files"
 
 

@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from jupyter_driver import REPOSITORY
+from PIL import Image
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -87,8 +88,11 @@ def test_every_make_command_exists():
 def test_every_picture_and_link_is_there():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (REPOSITORY / target).is_file(), target
-    first_screen = "\n".join(README.splitlines()[:20])
-    picture = re.search(r"!\[[^]]+\]\((\S+\.png)\)", first_screen)
-    assert (REPOSITORY / picture[1]).read_bytes().startswith(b"\x89PNG")
+    first_screen = "\n".join(README.splitlines()[:24])
+    moving = re.search(r"!\[[^]]+\]\((\S+\.webp)\)", first_screen)
+    with Image.open(REPOSITORY / moving[1]) as picture:
+        assert picture.size[0] == 1280
+        assert picture.n_frames >= 10
+    assert (REPOSITORY / moving[1]).stat().st_size < 1_500_000
     assert "make demo" in first_screen
     assert "make test" in first_screen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -67,9 +68,14 @@ def _answer(options: argparse.Namespace) -> Answer:
 
     if options.command in _DELETING:
         read_wanted(options)  # what is wrong with the flags is told before the environment
-    if "mlflow" not in sys.modules:  # its news, as of a new database, are no part of an answer
+    first = "mlflow" not in sys.modules
+    if first:  # its news, as of a new database, are no part of an answer
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     manager = ExperimentsManagerWithAzureBlobBackend.from_env()
+    if first:
+        import mlflow  # noqa: F401 - older ones let alembic tell of each migration, from here on
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
     commands = {
         "usage": looking.usage,
         "models": looking.models,

@@ -12,8 +12,9 @@ from expmgr.demo.errors import DemoError
 
 __all__ = ["MINIMUM_NODE", "Node", "find_node"]
 
-MINIMUM_NODE = 22
-"""Azurite's ``engines`` field asks for it; npm on an older Node installs an older Azurite."""
+MINIMUM_NODE = "22.12"
+"""Azurite's ``engines`` field asks for 22; before 22.12 Node loads no ES module by ``require``, as
+a package that Azurite stands on does. npm on an older Node installs an older Azurite."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,24 @@ def find_node(path: str | None = None) -> Node:
 
 def _on_path(path: str | None) -> Node | None:
     node, npm = shutil.which("node", path=path), shutil.which("npm", path=path)
-    if node is None or npm is None or _major_version(node) < MINIMUM_NODE:
+    if node is None or npm is None or not _is_new_enough(node):
         return None
     return Node(Path(node), (npm,))
 
 
-def _major_version(node: str) -> int:
+def _is_new_enough(node: str) -> bool:
     try:
         answer = subprocess.run(
             [node, "--version"], capture_output=True, text=True, timeout=30, check=True
         ).stdout
-        return int(answer.strip().lstrip("v").split(".")[0])
+        return _version(answer.strip().lstrip("v")) >= _version(MINIMUM_NODE)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return 0
+        return False
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """Return major and minor, which order Node's releases."""
+    return tuple(int(part) for part in text.split(".")[:2])
 
 
 def _from_wheel() -> Node | None:
@@ -86,6 +92,6 @@ def _from_wheel() -> Node | None:
     else:
         node = home / "bin" / "node"
         npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    if not node.is_file() or not npm.is_file() or _major_version(str(node)) < MINIMUM_NODE:
+    if not node.is_file() or not npm.is_file() or not _is_new_enough(str(node)):
         return None
     return Node(node, (str(node), str(npm)))

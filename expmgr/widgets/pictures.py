@@ -167,7 +167,9 @@ def _over_time(frame: pd.DataFrame, metric: str) -> str:
     axes.scatter(moments[~best], values[~best], s=16, color=_DIM, alpha=0.6, linewidths=0)
     axes.scatter(moments[best], values[best], s=70, marker="*", color=_MARK)
     axes.set_ylabel(plain(metric, 40), parse_math=False)
-    figure.autofmt_xdate(rotation=20)
+    # As figure.autofmt_xdate does, which up to matplotlib 3.8 warns of a constrained layout.
+    for label in axes.get_xticklabels():
+        label.set(rotation=20, horizontalalignment="right")
     numbers = [float(number) for number in date2num(moments)]  # type: ignore[no-untyped-call]
     order = [*np.flatnonzero(~best)[:MOST_HOVERS], *np.flatnonzero(best)]
     hovers = [
