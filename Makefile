@@ -92,7 +92,7 @@ $(LOWEST)/.test: $(INPUTS)
 	$(PYTHON_LOWEST) -m venv --clear $(LOWEST)
 	@echo "Installing the lowest versions that are allowed into $(LOWEST) ..."
 	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	@$(LOWEST)/bin/python -m uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e '.[test]'
+	@$(LOWEST)/bin/python -m uv pip install --quiet --system-certs --python $(LOWEST) --resolution lowest-direct -e '.[test]'
 	@touch $@
 
 clean:

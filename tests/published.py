@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import warnings
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jupyter_driver import REPOSITORY
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
 
 PINS = REPOSITORY / "constraints.txt"
 UV = (sys.executable, "-m", "uv")
+_UV_NAMES = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+}
 
 
 def folder_on_disk() -> tempfile.TemporaryDirectory[str]:
@@ -24,11 +32,24 @@ def folder_on_disk() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="expmgr-published-")
 
 
+@cache
+def as_pip_is_told() -> dict[str, str]:
+    """Settings of uv that make it ask where pip asks, and trust whom the machine trusts."""
+    told = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    found = {"UV_SYSTEM_CERTS": "true", "UV_INDEX_STRATEGY": "unsafe-best-match"}
+    for name, value in re.findall(r"^\S+?\.([a-z-]+)='(.*)'$", told, re.MULTILINE):
+        if name in _UV_NAMES:
+            found[_UV_NAMES[name]] = " ".join(value.replace("\\n", " ").split())
+    return found
+
+
 def run(*command: object, cwd: Path, code: int = 0) -> str:
     """Return what a program says that knows nothing of the checkout and its environment."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["EXPMGR_AZURITE_DIR"] = str(default_npm_dir())
+    environment |= {"EXPMGR_AZURITE_DIR": str(default_npm_dir()), **as_pip_is_told()}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
@@ -55,7 +76,14 @@ def install(home: Path, wanted: object) -> Path:
 
     Returns the folder of its programs.
     """
-    run(*UV, "venv", "--quiet", "--python", sys.executable, home, cwd=home.parent)
+    programs = home / ("Scripts" if os.name == "nt" else "bin")
     pins = ("--constraints", PINS, "--build-constraints", PINS)
-    run(*UV, "pip", "install", "--quiet", "--python", home, *pins, wanted, cwd=home.parent)
-    return home / ("Scripts" if os.name == "nt" else "bin")
+    try:
+        run(*UV, "venv", "--quiet", "--python", sys.executable, home, cwd=home.parent)
+        run(*UV, "pip", "install", "--quiet", "--python", home, *pins, wanted, cwd=home.parent)
+    except AssertionError as error:  # a network that only pip is set up for: slower
+        warnings.warn(f"uv could not install, so pip does: {error}", stacklevel=2)
+        run(sys.executable, "-m", "venv", "--clear", home, cwd=home.parent)
+        pip = (programs / "python", "-m", "pip", "install", "--quiet", "-c", PINS)
+        run(*pip, wanted, cwd=home.parent)
+    return programs
