@@ -825,8 +825,9 @@ def test_a_deletion_during_a_scan_is_not_undone_by_its_answer(browse):
     manager.table = manager.table.copy()  # the scan's answer is older than the deletion
     row = browser.rows[0]
     browser._loop.call(lambda: browser._session.dialogues.ask(row.run_id, "x"))
-    while not row.status.startswith("Delete 12 files"):
+    while row.confirm_button is None:
         browser._loop.wait(0.01)
+    assert row.status.startswith("Delete 12 files")
     row.confirm_button.click()
     while not row.status.startswith("Deleted"):
         browser._loop.wait(0.01)

@@ -12,6 +12,7 @@ A server that cannot be asked raises: a failed look-up protects.
 from __future__ import annotations
 
 import math
+import threading
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -65,8 +66,20 @@ class Looks:
 
     blob_store: Storage | None
     seen: dict[str, Stored] = field(default_factory=dict)
+    _ready: threading.Event = field(default_factory=threading.Event)
     _misses: int = 0
     _folders: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._ready.set()
+
+    def hold(self) -> None:
+        """Let whoever looks wait for `release`: what is planned is being listed, all at once."""
+        self._ready.clear()
+
+    def release(self) -> None:
+        """Let them look; what is known by now is not looked at again."""
+        self._ready.set()
 
     def know(self, models: Iterable[Model]) -> None:
         """Take over what was seen of some models already."""
@@ -76,6 +89,7 @@ class Looks:
 
     def at(self, path: str) -> Stored:
         """Return what lies below a path; what deletes files may leave stubs of directories."""
+        self._ready.wait()
         found = self.seen.get(path)
         if found is None:
             found = self._look(path) if self._may_hold(path) else Stored(Size(0, 0), marked=False)

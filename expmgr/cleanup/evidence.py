@@ -174,14 +174,25 @@ class Inquiry:
     def _homes(self) -> frozenset[str]:
         return initial_homes(self.experiments.values())
 
-    def foresee(self, experiment_ids: Iterable[str], *, logged: bool) -> None:
+    def __enter__(self) -> None:
+        self.ahead.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self.looks.release()
+        self.ahead.__exit__(*error)
+
+    def foresee(self, experiment_ids: Iterable[str], *, logged: bool, listed: bool) -> None:
         """Begin to ask what `evidence` will want to know of models in some experiments.
 
         Parameters
         ----------
         logged
             Whether LoggedModels are sure to be among them.
+        listed
+            Whether they will be listed all at once: storage is looked at only after that.
         """
+        if listed:
+            self.looks.hold()
         ask_naming = partial(_read_naming, self.client, list(self.experiments), self._homes)
         self.ahead.begin(REGISTRY, partial(read_versions, self.client, self.finder.blob_path))
         self.ahead.begin(_NAMING, ask_naming)
@@ -203,6 +214,7 @@ class Inquiry:
         logged = any(model.kind == "logged" for subject in subjects for model in subject.models)
         goals = self._goals(own, logged=logged)
         self.looks.know(model for subject in subjects for model in subject.models)
+        self.looks.release()
         models.update(
             {model.id: self.looks.measured(model) for s in subjects for model in s.siblings}
             if any(goal for experiment_id, goal in goals if experiment_id in own)

@@ -117,7 +117,7 @@ class Gathered:
             logged = any(output_model_ids(run) for run in self._runs.values())
             here = {str(run.info.experiment_id) for run in self._runs.values()}
             if here:
-                self.inquiry.foresee(here, logged=logged)
+                self.inquiry.foresee(here, logged=logged, listed=many)
             if many:
                 found = list(self._runs.values())
                 self._told = models_of_runs(self.client, found, self.ids, on_read=on_read)

@@ -185,7 +185,7 @@ class Planner:
             steps.looked_at()
             return found
 
-        with loading(), gathered.inquiry.ahead:
+        with loading(), gathered.inquiry:
             gathered.prefetch(concerned, steps.read)
             if part == "model":
                 named = frozenset(filter(is_model_id, wanted))
@@ -234,7 +234,7 @@ class Planner:
         """
         run_ids = list(dict.fromkeys(plan.run_id for plan in plans if plan.run_id))
         gathered = self.gathered(run_ids)
-        with gathered.inquiry.ahead:
+        with gathered.inquiry:
             gathered.prefetch(run_ids)
             drafts = in_parallel(lambda plan: self._redraft(plan, gathered), plans)
             return protected(drafts, gathered)
