@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.picture import save_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.row import Row, Side
 
@@ -46,19 +46,26 @@ def amount(side: Side | None, unit: str) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    lines = [
-        HEAD,
-        tuple("---:" if name in {"expmgr", "takes", "ratio"} else "---" for name in HEAD),
-    ]
-    lines += [
-        (
-            *(row.id, row.work, amount(row.ours, row.unit), row.beside),
-            *(amount(row.theirs, row.unit), row.times, row.ours.requests),
-            *(row.theirs.requests if row.theirs is not None else "", row.note),
+    rule = tuple("---:" if name in {"expmgr", "takes", "ratio"} else "---" for name in HEAD)
+    return "\n".join([_line(HEAD), _line(rule), *lines(rows)])
+
+
+def lines(rows: Sequence[Row]) -> list[str]:
+    """Return the rows as lines of that table."""
+    return [
+        _line(
+            (
+                *(row.id, row.work, amount(row.ours, row.unit), row.beside),
+                *(amount(row.theirs, row.unit), row.times, row.ours.requests),
+                *(row.theirs.requests if row.theirs is not None else "", row.note),
+            )
         )
         for row in rows
     ]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def machine() -> str:

@@ -7,7 +7,16 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from benchmarks import browser, delete_many, delete_one, first_word, imports, plan, reading
+from benchmarks import (
+    browser,
+    delete_many,
+    delete_one,
+    first_word,
+    imports,
+    plan,
+    reading,
+    report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,10 +44,13 @@ def run(bench: Bench, wanted: Iterable[str] = CASES) -> tuple[list[Row], list[st
     failed = []
     for name in wanted:
         began = time.monotonic()
+        found: list[Row] = []
         try:
-            rows += CASES[name](bench)
+            found += CASES[name](bench)
         except Exception:  # noqa: BLE001 - one bad case does not end an hour's others
             traceback.print_exc()
             failed.append(name)
-        print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        rows += found
+        print(f"{name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
+        print(*report.lines(found), sep="\n", file=sys.stderr, flush=True)
     return rows, failed
