@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import warnings
-from functools import cache
 from typing import TYPE_CHECKING
 
 from jupyter_driver import REPOSITORY
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
 
 PINS = REPOSITORY / "constraints.txt"
 UV = (sys.executable, "-m", "uv")
-_UV_NAMES = {
-    "index-url": "UV_DEFAULT_INDEX",
-    "extra-index-url": "UV_INDEX",
-    "find-links": "UV_FIND_LINKS",
-}
 
 
 def folder_on_disk() -> tempfile.TemporaryDirectory[str]:
@@ -32,24 +25,11 @@ def folder_on_disk() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="expmgr-published-")
 
 
-@cache
-def as_pip_is_told() -> dict[str, str]:
-    """Settings of uv that make it ask where pip asks, and trust whom the machine trusts."""
-    told = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
-    ).stdout
-    found = {"UV_SYSTEM_CERTS": "true", "UV_INDEX_STRATEGY": "unsafe-best-match"}
-    for name, value in re.findall(r"^\S+?\.([a-z-]+)='(.*)'$", told, re.MULTILINE):
-        if name in _UV_NAMES:
-            found[_UV_NAMES[name]] = " ".join(value.replace("\\n", " ").split())
-    return found
-
-
 def run(*command: object, cwd: Path, code: int = 0) -> str:
     """Return what a program says that knows nothing of the checkout and its environment."""
     hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment |= {"EXPMGR_AZURITE_DIR": str(default_npm_dir()), **as_pip_is_told()}
+    environment |= {"EXPMGR_AZURITE_DIR": str(default_npm_dir()), "UV_SYSTEM_CERTS": "true"}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
