@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
-__all__ = ["ago", "format_bytes", "format_count", "format_metric", "format_seconds"]
+__all__ = [
+    "ago",
+    "format_bytes",
+    "format_count",
+    "format_metric",
+    "format_moment",
+    "format_seconds",
+]
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
@@ -65,6 +72,17 @@ def format_metric(value: float | None) -> str:
     if math.isnan(value):
         return "NaN"
     return f"{value:.4g}"
+
+
+def format_moment(at: int) -> str:
+    """Return a time in milliseconds since 1970, to the minute, as people read it.
+
+    Examples
+    --------
+    >>> format_moment(1_000_000_000_000)
+    '2001-09-09 01:46 UTC'
+    """
+    return f"{datetime.fromtimestamp(at // 1000, timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def ago(then: datetime, now: datetime) -> str:

@@ -17,6 +17,8 @@ import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from expmgr.formatting import format_moment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -27,7 +29,6 @@ __all__ = [
     "interrupted_since",
     "lease_of",
     "lease_text",
-    "moment_words",
 ]
 
 LEASE_TAG = "expmgr.lease"
@@ -88,13 +89,9 @@ def active_words(run_id: str, status: str, tags: Mapping[str, str], began: int, 
     if since is None:
         return f"the run is {status}"
     return (
-        f'interrupted: no sign of life since {moment_words(since)}; mark_killed("{run_id}") ends it'
+        f"interrupted: no sign of life since {format_moment(since)}; "
+        f'mark_killed("{run_id}") ends it'
     )
-
-
-def moment_words(at: int) -> str:
-    """Return a time in milliseconds since 1970 as people read it, to the minute."""
-    return f"{_moment(at):%Y-%m-%d %H:%M} UTC"
 
 
 def _moment(at: int) -> datetime:

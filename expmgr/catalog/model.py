@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from expmgr.catalog.quality import Entry
 
@@ -21,6 +21,7 @@ __all__ = [
     "ModelKind",
     "Size",
     "Stored",
+    "is_initial",
     "is_model_id",
     "is_pin",
     "run_and_path",
@@ -44,6 +45,17 @@ def run_and_path(text: str) -> tuple[str, str] | None:
     """Return run id and path of the id of a directory that a run logged; None for another id."""
     run_id, slash, path = text.partition("/")
     return (run_id, path) if slash and not is_model_id(text) else None
+
+
+def is_initial(tags: Mapping[str, str], experiment_id: str, homes: Collection[str]) -> bool:
+    """Whether a run holds an initial model: by its tag, or by the experiment that it is in.
+
+    Parameters
+    ----------
+    homes
+        Experiments whose models are all initial ones, by id.
+    """
+    return tags.get(INITIAL_TAG, "").lower() == "true" or experiment_id in homes
 
 
 def is_pin(value: str | None) -> bool:

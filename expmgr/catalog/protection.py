@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.lease import active_words
-from expmgr.catalog.model import INITIAL_TAG, KEEP_TAG, Model, is_pin
+from expmgr.catalog.model import KEEP_TAG, Model, is_initial, is_pin
 from expmgr.catalog.parts import EVERY_PART
 from expmgr.catalog.quality import (
     Candidate,
@@ -149,7 +149,9 @@ def _own_reasons(model: Model, maker: Maker | None, evidence: Evidence) -> Itera
     if maker is not None and maker.active:
         words = active_words(maker.id, maker.status, maker.tags, maker.began, evidence.at)
         yield Reason("active", words, maker.id)
-    if _is_initial(model, maker, evidence.initial_homes):
+    homes = evidence.initial_homes
+    initial = maker is not None and is_initial(maker.tags, maker.experiment_id, homes)
+    if initial or model.experiment_id in homes:
         yield Reason("initial", "it is the initial model", model.id if maker is None else maker.id)
     if maker is not None:
         if is_pin(maker.tags.get(KEEP_TAG)):
@@ -158,15 +160,6 @@ def _own_reasons(model: Model, maker: Maker | None, evidence: Evidence) -> Itera
         yield Reason("active", "the model is PENDING: it may still be uploaded", model.id)
     if is_pin(model.tags.get(KEEP_TAG)):
         yield Reason("pinned", f"the model has the tag {KEEP_TAG}", model.id)
-
-
-def _is_initial(model: Model, maker: Maker | None, homes: frozenset[str]) -> bool:
-    if maker is not None:
-        if maker.tags.get(INITIAL_TAG, "").lower() == "true":
-            return True
-        if maker.experiment_id in homes:
-            return True
-    return model.experiment_id in homes
 
 
 # ------------------------------------------------------------------------------------------ best

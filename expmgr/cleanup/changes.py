@@ -17,6 +17,7 @@ from expmgr.cleanup.evidence import REGISTRY, not_read
 from expmgr.errors import ExpmgrError, TrackingError
 from expmgr.tracking.models import input_model_ids, maker_of, output_model_ids
 from expmgr.tracking.queries import (
+    UNDER_WAY,
     in_parallel,
     is_refused,
     iter_runs,
@@ -43,8 +44,6 @@ _IDS_A_QUESTION = 100
 """Ids named in one ``IN (...)``."""
 _ENDED = "attributes.end_time > {}"
 _BEGAN = "attributes.start_time > {}"
-_ACTIVE = "attributes.status LIKE '%U%'"
-"""Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U"."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def ask_what_changed(asked: Asked, known: Remembered) -> Changes:
     questions: list[Callable[[], None]] = [
         partial(search, _ENDED.format(asked.since), ended),
         partial(search, _BEGAN.format(asked.since), began),
-        partial(search, _ACTIVE, active),
+        partial(search, UNDER_WAY, active),
         ask_models,
         ask_registry,
         *(

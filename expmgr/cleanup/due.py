@@ -15,6 +15,7 @@ from expmgr.cleanup.bulk_together import Together
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionCancelledError, ExpmgrError
+from expmgr.formatting import format_moment
 from expmgr.text import words
 from expmgr.tracking.journal import (
     RECORD_TAG_PREFIX,
@@ -27,7 +28,6 @@ from expmgr.tracking.journal import (
 from expmgr.tracking.journal_owners import JournalOwner, journal_owners, owner_by_id
 from expmgr.tracking.marks import (
     GOES_TAG,
-    due_text,
     ended_mark,
     read_marks,
     standing_marks,
@@ -264,8 +264,8 @@ class DueMarks:
         elif etags and self.exact and len(seen or ()) < len(etags):
             what = "it changed, and a _delete_model of your own would take what came since"
         return what and (
-            f"the mark of {owner_of(plan.id)}, made {due_text(mark.began)}, holds no more: {what}, "
-            "so nothing was deleted. Plan again."
+            f"the mark of {owner_of(plan.id)}, made {format_moment(mark.began)}, holds no more: "
+            f"{what}, so nothing was deleted. Plan again."
         )
 
     def _begin(

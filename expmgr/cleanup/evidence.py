@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
 from expmgr.catalog.protection import Evidence, NamingRun, best_in, best_linking
@@ -19,7 +19,7 @@ from expmgr.errors import ExpmgrError
 from expmgr.moving_in import initial_homes
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.models import input_model_ids, output_model_ids
-from expmgr.tracking.queries import in_parallel, iter_runs, quoted, run_or_none
+from expmgr.tracking.queries import UNDER_WAY, in_parallel, iter_runs, quoted, run_or_none
 from expmgr.tracking.registry import read_versions
 
 if TYPE_CHECKING:
@@ -97,17 +97,17 @@ def ask_protection(
         What of this was begun before.
     """
     ahead = ahead or Ahead()
+    about_all = _about_all(client, finder, experiment_ids, homes)
     versions: list[Versions] = []
     named: list[NamingRun] = []
     best: dict[str, list[Rank]] = defaultdict(list)
     unknown: list[Reason] = []
 
     def ask_registry() -> None:
-        ask = partial(read_versions, client, finder.blob_path)
-        versions.append(ahead.take(REGISTRY, ask))
+        versions.append(ahead.take(REGISTRY, about_all[REGISTRY]))
 
     def ask_naming() -> None:
-        named.extend(ahead.take(_NAMING, partial(_read_naming, client, experiment_ids, homes)))
+        named.extend(ahead.take(_NAMING, about_all[_NAMING]))
 
     def ask_best(experiment_id: str, goal: Goal) -> None:
         found = compete(experiment_id, goal)
@@ -141,6 +141,16 @@ def ask_protection(
         at=now_ms(),
         initial_homes=homes,
     )
+
+
+def _about_all(
+    client: MlflowClient, finder: Finder, experiment_ids: Sequence[str], homes: frozenset[str]
+) -> dict[str, Callable[[], Any]]:
+    """Return what is asked whoever is judged, by what it is about."""
+    return {
+        REGISTRY: partial(read_versions, client, finder.blob_path),
+        _NAMING: partial(_read_naming, client, experiment_ids, homes),
+    }
 
 
 def not_read(what: str, error: ExpmgrError) -> Reason:
@@ -193,9 +203,9 @@ class Inquiry:
         """
         if listed:
             self.looks.hold()
-        ask_naming = partial(_read_naming, self.client, list(self.experiments), self._homes)
-        self.ahead.begin(REGISTRY, partial(read_versions, self.client, self.finder.blob_path))
-        self.ahead.begin(_NAMING, ask_naming)
+        about_all = _about_all(self.client, self.finder, list(self.experiments), self._homes)
+        for question, ask in about_all.items():
+            self.ahead.begin(question, ask)
         for experiment_id, goal in self._goals(set(experiment_ids), logged=logged):
             self.ahead.begin((experiment_id, goal), self._contest(experiment_id, goal).run)
 
@@ -285,13 +295,12 @@ def _read_naming(
     """Ask for every pinned, initial and active run of the experiments, and the models they name.
 
     Three small searches by filter (four where an experiment is an initial model's by its name),
-    then one ``get_run`` for each hit, since ``search_runs`` leaves model inputs out. Of MLflow's
-    statuses RUNNING and SCHEDULED alone hold a "U".
+    then one ``get_run`` for each hit, since ``search_runs`` leaves model inputs out.
     """
     asked: list[tuple[Sequence[str], str, str, bool]] = [
         (experiment_ids, f"tags.{quoted(KEEP_TAG)} LIKE '%'", "pinned", True),
         (experiment_ids, f"tags.{quoted(INITIAL_TAG)} ILIKE 'true'", "initial", True),
-        (experiment_ids, "attributes.status LIKE '%U%'", "active", False),
+        (experiment_ids, UNDER_WAY, "active", False),
     ]
     if homes:
         asked.append((sorted(homes), "", "initial", True))

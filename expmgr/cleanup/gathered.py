@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from expmgr.cleanup.ahead import Ahead
 from expmgr.cleanup.contest import Looks
 from expmgr.cleanup.evidence import Inquiry
-from expmgr.cleanup.locate import Finder, experiment_roots, parent_of
+from expmgr.cleanup.locate import finder_of, parent_of
 from expmgr.cleanup.unowned import Unowned, read_unowned
 from expmgr.errors import ExpmgrError, LocationError, StorageError
 from expmgr.tracking.models import RunModels, models_of_runs, output_model_ids
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, LoggedModel, Run
 
     from expmgr.catalog.quality import Goal
+    from expmgr.cleanup.locate import Finder
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
@@ -67,11 +68,7 @@ def gather(
         experiments = {one.experiment_id: one for one in iter_experiments(client, deleted=True)}
         with suppress(ExpmgrError):
             runs = ahead.take("runs", few)
-    finder = Finder(
-        blob_store.addresses,
-        blob_store.list,
-        experiment_roots(experiments.values(), blob_store.addresses),
-    )
+    finder = finder_of(blob_store, experiments.values())
     inquiry = Inquiry(client, Looks(blob_store), finder, experiments, goals_of)
     return Gathered(client, blob_store, experiments, finder, inquiry, runs)
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from expmgr.storage.listing import Blob
     from expmgr.storage.location import Location
+    from expmgr.storage.protocol import Storage
     from expmgr.tracking.models import RunModels
 
     ListBlobs = Callable[..., Iterator[Blob]]
@@ -36,6 +37,7 @@ __all__ = [
     "Found",
     "Located",
     "experiment_roots",
+    "finder_of",
     "foreign",
     "nowhere",
     "parent_of",
@@ -346,6 +348,12 @@ class Finder:
                 run.info.artifact_uri, run.info.run_id, path, marker_last=marker_last
             )
             yield Located(run_model(run, location), self.check(location))
+
+
+def finder_of(storage: Storage, experiments: Iterable[Experiment]) -> Finder:
+    """Return a finder for a store that knows the roots of all experiments, the trash included."""
+    addresses = storage.addresses
+    return Finder(addresses, storage.list, experiment_roots(experiments, addresses))
 
 
 def two_stories(directory: str, artifacts: Location) -> StorageError:

@@ -14,7 +14,7 @@ from expmgr.cleanup.deletion import failure, record_of, refused
 from expmgr.cleanup.grace import due_after
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import DeletionError, ExpmgrError, InvalidInputError, NotFoundError
-from expmgr.formatting import format_bytes, format_count
+from expmgr.formatting import format_bytes, format_count, format_moment
 from expmgr.results import DeletionProgress, DeletionResult, tell
 from expmgr.storage.blob_path import is_within
 from expmgr.tracking.journal import (
@@ -28,7 +28,6 @@ from expmgr.tracking.journal import (
 )
 from expmgr.tracking.journal_owners import JournalOwner, owner_by_id
 from expmgr.tracking.marks import (
-    due_text,
     ended_mark,
     read_marks,
     replaced_by,
@@ -130,11 +129,10 @@ def _marked(
     except ExpmgrError as error:
         return failure(plan.id, error, name=plan.run_name)
     assert mark.due is not None
-    message = (
-        f"goes {due_text(mark.due)}: {format_count(mark.files, 'file')}, {format_bytes(mark.bytes)}"
-    )
+    what = f"{format_count(mark.files, 'file')}, {format_bytes(mark.bytes)}"
+    message = f"goes {format_moment(mark.due)}: {what}"
     if before:
-        times = ", ".join(due_text(one.due) for one in before if one.due is not None)
+        times = ", ".join(format_moment(one.due) for one in before if one.due is not None)
         message += f" (before: {times})"
     return DeletionResult(plan.id, "marked", message=message, name=plan.run_name)
 

@@ -24,8 +24,7 @@ from expmgr.cleanup.evidence import Subject
 from expmgr.cleanup.gathered import Gathered, gather
 from expmgr.cleanup.home import home_of
 from expmgr.cleanup.locate import (
-    Finder,
-    experiment_roots,
+    finder_of,
     foreign,
     parent_of,
     run_model,
@@ -64,7 +63,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.parts import Part
     from expmgr.catalog.quality import Goal
     from expmgr.cleanup.home import Home
-    from expmgr.cleanup.locate import Located
+    from expmgr.cleanup.locate import Finder, Located
     from expmgr.storage.listing import Listing
     from expmgr.storage.location import Location
     from expmgr.storage.protocol import Storage
@@ -114,11 +113,9 @@ class Planner:
         experiments
             All of them, the trash included, where the caller has them already.
         """
-        addresses = self.blob_store.addresses
         if experiments is None:
             experiments = iter_experiments(self.client, deleted=True)
-        roots = experiment_roots(experiments, addresses)
-        return Finder(addresses, self.blob_store.list, roots)
+        return finder_of(self.blob_store, experiments)
 
     def plan(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.model import ACTIVE_STATUSES, INITIAL_TAG, KEEP_TAG, is_pin
+from expmgr.catalog.model import ACTIVE_STATUSES, KEEP_TAG, is_initial, is_pin
 from expmgr.catalog.protection import NamingRun
 from expmgr.catalog.standings import JudgedCatalog
 from expmgr.cleanup.contest import prove
@@ -146,11 +146,7 @@ class _Step:
         run_id, tags = run.info.run_id, run.data.tags
         kinds = (
             ("pinned", is_pin(tags.get(KEEP_TAG))),
-            (
-                "initial",
-                tags.get(INITIAL_TAG, "").lower() == "true"
-                or run.info.experiment_id in self.state.initial_homes,
-            ),
+            ("initial", is_initial(tags, run.info.experiment_id, self.state.initial_homes)),
             ("active", run.info.status in ACTIVE_STATUSES),
         )
         whys = [why for why, is_so in kinds if is_so]

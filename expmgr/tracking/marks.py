@@ -10,9 +10,9 @@ deleted, restored, kept or marked anew since never goes by an old mark. Pure, bu
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from expmgr.formatting import format_moment
 from expmgr.storage.blob_path import is_within
 from expmgr.tracking.journal import (
     deletion_was_begun,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GOES_TAG",
-    "due_text",
     "earliest_due",
     "ended_mark",
     "read_marks",
@@ -50,11 +49,6 @@ __all__ = [
 GOES_TAG = "expmgr.goes"
 """For people and filters: when the first of an owner's marks is due, else how the last one ended.
 """
-
-
-def due_text(due: int) -> str:
-    """Return a time (ms) as it is shown: ``2026-12-02 10:00 UTC``; its seconds are left out."""
-    return f"{datetime.fromtimestamp(due / 1000, timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def read_marks(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord, ...]:
@@ -197,5 +191,5 @@ def write_marks(
     written = dict(mark.to_tag() for mark in marks)
     left = standing_marks(owner_id, {**tags, **written})
     due = min((mark.due for mark in left if mark.due is not None), default=None)
-    written[GOES_TAG] = marks[0].state if due is None else due_text(due)
+    written[GOES_TAG] = marks[0].state if due is None else format_moment(due)
     write_tags(client, owner_id, written)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALL_EXPERIMENTS",
+    "UNDER_WAY",
     "asking",
     "asks_a_server",
     "connect",
@@ -66,6 +67,8 @@ __all__ = [
 ]
 
 ALL_EXPERIMENTS = "all"
+UNDER_WAY = "attributes.status LIKE '%U%'"
+"""Filters runs: of MLflow's statuses RUNNING and SCHEDULED alone hold a "U"."""
 
 _PAGE = 1000
 """Rows a page where there are never many."""

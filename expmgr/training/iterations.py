@@ -25,7 +25,7 @@ from expmgr.moving_in import (
     names_its_iteration,
     parsed_iteration,
 )
-from expmgr.tracking.queries import asking, iter_runs
+from expmgr.tracking.queries import UNDER_WAY, asking, iter_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,8 +292,7 @@ def _is_finished(client: MlflowClient, experiment: Experiment, plugin_name: str)
     if ITERATION_TAG in experiment.tags or not is_iteration_of(experiment.name, plugin_name):
         return state_of(experiment) == FINISHED
     ids = [experiment.experiment_id]
-    # Of MLflow's statuses RUNNING and SCHEDULED alone hold a "U".
-    under_way = iter_runs(client, ids, "attributes.status LIKE '%U%'", limit=1)
+    under_way = iter_runs(client, ids, UNDER_WAY, limit=1)
     ended = iter_runs(client, ids, "attributes.status = 'FINISHED'", limit=1)
     return next(under_way, None) is None and next(ended, None) is not None
 

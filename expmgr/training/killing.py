@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from expmgr.catalog.lease import LEASE_LASTS, interrupted_since, lease_of, moment_words
+from expmgr.catalog.lease import LEASE_LASTS, interrupted_since, lease_of
 from expmgr.catalog.model import ACTIVE_STATUSES
 from expmgr.errors import ExpmgrError, RunError
-from expmgr.formatting import format_bytes, format_count
+from expmgr.formatting import format_bytes, format_count, format_moment
 from expmgr.results import DeletionResult
 from expmgr.text import keep_plain
 from expmgr.tracking.ending import end_quietly
@@ -168,7 +168,7 @@ def mark_killed(
         message = "KILLED, but its process gave a sign of life just then: nothing was deleted"
         return KilledRun(run_id, True, "KILLED", sign, (), message)
     results = _rest(client, run, leftovers)
-    message = f"KILLED after no sign of life since {moment_words(since)}{_of_rest(results)}"
+    message = f"KILLED after no sign of life since {format_moment(since)}{_of_rest(results)}"
     return KilledRun(run_id, True, "KILLED", sign, results, message)
 
 
@@ -177,8 +177,8 @@ def _refuse(run: Run, lease: int | None, *, force: bool) -> None:
     run_id = run.info.run_id
     if lease is not None and run.info.status == "RUNNING":
         message = (
-            f"run {run_id} gave a sign of life at {moment_words(lease)}, so it is taken to be at "
-            f"work until {moment_words(lease + LEASE_LASTS)}; nothing was changed."
+            f"run {run_id} gave a sign of life at {format_moment(lease)}, so it is taken to be at "
+            f"work until {format_moment(lease + LEASE_LASTS)}; nothing was changed."
         )
         raise RunError(message, run_id=run_id)
     if not force:
