@@ -281,6 +281,16 @@ def counted(monkeypatch, server):
 
 
 @pytest.fixture
+def manager(sqlite_uri, credentials, plugin_name):
+    """One with an iteration under way; files that need another have their own."""
+    from trainers import make_manager
+
+    manager = make_manager(sqlite_uri, credentials, plugin_name)
+    manager.set_iteration("one")
+    return manager
+
+
+@pytest.fixture
 def lab(
     sqlite_uri, artifact_root, container, credentials, blob_names, tmp_path, plugin_name
 ) -> Lab:

@@ -10,19 +10,11 @@ import pytest
 import xgboost
 from jupyter_driver import REPOSITORY
 from sklearn.datasets import load_breast_cancer
-from trainers import make_manager
 
 DOC = (REPOSITORY / "docs" / "checkpoints.md").read_text(encoding="utf-8")
 PLAIN, HUGGING_FACE, LIGHTNING, XGBOOST, LIGHTGBM = re.findall(
     r"```python\n(.*?)```", DOC, re.DOTALL
 )
-
-
-@pytest.fixture
-def manager(sqlite_uri, credentials, plugin_name):
-    manager = make_manager(sqlite_uri, credentials, plugin_name)
-    manager.set_iteration("one")
-    return manager
 
 
 @pytest.fixture
@@ -52,6 +44,16 @@ def test_the_first_example_saves_a_file_that_is_written_over_and_over(
     assert dict(stored(manager)) == {0: 0.5, 1: 0.9, 2: 0.7}
 
 
+def after_training(manager, code, names):
+    """What a recipe of six rounds stored, by step, and the best of it."""
+    with manager.run({}):
+        exec(code, names)
+    found = stored(manager)
+    assert len(found) >= 3
+    assert 5 in found, "the last"
+    return found, manager.download_best_model()
+
+
 def test_the_recipe_for_xgboost(manager, data):
     features, labels, valid, valid_labels = data
     names = {
@@ -67,12 +69,7 @@ def test_the_recipe_for_xgboost(manager, data):
         "valid": xgboost.DMatrix(valid, valid_labels),
         "rounds": 6,
     }
-    with manager.run({}):
-        exec(XGBOOST, names)
-    found = stored(manager)
-    assert len(found) >= 3
-    assert 5 in found, "the last"
-    model = manager.download_best_model()
+    found, model = after_training(manager, XGBOOST, names)
     assert isinstance(model, xgboost.Booster)
     right = (model.predict(names["valid"]) > 0.5) == valid_labels
     assert right.mean() == pytest.approx(found.max())
@@ -94,12 +91,7 @@ def test_the_recipe_for_lightgbm(manager, data):
         "valid": lightgbm.Dataset(valid, valid_labels, reference=train),
         "rounds": 6,
     }
-    with manager.run({}):
-        exec(LIGHTGBM, names)
-    found = stored(manager)
-    assert len(found) >= 3
-    assert 5 in found, "the last"
-    model = manager.download_best_model()
+    found, model = after_training(manager, LIGHTGBM, names)
     assert isinstance(model, lightgbm.Booster)
     right = (model.predict(valid) > 0.5) == valid_labels
     assert right.mean() == pytest.approx(found.max())

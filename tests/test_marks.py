@@ -16,6 +16,7 @@ from servers import Backend
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.cleanup.grace import due_after
 from expmgr.errors import InvalidInputError, NotFoundError, TrackingError
+from expmgr.formatting import format_moment
 from expmgr.storage.blob_store import BlobStore
 from expmgr.storage.location import Location
 from expmgr.tracking.journal import (
@@ -30,7 +31,6 @@ from expmgr.tracking.journal import (
 )
 from expmgr.tracking.marks import (
     GOES_TAG,
-    due_text,
     ended_mark,
     read_marks,
     standing_marks,
@@ -624,4 +624,4 @@ def test_models_of_one_run_that_were_marked_apart_all_go(lab, clock):
 
 def test_the_time_is_told_in_utc():
     at = int(datetime(2026, 12, 2, 10, 0, 59, tzinfo=timezone.utc).timestamp() * 1000)
-    assert due_text(at) == "2026-12-02 10:00 UTC"
+    assert format_moment(at) == "2026-12-02 10:00 UTC"

@@ -12,13 +12,6 @@ from expmgr import MetricValue
 
 
 @pytest.fixture
-def manager(sqlite_uri, credentials, plugin_name):
-    manager = make_manager(sqlite_uri, credentials, plugin_name)
-    manager.set_iteration("one")
-    return manager
-
-
-@pytest.fixture
 def by_loss(sqlite_uri, credentials, plugin_name):
     manager = make_manager(sqlite_uri, credentials, plugin_name, main_metric="loss", is_loss=True)
     manager.set_iteration("one")

@@ -10,13 +10,6 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend, MetricValue, NotFound
 
 
 @pytest.fixture
-def manager(sqlite_uri, credentials, plugin_name):
-    manager = make_manager(sqlite_uri, credentials, plugin_name)
-    manager.set_iteration("one")
-    return manager
-
-
-@pytest.fixture
 def files_of(blob_names):
     """A function: the names of a model's files."""
 

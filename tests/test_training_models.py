@@ -23,13 +23,6 @@ FEATURES = [[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]]
 
 
 @pytest.fixture
-def manager(sqlite_uri, credentials, plugin_name):
-    manager = make_manager(sqlite_uri, credentials, plugin_name)
-    manager.set_iteration("one")
-    return manager
-
-
-@pytest.fixture
 def stored(blob_names):
     """A function: the ids of the models whose ``MLmodel`` lies in the container."""
 
