@@ -145,12 +145,11 @@ def beside_ceilings(bench: Bench) -> Iterator[Row]:
             return measure(log_batches, stage.place, fill_runs(stage.near, models), threads)
 
         def batched() -> Measured:
-            stage = opened.emptied()
-            names = [f"root/{number // blobs}/{number % blobs}" for number in range(models * blobs)]
-            put_blobs(stage.near, names)
+            stage, made, _ = filled(opened, models, blobs)
+            names = [name for one in made for name in one.names(files(blobs))]
             found = measure(batches, stage.place, names)
-            if stage.near.blobs():
-                raise WorkFailedError("the SDK left blobs")
+            if stage.near.blobs() != blobs:
+                raise WorkFailedError("the SDK left blobs, or took the best model's")
             return found
 
         ours, alone, together, sent = bench.in_turn(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from benchmarks.bench import Bench
-    from benchmarks.stage import Place
+    from benchmarks.stage import Place, Stage
 
 
 def connected(place: Place) -> Any:
@@ -40,12 +40,23 @@ def plan_by_policy(place: Place) -> Callable[[], int]:
     return lambda: len(manager.plan_cleanup(larger_than("0B"), best(10)).deletable)
 
 
+def filled(stage: Stage, runs: int) -> list[Made]:
+    """Make so many runs with models, and one that is best; return all but that."""
+    made = fill_runs(stage.near, runs + 1, newest_best=1)
+    put_blobs(stage.near, [name for one in made for name in one.names()])
+    return made[:-1]
+
+
 def rows(bench: Bench) -> Iterator[Row]:
     """Return the rows of P1d."""
     runs, some, hundred = bench.size((7_500, 1_000, 100), (30, 10, 3))
     with bench.stage(server=True) as stage:
-        made = fill_runs(stage.near, runs + 1, newest_best=1)
-        put_blobs(stage.near, [name for one in made for name in one.names()])
+        made = filled(stage, some)
+        (found,) = bench.in_turn(partial(measure, plan, stage.place, made))
+        _check(found[-1].answer, some)
+        yield Row("P1d", f"plan of all {some:,} models there are", side(found), kind="alone")
+    with bench.stage(server=True) as stage:
+        made = filled(stage, runs)
         for count in (1, hundred, some, runs):
             (found,) = bench.in_turn(partial(measure, plan, stage.place, made[:count]))
             _check(found[-1].answer, count)

@@ -83,3 +83,39 @@ def test_a_step_of_somebody_s_own_is_called_run_by_run(lab, counted):
     called.clear()
     assert manager.delete_models(plan, progress=False).counts == {"deleted": 9}
     assert sorted(called) == sorted(runs), "on the instance, too"
+
+
+def test_a_plan_of_many_lists_a_place_once_wherever_a_run_made_its_model(lab, counted):
+    lab.best()
+    elsewhere = lab.experiment("elsewhere")
+    lab.with_model(0.99, experiment_id=elsewhere)
+    runs = [lab.with_model(0.1) for _ in range(11)]
+    odd = lab.run(0.1)
+    model = lab.client.create_logged_model(elsewhere, source_run_id=odd)
+    lab.client.log_model_artifacts(model.model_id, lab._local({"MLmodel": b"away"}))
+    lab.client.finalize_logged_model(model.model_id, "READY")
+    lab.link(odd, model.model_id)
+    counted.clear()
+
+    plan = lab.manager().plan_deletion([*runs, odd])
+
+    assert len(plan.deletable) == 12
+    assert next(run for run in plan.runs if run.run_id == odd).bytes == 4
+    # What is around where all usually lie, where the twelfth does, and a look at each best.
+    assert counted["storage GET"] == 1 + 1 + 2
+
+
+def test_what_is_worse_than_the_best_that_is_there_is_not_asked_for(lab, counted):
+    for _ in range(60):
+        lab.run(0.05)
+    run = lab.with_model(0.1)
+    best = lab.best()
+    manager = lab.manager()
+    counted.clear()
+
+    plan = manager.plan_deletion([run])
+
+    assert plan.deletable
+    # Under way, pinned, initial; the newest fifty, and those at least as good as their best.
+    assert counted["POST runs/search"] == 5
+    assert not manager.plan_deletion([best]).deletable

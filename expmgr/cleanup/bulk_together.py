@@ -58,7 +58,7 @@ class Together:
     deleter: Deleter
     begin: Begin
     ended: Callable[[RunPlan, DeletionResult], DeletionResult]
-    at_once: ClassVar[int] = 2
+    at_once: ClassVar[int] = 3
 
     @property
     def carrier(self) -> Carrier:

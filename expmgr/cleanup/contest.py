@@ -294,11 +294,7 @@ class Contest:
         without_own = False
         count = 0
         for value, runs in self._ties():
-            if (
-                top is not None
-                and value != top
-                and (without_own or own is None or self.goal.is_better(own, value))
-            ):
+            if top is not None and own is not None and self.goal.is_better(own, value):
                 return
             for chunk in self._chunks(runs):
                 enough = top is not None and (value != top or count >= MOST_EQUAL)
@@ -311,6 +307,9 @@ class Contest:
                 count += len(whole) if value == top else 0
                 without_own = without_own or any(one.own is None for one in whole)
                 self._note_doubtful(value, len(entered) - len(whole))
+            settled = without_own or own is None or not self.goal.is_better(value, own)
+            if top is not None and settled:
+                return  # before the server is asked for what is worse
 
     def _chunks(self, runs: Sequence[Run]) -> Iterator[Sequence[Run]]:
         at = 0

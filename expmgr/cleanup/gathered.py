@@ -86,6 +86,7 @@ class Gathered:
     _without_inputs: bool = False
     _told: dict[str, RunModels] = field(default_factory=dict)
     _listings: dict[str, Listing] = field(default_factory=dict)
+    _looked_for: set[str] = field(default_factory=set)
     _models: dict[str, LoggedModel] | None = None
     _unowned: Unowned | None = None
 
@@ -95,7 +96,12 @@ class Gathered:
         return list(self.experiments)
 
     def prefetch(
-        self, run_ids: Sequence[str], on_read: Callable[[int], None] = lambda _: None
+        self,
+        run_ids: Sequence[str],
+        on_read: Callable[[int], None] = lambda _: None,
+        *,
+        measured: bool = False,
+        cancel: threading.Event | None = None,
     ) -> None:
         """Read many runs and their models at once; what fails is asked for again one by one.
 
@@ -105,18 +111,22 @@ class Gathered:
         ----------
         on_read
             Told of how many more runs something was read: twice of each, from several threads.
+        measured
+            List the models meanwhile, where a run's folder tells that they usually lie.
         """
         many = len(run_ids) > _FEW
-        with suppress(ExpmgrError):
+        with Ahead() as ahead, suppress(ExpmgrError):
             if many:
                 self._runs = runs_by_id(self.client, self.ids, run_ids, on_read)
                 self._without_inputs = True
-            logged = any(output_model_ids(run) for run in self._runs.values())
-            here = {str(run.info.experiment_id) for run in self._runs.values()}
+            found = list(self._runs.values())
+            if many and measured:
+                ahead.begin("listings", lambda: self._list(self._usual_places(found), cancel))
+            logged = any(output_model_ids(run) for run in found)
+            here = {str(run.info.experiment_id) for run in found}
             if here:
                 self.inquiry.foresee(here, logged=logged, listed=many)
             if many:
-                found = list(self._runs.values())
                 self._told = models_of_runs(self.client, found, self.ids, on_read=on_read)
 
     def measure_ahead(
@@ -131,17 +141,33 @@ class Gathered:
         only
             LoggedModels that are in question; None for all of those runs.
         """
-        locations = []
+        made = [model for models in self._told.values() for model in models.made]
+        places = {model.model_id: model.artifact_location for model in made}
+        if only is not None:
+            places = {id_: uri for id_, uri in places.items() if id_ in only}
+        self._list(places, cancel)
+
+    def _usual_places(self, runs: Sequence[Run]) -> dict[str, str]:
+        """Return where MLflow keeps the models that runs list, beside the runs' own folders."""
+        return {
+            model_id: f"{parent_of(run.info.artifact_uri)}/models/{model_id}/artifacts"
+            for run in runs
+            for model_id in output_model_ids(run)
+        }
+
+    def _list(self, places: Mapping[str, str], cancel: threading.Event | None) -> None:
+        """List LoggedModels by the URIs of their places, each place once."""
         addresses = self.finder.addresses  # to be listed only: what goes passes the whole guard
-        for models in self._told.values():
-            for model in models.made:
-                if only is None or model.model_id in only:
-                    with suppress(LocationError):
-                        uri = model.artifact_location
-                        locations.append(addresses.logged_model(uri, model.model_id))
+        locations: list[Location] = []
+        for model_id, uri in places.items():
+            with suppress(LocationError):
+                location = addresses.logged_model(uri, model_id)
+                if location.path not in self._looked_for:
+                    locations.append(location)
+        self._looked_for.update(location.path for location in locations)
         with suppress(StorageError):
             found = self.blob_store.measure_together(locations, cancel=cancel)
-            self._listings = {one.path: listing for one, listing in found.items()}
+            self._listings.update({one.path: listing for one, listing in found.items()})
 
     def measure(self, location: Location) -> Listing:
         """Return what is in a location."""

@@ -183,8 +183,9 @@ class Planner:
             return found
 
         with loading(), gathered.inquiry:
-            gathered.prefetch(concerned, steps.read)
-            if part == "model":
+            whole = part == "model"
+            gathered.prefetch(concerned, steps.read, measured=whole and bool(runs), cancel=cancel)
+            if whole:
                 named = frozenset(filter(is_model_id, wanted))
                 gathered.measure_ahead(None if runs else named, cancel)
             drafts = [one for one in in_parallel(draft, wanted) if one is not None]

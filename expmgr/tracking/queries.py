@@ -82,6 +82,7 @@ _IDS_A_QUERY = 100
 
 _CONNECT_TIMEOUT = 4.0
 _LOOKED_THROUGH = 3 * MESSAGE_LIMIT  # a secret that begins in what is shown ends in this
+_MOST_IN_A_ROW = 25
 _WORKERS = 8
 
 _T = TypeVar("_T")
@@ -214,11 +215,17 @@ def is_refused(error: BaseException) -> bool:
 
 
 def in_parallel(function: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:
-    """Return ``function`` of each item, in order, by a few threads; the first error is raised."""
+    """Return ``function`` of each item, in order, by a few threads; the first error is raised.
+
+    Of many items a thread takes some in a row: handing each over costs as much as a short answer.
+    """
     if len(items) <= 1:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(min(_WORKERS, len(items)), thread_name_prefix="expmgr-ask") as pool:
-        return list(pool.map(function, items))
+    size = max(1, min(_MOST_IN_A_ROW, len(items) // (_WORKERS * _WORKERS)))
+    rows = [items[at : at + size] for at in range(0, len(items), size)]
+    with ThreadPoolExecutor(min(_WORKERS, len(rows)), thread_name_prefix="expmgr-ask") as pool:
+        answers = pool.map(lambda row: [function(item) for item in row], rows)
+        return [answer for row in answers for answer in row]
 
 
 def quoted(name: str) -> str:
