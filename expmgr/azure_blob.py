@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from expmgr.cleanup.handover import HandOvers
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.policy import Policy
     from expmgr.cleanup.deletion import Deleter
+    from expmgr.cleanup.inventory import CountBy, Inventory
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
     from expmgr.cleanup.planner import Planner
@@ -157,6 +158,12 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
                     is_retryable=self.is_retryable_error,
                 )
             return self._blob_store
+
+    @cached_property
+    def _inventory(self) -> Inventory:
+        from expmgr.cleanup.inventory import Inventory
+
+        return Inventory(self.blob_store)
 
     def _finder(self, experiments: Iterable[Experiment]) -> Finder:
         return self._planner().finder(experiments)
@@ -676,6 +683,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         self,
         experiments: str | Iterable[str] | None = None,
         *,
+        inventory: bool | str = False,
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> pd.DataFrame:
@@ -691,6 +699,9 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         experiments
             None for this plugin's experiments, deleted ones too, and all that lies below no
             experiment's root; or those that `runs` takes, and deleted ones by name or id.
+        inventory
+            As in `storage_usage`. What came or went since the report was taken is told as it was
+            then; `delete_orphans` lists each folder again and takes none that changed.
         on_progress
             Called now and then with the files and bytes seen so far.
         cancel
@@ -716,15 +727,16 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         from expmgr.cleanup.orphans import find_all, orphans_table
 
         prices = self.storage_prices
-        orphans = find_all(
+        orphans, source = find_all(
             self._planner(),
             experiments,
             self.is_own,
             prices=prices,
+            inventory=self._by_inventory(inventory),
             on_progress=on_progress,
             cancel=cancel,
         )
-        return orphans_table(orphans, priced=prices is not None)
+        return orphans_table(orphans, priced=prices is not None, source=source)
 
     def delete_orphans(
         self,
@@ -839,6 +851,7 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         self,
         experiments: str | Iterable[str] | None = None,
         *,
+        inventory: bool | str = False,
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
     ) -> pd.DataFrame:
@@ -849,6 +862,12 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         experiments
             None for this plugin's experiments and all else that the container holds, by what it
             is; or those that `runs` takes, whose roots alone are listed then.
+        inventory
+            True to read the newest finished Blob Inventory report in the models' container in
+            place of a listing; or where reports lie, as Azure's rules write a prefix: a container
+            of the same account, and after a slash a folder of its dates (``"inventory"``,
+            ``"inventory/2026/11/28"``). Sizes are those of when the report was taken. Where no
+            report can be used the container is listed; a warning says why.
         on_progress
             Called now and then with the files and bytes seen so far.
         cancel
@@ -865,8 +884,19 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             ``journal``; and ``unknown``. With ``experiments=None`` all of ``bytes`` and
             ``other_bytes`` is what the container holds. With ``storage_prices`` also ``monthly``
             (cost a month) and ``early`` (fee for deleting it now), and both of what else there is.
+            A report also tells what Azure keeps beside the blobs, and bills: rows of kinds
+            ``versions`` (earlier ones), ``snapshots`` and ``soft-deleted``, as far as its rule
+            includes them. ``attrs["source"]`` then says which report it was and how old, or why
+            the container was listed; it stands below the table.
+
+        Raises
+        ------
+        NotFoundError, TrackingError, StorageError
+            No such experiment; MLflow or storage could not be asked.
+        InvalidInputError
+            ``inventory`` names no place for reports.
         """
-        from expmgr.cleanup.usage import scan_container, scan_roots, usage_table
+        from expmgr.cleanup.usage import scan_storage, usage_table
         from expmgr.collector import loading
         from expmgr.tracking.queries import iter_experiments, select_experiments
 
@@ -874,18 +904,25 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         every = list(iter_experiments(client, deleted=True))
         finder = self._finder(every)
         chosen = select_experiments(every, experiments, self.is_own)
-        if experiments is None:
-            scan = scan_container(
-                finder, every, prices=prices, on_progress=on_progress, cancel=cancel
-            )
-        else:
-            scan = scan_roots(
-                finder, every, chosen, prices=prices, on_progress=on_progress, cancel=cancel
-            )
+        scan, source = scan_storage(
+            finder,
+            every,
+            None if experiments is None else chosen,
+            prices=prices,
+            inventory=self._by_inventory(inventory),
+            on_progress=on_progress,
+            cancel=cancel,
+        )
         self._survey.remember(scan)
         with loading():
             surveyed = self._survey.read(client, finder, every, experiments)
-        return usage_table(client, finder, every, surveyed, scan, prices=prices)
+        return usage_table(client, finder, every, surveyed, scan, prices=prices, source=source)
+
+    def _by_inventory(self, inventory: bool | str) -> CountBy | None:
+        """Return what reads a report; None where nobody asks for one."""
+        if inventory is False:
+            return None
+        return partial(self._inventory.count, inventory)
 
     def plot_storage(
         self, experiments: str | Iterable[str] | None = None, ax: Axes | None = None

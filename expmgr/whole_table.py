@@ -28,6 +28,18 @@ class WholeTable(pd.DataFrame):
     is computed from it is a plain DataFrame again.
     """
 
+    @classmethod
+    def said(cls, frame: pd.DataFrame, source: str = "") -> WholeTable:
+        """Return a frame as such a table; ``source`` says what it was counted by, if anything."""
+        table = cls(frame)
+        if source:
+            table.attrs["source"] = source
+        return table
+
+    @property
+    def _source(self) -> str:
+        return str(self.attrs.get("source", ""))
+
     @property
     def _constructor(self) -> type[pd.DataFrame]:
         return pd.DataFrame
@@ -45,9 +57,10 @@ class WholeTable(pd.DataFrame):
             + "</tr>"
             for row in rows
         )
+        said = f"<br>{escape(self._source, MESSAGE_LIMIT)}" if self._source else ""
         return (
             f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{format_count(len(self), 'row')}</p>"
+            f"<p>{format_count(len(self), 'row')}{said}</p>"
         )
 
     def __repr__(self) -> str:
@@ -85,6 +98,7 @@ class WholeTable(pd.DataFrame):
                 text += _wrap([line[at] for at in places], [widths[at] for at in places])
         if len(self) > most_rows:
             text.append(f"[{format_count(len(self), 'row')}]")
+        text += textwrap.wrap(plain(self._source, MESSAGE_LIMIT), room)
         return "\n".join(text)
 
     def _numbers(self, most_rows: int) -> list[str]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["is_report", "marked_directories", "outermost"]
+__all__ = ["REPORT_ENDINGS", "is_report", "marked_directories", "outermost"]
 
 _MARKER = "/MLmodel"
-_REPORTS = frozenset(
+REPORT_ENDINGS = frozenset(
     {
         *("csv", "json", "jsonl", "parquet", "tsv", "xlsx"),
         *("gif", "jpeg", "jpg", "pdf", "png", "svg", "webp"),
@@ -22,7 +22,7 @@ _REPORTS = frozenset(
 
 def is_report(name: str) -> bool:
     """Whether a file is a plot, a table or a report, by its ending."""
-    return name.rpartition(".")[2].lower() in _REPORTS
+    return name.rpartition(".")[2].lower() in REPORT_ENDINGS
 
 
 def outermost(paths: Iterable[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Model
 
-__all__ = ["ArtifactFolder", "RootUsage", "Scan", "attribute"]
+__all__ = ["ArtifactFolder", "Directory", "RootUsage", "Scan", "attribute", "attribute_directories"]
 
 _MARKER = "MLmodel"
 
@@ -42,10 +42,14 @@ class ArtifactFolder:
 
     def add(self, directory: str, file: str, size: Size) -> None:
         """Count a file, by its directory below the folder."""
+        self.add_files(directory, size, marked=file == _MARKER, only_reports=is_report(file))
+
+    def add_files(self, directory: str, size: Size, *, marked: bool, only_reports: bool) -> None:
+        """Count all files of a directory below the folder, or some."""
         self.directories[directory] = self.directories.get(directory, NOTHING).plus(size)
-        if file == _MARKER:
+        if marked:
             self.marked.add(directory)
-        self.only_reports = self.only_reports and is_report(file)
+        self.only_reports = self.only_reports and only_reports
 
     @property
     def size(self) -> Size:
@@ -89,11 +93,14 @@ class RootUsage:
         Of traces.
     unknown
         Of what MLflow would not have put there.
+    kept
+        Of what Azure still keeps beside the blobs, by its kind: see `Directory`.
     """
 
     folders: dict[str, ArtifactFolder] = field(default_factory=dict)
     traces: Size = NOTHING
     unknown: Size = NOTHING
+    kept: dict[str, Size] = field(default_factory=dict)
 
     def folder(self, path: str) -> ArtifactFolder:
         """Return the folder at a path, an empty one where none was seen yet."""
@@ -124,12 +131,15 @@ class Scan:
         Of what lies below no root.
     began
         Milliseconds since 1970 when the first listing began.
+    kept
+        Of what Azure still keeps below no root, by its kind: see `Directory`.
     """
 
     roots: Mapping[str, RootUsage] = field(default_factory=dict)
     journal: Size = NOTHING
     unknown: Size = NOTHING
     began: int = 0
+    kept: Mapping[str, Size] = field(default_factory=dict)
 
     def folder(self, path: str) -> ArtifactFolder | None:
         """Return what lies in an ``artifacts`` folder; None where it was not scanned."""
@@ -180,3 +190,58 @@ def attribute(
             usage = found[place.root]
             usage.unknown = usage.unknown.plus(one)
     return found, journal, unknown
+
+
+@dataclass(slots=True)
+class Directory:
+    """The blobs right in one directory.
+
+    Attributes
+    ----------
+    path
+        "" for the container itself.
+    size
+        Of the blobs.
+    marked, only_reports
+        As of an `ArtifactFolder`.
+    kept
+        What Azure still keeps beside them: ``versions``, ``snapshots`` and ``soft-deleted`` blobs.
+    """
+
+    path: str
+    size: Size
+    marked: bool = False
+    only_reports: bool = True
+    kept: Mapping[str, Size] = field(default_factory=dict)
+
+
+def attribute_directories(directories: Iterable[Directory], roots: Iterable[str]) -> Scan:
+    """Sort what was counted by directory, in any order, as `attribute` sorts blobs."""
+    found: dict[str, RootUsage] = {root: RootUsage() for root in roots}
+    journal = unknown = NOTHING
+    outside: dict[str, Size] = {}
+    for one in directories:
+        parts = [*one.path.split("/"), ""] if one.path else [""]
+        place = place_of(parts, found)
+        usage = None if place.root is None else found[place.root]
+        kept = outside if usage is None else usage.kept
+        for kind, size in one.kept.items():
+            kept[kind] = kept.get(kind, NOTHING).plus(size)
+        if not one.size.files:
+            continue
+        if place.kind == "journal":
+            journal = journal.plus(one.size)
+        elif usage is None:
+            unknown = unknown.plus(one.size)
+        elif place.kind == "traces":
+            usage.traces = usage.traces.plus(one.size)
+        elif place.kind == "artifacts":
+            usage.folder("/".join(parts[: place.end])).add_files(
+                "/".join(parts[place.end : -1]),
+                one.size,
+                marked=one.marked,
+                only_reports=one.only_reports,
+            )
+        else:
+            usage.unknown = usage.unknown.plus(one.size)
+    return Scan(found, journal, unknown, kept=outside)

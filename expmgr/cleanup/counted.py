@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.model import NOTHING, Size
+from expmgr.errors import StorageError
 from expmgr.storage.listing import use_of
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class CountedListing:
             It was cancelled.
         """
         now = datetime.now(timezone.utc)
-        for blob in self.finder.list_blobs(f"{path}/" if path else "", cancel=self.cancel):
-            if self.cancel is not None and self.cancel.is_set():
-                raise Stopped
+        for blob in self._blobs(f"{path}/" if path else ""):
             if blob.is_directory:
                 yield blob, NOTHING
                 continue
@@ -70,6 +69,17 @@ class CountedListing:
             else:
                 bill = self.prices.bill({blob.tier: use_of(blob, now)})
                 yield blob, Size(1, blob.bytes, bill.monthly, bill.early)
+
+    def _blobs(self, prefix: str) -> Iterator[Blob]:
+        try:
+            for blob in self.finder.list_blobs(prefix, cancel=self.cancel):
+                if self.cancel is not None and self.cancel.is_set():
+                    raise Stopped
+                yield blob
+        except StorageError as error:
+            if self.cancel is not None and self.cancel.is_set():
+                raise Stopped from error
+            raise
 
     def tell(self) -> None:
         """Tell how far it has come."""

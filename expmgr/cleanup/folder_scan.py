@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.files import outermost
+from expmgr.catalog.model import NOTHING, Size
 from expmgr.catalog.places import folder_of, paths_to
 from expmgr.cleanup.counted import CountedListing, Stopped
 from expmgr.errors import StorageError
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 
     from mlflow.entities import Experiment
 
-    from expmgr.catalog.model import Size
     from expmgr.catalog.places import Folder
+    from expmgr.cleanup.inventory import CountBy
     from expmgr.cleanup.locate import Finder
     from expmgr.prices import StoragePrices
     from expmgr.storage.listing import Blob
 
-__all__ = ["Seen", "chosen_experiments", "digest_of", "hex_of", "scan_folders"]
+__all__ = ["Seen", "chosen_experiments", "digest_of", "digest_of_row", "hex_of", "scan_folders"]
 
 _DIGEST = 8  # bytes
 
@@ -51,25 +52,32 @@ class Seen:
 
     def add(self, blob: Blob, size: Size) -> None:
         """Count a blob, and what it costs."""
-        self.digest = (self.digest + _digest(blob.name, blob.etag)) % 2 ** (8 * _DIGEST)
+        told = digest_of_row(blob.name, blob.etag)
         if blob.is_directory:
-            return
-        self.files += 1
-        self.bytes += blob.bytes
+            self.add_files(told, NOTHING, None)
+        else:
+            self.add_files(told, size, blob.last_modified)
+
+    def add_files(self, digest: int, size: Size, newest: datetime | None) -> None:
+        """Count some blobs, by the sum of what they add to the digest."""
+        self.digest = (self.digest + digest) % 2 ** (8 * _DIGEST)
+        self.files += size.files
+        self.bytes += size.bytes
         self.monthly += size.monthly
         self.early += size.early
-        if self.newest is None or blob.last_modified > self.newest:
-            self.newest = blob.last_modified
+        if newest is not None and (self.newest is None or newest > self.newest):
+            self.newest = newest
 
 
-def _digest(name: str, etag: str) -> int:
+def digest_of_row(name: str, etag: str) -> int:
+    """Return what one file adds to a digest. Pure."""
     told = hashlib.blake2b(f"{name}\0{etag}".encode(), digest_size=_DIGEST).digest()
     return int.from_bytes(told, "big")
 
 
 def digest_of(etags: Mapping[str, str]) -> str:
     """Return what tells whether some files are still those that were found, in any order. Pure."""
-    total = sum(_digest(name, etag) for name, etag in etags.items())
+    total = sum(digest_of_row(name, etag) for name, etag in etags.items())
     return hex_of(total % 2 ** (8 * _DIGEST))
 
 
@@ -108,17 +116,26 @@ def scan_folders(
     chosen: Sequence[Experiment] | None,
     *,
     prices: StoragePrices | None = None,
+    inventory: CountBy | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
-) -> dict[Folder, Seen]:
+) -> tuple[dict[Folder, Seen], str]:
     """List a container, or the roots of some experiments, by the folders that may be orphans.
 
     Parameters
     ----------
     chosen
         Whose roots are listed; None for the whole container.
+    inventory
+        Counts by a report, where one is asked for.
     on_progress
         Called now and then with files and bytes seen so far.
+
+    Returns
+    -------
+    tuple
+        The folders; and which report told of them, or why none did, see
+        `expmgr.cleanup.usage.scan_storage`.
 
     Raises
     ------
@@ -127,6 +144,18 @@ def scan_folders(
     """
     roots = frozenset(finder.homes(every))
     leading = paths_to(roots)
+    source = ""
+    if inventory is not None:
+        asked = None if chosen is None else list(finder.homes(chosen))
+        try:
+            counted = inventory(
+                asked, prices=prices, told_apart=True, on_progress=on_progress, cancel=cancel
+            )
+        except Stopped:
+            raise StorageError("the reading of the report was cancelled") from None
+        if not isinstance(counted, str):
+            return counted.folders(roots, asked), counted.source
+        source = counted
     homes = [""] if chosen is None else list(finder.homes(chosen))
     wanted = [""] if "" in homes else list(outermost(homes))
     listing = CountedListing(finder, on_progress, cancel, prices)
@@ -140,4 +169,4 @@ def scan_folders(
     except Stopped:
         raise StorageError("the listing was cancelled") from None
     listing.tell()
-    return {folder: seen for folder, seen in found.items() if seen.files}
+    return {folder: seen for folder, seen in found.items() if seen.files}, source

@@ -91,17 +91,27 @@ class Memory:
         self.touch(gone)
 
     def remember(self, scan: Scan) -> None:
-        """Keep what a scan of the container measured, in place of what was known there."""
+        """Keep what a scan of the container measured, in place of what was known there.
+
+        An older one, by a report, changes nothing where something newer is known.
+        """
         with self._lock:
             self._count += 1
             self._scanned_at = self._count
-            for path in [path for path in self._folders if scan.folder(path) is not None]:
-                del self._folders[path]
+            for path, (_, began) in list(self._folders.items()):
+                if began <= scan.began and scan.folder(path) is not None:
+                    del self._folders[path]
             for root, usage in scan.roots.items():
+                newer = [
+                    path
+                    for path, began in self._scanned.items()
+                    if began > scan.began and (not path or is_within(root, path))
+                ]
+                if newer:
+                    continue
                 self._scanned[root] = scan.began
-                self._folders.update(
-                    {path: (folder, scan.began) for path, folder in usage.folders.items()}
-                )
+                for path, folder in usage.folders.items():
+                    self._folders.setdefault(path, (folder, scan.began))
 
     def measured(self, path: str, changed: int) -> ArtifactFolder | None:
         """Return what lies in an artifacts folder, None where nothing is known that still holds.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from expmgr.catalog.places import Folder
     from expmgr.catalog.reason import Reason
     from expmgr.cleanup.folder_scan import Seen
+    from expmgr.cleanup.inventory import CountBy
     from expmgr.cleanup.planner import Planner
     from expmgr.prices import StoragePrices
 
@@ -87,12 +88,14 @@ def find_all(
     is_own: Callable[[Experiment], bool],
     *,
     prices: StoragePrices | None = None,
+    inventory: CountBy | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
-) -> list[Orphan]:
+) -> tuple[list[Orphan], str]:
     """Return what no live run or model of some experiments owns, with what protects it.
 
-    What lies below no root is asked about with the manager's own experiments, and with all.
+    What lies below no root is asked about with the manager's own experiments, and with all. The
+    other value says what told it, see `expmgr.cleanup.folder_scan.scan_folders`.
 
     Raises
     ------
@@ -104,11 +107,12 @@ def find_all(
     experiments = chosen_experiments(every, selection, is_own)
     chosen = {experiment.experiment_id for experiment in experiments}
     outside = selection is None or selection == ALL_EXPERIMENTS
-    seen = scan_folders(
+    seen, source = scan_folders(
         gathered.finder,
         every,
         None if outside else experiments,
         prices=prices,
+        inventory=inventory,
         on_progress=on_progress,
         cancel=cancel,
     )
@@ -154,10 +158,10 @@ def find_all(
                 not kept and not (verdict.kind == "unknown" and hidden),
             )
         )
-    return found
+    return found, source
 
 
-def orphans_table(orphans: Sequence[Orphan], *, priced: bool) -> pd.DataFrame:
+def orphans_table(orphans: Sequence[Orphan], *, priced: bool, source: str = "") -> pd.DataFrame:
     """Return the table of `find_orphans`, largest first."""
     import pandas as pd
 
@@ -185,4 +189,4 @@ def orphans_table(orphans: Sequence[Orphan], *, priced: bool) -> pd.DataFrame:
         columns[at:at] = ["monthly", "early"]
         values["monthly"] = [one.seen.monthly for one in rows]
         values["early"] = [one.seen.early for one in rows]
-    return WholeTable(pd.DataFrame(values, columns=columns))
+    return WholeTable.said(pd.DataFrame(values, columns=columns), source)

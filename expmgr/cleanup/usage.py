@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from expmgr.catalog.model import Model
     from expmgr.catalog.usage import ArtifactFolder
+    from expmgr.cleanup.inventory import CountBy
     from expmgr.cleanup.locate import Finder
     from expmgr.cleanup.survey import Surveyed
     from expmgr.prices import StoragePrices
 
-__all__ = ["scan_container", "scan_roots", "usage_table"]
+__all__ = ["scan_roots", "scan_storage", "usage_table"]
 
 
 def _files_below(listing: CountedListing, path: str) -> Iterator[tuple[str, Size]]:
@@ -95,6 +96,58 @@ def scan_container(
     return Scan(usage, journal, unknown, began)
 
 
+def scan_storage(
+    finder: Finder,
+    experiments: Sequence[Experiment],
+    chosen: Sequence[Experiment] | None,
+    *,
+    prices: StoragePrices | None = None,
+    inventory: CountBy | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> tuple[Scan, str]:
+    """Measure some experiments, or the whole container, by a report or by listings.
+
+    Parameters
+    ----------
+    chosen
+        None for the container.
+    inventory
+        Counts by a report, where one is asked for.
+
+    Returns
+    -------
+    tuple
+        What was measured; and in words which report told it, or why none did: "" where none was
+        asked for.
+
+    Raises
+    ------
+    StorageError
+        It could not be listed.
+    """
+    source = ""
+    if inventory is not None:
+        homes = finder.homes(experiments)
+        wanted = None if chosen is None else list(finder.homes(chosen))
+        try:
+            counted = inventory(wanted, prices=prices, on_progress=on_progress, cancel=cancel)
+        except Stopped:
+            return Scan(began=now_ms()), ""
+        if not isinstance(counted, str):
+            return counted.scan(homes, wanted), counted.source
+        source = counted
+    if chosen is None:
+        scan = scan_container(
+            finder, experiments, prices=prices, on_progress=on_progress, cancel=cancel
+        )
+    else:
+        scan = scan_roots(
+            finder, experiments, chosen, prices=prices, on_progress=on_progress, cancel=cancel
+        )
+    return scan, source
+
+
 def _within(path: str, root: str) -> bool:
     return not root or path == root or path.startswith(f"{root}/")
 
@@ -149,6 +202,7 @@ class _Usage:
                     )
                 )
         self._roots(names)
+        self._kept(self.scan.kept)
         self._rest("journal", self.scan.journal)
         self._rest("unknown", self.scan.unknown)
         return self.rows
@@ -204,9 +258,11 @@ class _Usage:
                     if path not in self._counted:
                         rest = rest.plus(folder.size)
                 self._rest("trash" if deleted else "experiment", rest, id_, names.get(id_, ""))
+                self._kept(usage.kept, id_, names.get(id_, ""))
                 continue
             self._rest("traces", usage.traces, id_, names.get(id_, ""))
             self._rest("unknown", usage.unknown, id_, names.get(id_, ""))
+            self._kept(usage.kept, id_, names.get(id_, ""))
             left.update({path: id_ for path in usage.folders if path not in self._counted})
         self._classify(left, names, chosen)
 
@@ -237,6 +293,10 @@ class _Usage:
         for (kind, experiment_id), size in sums.items():
             self._rest(kind, size, experiment_id, names.get(experiment_id, ""))
 
+    def _kept(self, kept: Mapping[str, Size], experiment_id: str = "", name: str = "") -> None:
+        for kind, size in kept.items():
+            self._rest(kind, size, experiment_id, name)
+
     def _rest(self, kind: str, size: Size, experiment_id: str = "", name: str = "") -> None:
         if size.files:
             self.rows.append(_UsageRow(kind, NOTHING, size, "", "", experiment_id, name))
@@ -250,6 +310,7 @@ def usage_table(
     scan: Scan,
     *,
     prices: StoragePrices | None = None,
+    source: str = "",
 ) -> pd.DataFrame:
     """Return the table of `storage_usage`, largest first.
 
@@ -257,6 +318,8 @@ def usage_table(
     ----------
     experiments
         All there are, those in the trash included.
+    source
+        See `scan_storage`.
     """
     import pandas as pd
 
@@ -287,4 +350,5 @@ def usage_table(
                     math.nan if size is None else getattr(size, name) for size in sizes
                 ]
     frame = pd.DataFrame(columns)
-    return WholeTable(frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True))
+    frame = frame.sort_values("bytes", ascending=False, kind="stable", ignore_index=True)
+    return WholeTable.said(frame, source)

@@ -25,6 +25,7 @@ from expmgr.storage.listing import PAGE_SIZE, Blob, Listing, Page, Tally, read_p
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.location import check_names
 from expmgr.storage.protocol import DeletionOrder, StorageDeletion
+from expmgr.storage.ranged_blob import RangedBlob
 from expmgr.storage.restoration import StorageRestoration, recover_all
 from expmgr.storage.retention import Retention, read_hierarchical, read_retention
 from expmgr.storage.store import Store
@@ -432,6 +433,49 @@ class BlobStore:
             yield AzureFolder(container, location.path, self.list)
 
     # ----------------------------------------------------------------------------------- the rest
+
+    def beside(self, container: str) -> BlobStore:
+        """Return another container of the same account, by the same credentials."""
+        return BlobStore(
+            self.credentials.model_copy(update={"container_name": container}),
+            self.retry,
+            workers=self.workers,
+            is_retryable=self._is_retryable,
+        )
+
+    @contextmanager
+    def opened(self, name: str, size: int, etag: str) -> Iterator[RangedBlob]:
+        """Open a blob for reading, as long as its entity tag stays what it was.
+
+        Reading raises StorageError where a range could not be had, after the retries that
+        ``retry.download`` allows.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import AzureError
+
+        client = self.container_client().get_blob_client(name)
+        retry = retrying(self.retry.download, is_retryable=self._is_transient)
+
+        def ask(offset: int, length: int) -> bytes:
+            with readable(f"the answer about {name!r}"):
+                return client.download_blob(
+                    offset=offset,
+                    length=length,
+                    max_concurrency=1,
+                    etag=etag,
+                    match_condition=MatchConditions.IfNotModified,
+                ).readall()
+
+        def read(offset: int, length: int) -> bytes:
+            try:
+                return retry(ask, offset, length)
+            except AzureError as error:
+                raise StorageError(
+                    f"reading {name!r} in {self.store} failed: {because(error)}"
+                ) from bare(error)
+
+        with RangedBlob(read, size, BLOCK_SIZE) as blob:
+            yield blob
 
     def container_client(self) -> ContainerClient:
         """Return the SDK's client of the container, which does not retry by itself."""
