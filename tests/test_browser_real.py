@@ -359,8 +359,10 @@ def test_a_run_whose_lease_ran_out_is_ended_from_its_row_with_what_it_left_half_
         assert row.delete_button.description == "Mark killed"
         row.delete_button.click()
         assert browser.wait(60)
-        assert row.status.startswith("No sign of life since ")
-        assert row.status.endswith("is deleted; all else stays.")
+        assert row.status.startswith("Unfinished uploads go, all else stays. "), "uncut if narrow"
+        assert "Mark this run as KILLED? No sign of life since " in row.status
+        name = browser.table.set_index("run_id")["run_name"][dead]
+        assert row.delete_button.tooltip == f"Cancel marking {name} as killed"
         row.confirm_button.click()
         assert browser.wait(60)
         assert row.status.startswith("Marked as KILLED after no sign of life since ")

@@ -110,6 +110,8 @@ _ABOUT = {
     "Stopping": "the deletion of {}",
     "Close": "the message on {}",
 }
+_MARKING = dict.fromkeys(("Cancel", "Stop", "Stopping"), "marking {} as killed")
+"""The same where a run is to be ended, which deletes no model."""
 
 
 class Row(OfferingLine):
@@ -235,7 +237,10 @@ class Row(OfferingLine):
                 self._binding = False
         if self._slot is not None:
             kind, text = _face(record, deletion, dead=dead, checking=checking)
-            about = _ABOUT.get(text, "{}").format(_name(record)) if kind else ""
+            names = (
+                _ABOUT | _MARKING if deletion is not None and deletion.kind == "kill" else _ABOUT
+            )
+            about = names.get(text, "{}").format(_name(record)) if kind else ""
             self._slot.show(kind, text, about=about, dead=kind == "waiting")
         self._offering.show(deletion, *(() if opened is None else (opened,)))
         self.box.layout = self._kit.shown
