@@ -85,7 +85,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_do(lab, scheduled, tmp
     assert process.returncode == 0, process.stderr
     assert lab.blob_names() == before
     assert lab.tags(poor) == tags
-    assert "DeletionPlan: 1 of 1 run, 2 files, 2.01 KB" in report
+    assert "DeletionPlan: 1 of 1 model, 2 files, 2.01 KB" in report
     assert made(lab, poor) in report
     assert "kept by best(1)" in report
     assert "Nothing was changed" in report

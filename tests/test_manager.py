@@ -386,6 +386,22 @@ def test_the_preflight_goes_on_where_one_side_is_down(lab, azurite):
     assert found.loc["container delete", "status"] == "unknown"
 
 
+def test_the_preflight_says_where_nothing_answers_for_the_account(lab, azurite):
+    down = AzureBlobCredentials(
+        account_name=azurite.credentials("models").account_name,
+        account_key="bXlrZXk=",
+        account_url=f"http://127.0.0.1:{free_port()}/devstoreaccount1",
+        container_name="models",
+    )
+    found = lab.manager(azure_blob_credentials=down).check().set_index("check")
+    assert found.loc["container list", "status"] == "no"
+    assert "account's name" in found.loc["container list", "advice"]
+    assert "permission" not in found.loc["container list", "advice"], "nobody refused anything"
+    rest = ["container delete", "soft delete", "versioning", "hierarchical namespace"]
+    assert set(found.loc[rest, "status"]) == {"unknown"}
+    assert set(found.loc[rest, "detail"]) == {"the account did not answer"}
+
+
 def test_many_bests_whose_files_are_gone_cost_a_few_requests(lab):
     kept, other = lab.with_model(0.5), lab.with_model(0.4)
     for number in range(20):

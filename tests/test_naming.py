@@ -55,6 +55,12 @@ def test_where_nothing_has_a_name_there_is_no_column_of_names():
     assert repr(DeletionPlan()) == "DeletionPlan: 0 of 0 runs, 0 files, 0 B"
 
 
+def test_a_plan_counts_what_its_rows_are():
+    checkpoints = DeletionPlan((RunPlan("r1", asked="m-1"), RunPlan("r1", asked="m-2")))
+    assert repr(checkpoints).startswith("DeletionPlan: 0 of 2 models, ")
+    assert repr(DeletionPlan((RunPlan("r1"),))).startswith("DeletionPlan: 0 of 1 run, ")
+
+
 def test_a_name_without_end_moves_no_id_out_of_sight():
     (line,) = named_lines([("\x1b" + "x" * 10_000_000, "r1", "words")])
     assert line == f"  ␛{'x' * 39}…  r1  words"

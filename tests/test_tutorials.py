@@ -32,15 +32,12 @@ def test_a_tutorial_is_kept_whole_and_without_what_would_not_be_true_elsewhere(n
 
 
 def test_the_search_keeps_its_best(sqlite_uri, azurite, container, tmp_path, blob_names):
-    said = execute(
-        SEARCH,
-        tmp_path,
-        {
-            "MLFLOW_TRACKING_URI": sqlite_uri,
-            "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
-            "EXPMGR_CONTAINER": container,
-        },
-    )
+    environment = {
+        "MLFLOW_TRACKING_URI": sqlite_uri,
+        "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
+        "EXPMGR_CONTAINER": container,
+    }
+    said = execute(SEARCH, tmp_path, environment)
 
     trials = lines(r"^ *(\d+)  (0\.\d+|1\.000)  (stored|not stored)", said["search"])
     assert [int(number) for number, _, _ in trials] == list(range(12))
@@ -65,3 +62,7 @@ def test_the_search_keeps_its_best(sqlite_uri, azurite, container, tmp_path, blo
     assert {cell: bool(text) for cell, text in said.items()} == {
         cell: bool(text) for cell, text in shown(saved(SEARCH)).items()
     }
+
+    again = execute(SEARCH, tmp_path, environment)
+    assert lines(r"^ *(\d+)  ", again["search"] + again["restart"]) == [], "all was done before"
+    assert again["end"] == said["end"]

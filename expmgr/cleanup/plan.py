@@ -504,9 +504,10 @@ class DeletionPlan:
     @property
     def _head(self) -> str:
         parts = {part_words(run.part): None for run in self.runs if is_named(run.part)}
+        noun = "model" if any(run.asked for run in self.runs) else "run"
         head = (
             f"DeletionPlan: {' and '.join(parts) + ' of ' if parts else ''}"
-            f"{len(self.deletable)} of {format_count(len(self.runs), 'run')}, "
+            f"{len(self.deletable)} of {format_count(len(self.runs), noun)}, "
             f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)}"
         )
         if self.bill is not None:

@@ -22,6 +22,8 @@ Row = tuple[str, Status, str, str]
 
 _FORBIDDEN = frozenset({401, 403})
 _BATCH_PARTS_ACCEPTED = frozenset({202, 404})
+_OF_THE_CONTAINER = ("container read", "container write", "container delete")
+_OF_THE_ACCOUNT = ("soft delete", "versioning", "hierarchical namespace")
 
 
 def check_container(blob_store: BlobStore) -> list[Row]:
@@ -49,31 +51,45 @@ class _Checks:
         self.rows.append((check, status, detail, advice))
 
     def storage(self) -> None:
+        from azure.core.exceptions import AzureError
+
         location = probe_location(self.store.addresses)
+        try:
+            self.store.exists(location.prefix)
+        except (AzureError, ExpmgrError) as error:
+            self._not_listed(error)
+            return
+        self._add("container list", "ok")
         name = f"{location.prefix}probe.txt"
         container = self.store.container_client()
-        if not self._try(
-            "container list",
-            lambda: self.store.exists(location.prefix),
-            "The credentials need the List permission on the container, and it must exist.",
-        ):
-            for check in ("container read", "container write", "container delete"):
-                self._add(check, "unknown", "the container could not be listed")
-        else:
-            written = self._try(
-                "container write",
-                lambda: container.upload_blob(name, b"expmgr check", overwrite=False),
-                "Deleting does not need it; saving models does (Write or Create permission).",
+        written = self._try(
+            "container write",
+            lambda: container.upload_blob(name, b"expmgr check", overwrite=False),
+            "Deleting does not need it; saving models does (Write or Create permission).",
+        )
+        if written:
+            self._try(
+                "container read",
+                lambda: container.download_blob(name).readall(),
+                "Deleting does not need it; downloading models does (Read permission).",
             )
-            if written:
-                self._try(
-                    "container read",
-                    lambda: container.download_blob(name).readall(),
-                    "Deleting does not need it; downloading models does (Read permission).",
-                )
-            else:
-                self._add("container read", "unknown", "there was no blob of ours to read")
-            self._delete(container, name)
+        else:
+            self._add("container read", "unknown", "there was no blob of ours to read")
+        self._delete(container, name)
+        self._account()
+
+    def _not_listed(self, error: BaseException) -> None:
+        """Say what follows for the rest; an account that is silent is not asked again."""
+        if _is_silence(error):
+            advice = "Check the account's name, account_url and the network."
+            self._add("container list", "no", _shown(error), advice)
+            for check in (*_OF_THE_CONTAINER, *_OF_THE_ACCOUNT):
+                self._add(check, "unknown", "the account did not answer")
+            return
+        advice = "The credentials need the List permission on the container, and it must exist."
+        self._add("container list", "no", _shown(error), advice)
+        for check in _OF_THE_CONTAINER:
+            self._add(check, "unknown", "the container could not be listed")
         self._account()
 
     def _delete(self, container: Any, name: str) -> None:
@@ -109,7 +125,7 @@ class _Checks:
         try:
             retention = self.store.retention()
         except StorageError as error:
-            for check in ("soft delete", "versioning", "hierarchical namespace"):
+            for check in _OF_THE_ACCOUNT:
                 self._add(check, "unknown", str(error))
             return
         days = retention.soft_delete_days
@@ -150,3 +166,14 @@ class _Checks:
 def _shown(error: BaseException) -> str:
     """Return the first line of an error; Azure's go on with request ids and headers."""
     return str(error).split("\n", 1)[0]
+
+
+def _is_silence(error: BaseException | None) -> bool:
+    """Tell whether nothing was answered: a name that does not resolve, a port that is closed."""
+    from azure.core.exceptions import ServiceRequestError, ServiceResponseError
+
+    while error is not None:
+        if isinstance(error, (ServiceRequestError, ServiceResponseError)):
+            return True
+        error = error.__cause__
+    return False
