@@ -61,6 +61,20 @@ def test_a_plan_counts_what_its_rows_are():
     assert repr(DeletionPlan((RunPlan("r1"),))).startswith("DeletionPlan: 0 of 1 run, ")
 
 
+@pytest.mark.parametrize(
+    ("ids", "counted"),
+    [
+        (["r1"], "1 run: "),
+        (["m-1", "m-2"], "2 models: "),
+        (["r1/model"], "1 model: "),
+        (["7/r1/artifacts/", "m-1"], "2 folders: "),
+    ],
+)
+def test_a_report_counts_what_its_rows_are(ids, counted):
+    report = DeletionReport(tuple(DeletionResult(one, "deleted") for one in ids))
+    assert report.summary.startswith(counted)
+
+
 def test_a_name_without_end_moves_no_id_out_of_sight():
     (line,) = named_lines([("\x1b" + "x" * 10_000_000, "r1", "words")])
     assert line == f"  ␛{'x' * 39}…  r1  words"

@@ -149,10 +149,11 @@ class DeletionReport:
 
     @property
     def summary(self) -> str:
-        """One line: what was removed and how many runs ended how."""
+        """One line: what was removed, and how many ended how."""
         ended = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
         removed = f"{format_count(self.files, 'file')}, {format_bytes(self.bytes)} deleted"
-        line = f"{format_count(len(self.results), 'run')}: {ended or 'nothing to do'}; {removed}"
+        count = format_count(len(self.results), _noun([one.run_id for one in self.results]))
+        line = f"{count}: {ended or 'nothing to do'}; {removed}"
         if self.saved is not None:
             line += f"; saves {self.saved.words}"
         return f"{line}; cancelled" if self.cancelled else line
@@ -173,3 +174,10 @@ class DeletionReport:
             f"<p>{escape(self.summary)}</p><table><thead><tr>{NAMED_HEADS}<th>outcome</th>"
             f"<th>what happened</th></tr></thead><tbody>{rows}</tbody></table>"
         )
+
+
+def _noun(ids: list[str]) -> str:
+    """Return what the ids are of: runs, models by their own ids, or folders that nobody owns."""
+    if any(id_.endswith("/") for id_ in ids):
+        return "folder"
+    return "model" if any("/" in id_ or id_.startswith("m-") for id_ in ids) else "run"
