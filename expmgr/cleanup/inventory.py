@@ -183,7 +183,7 @@ class Inventory:
         except StorageError as error:
             if cancel is not None and cancel.is_set():
                 raise Stopped from error
-            why = f"{str(error).rstrip('.')}; the container was listed instead"
+            why = f"The container was listed: {error}"
             _logger.warning("%s", why)
             return why
         self._last = Counted(report, tally, tally.directories(prices), prices)
