@@ -12,6 +12,7 @@ import pytest
 from inventory_reports import FIELDS, Reports
 
 from expmgr.__main__ import main
+from expmgr.catalog.shares import by_experiment
 from expmgr.errors import InvalidInputError, StorageError
 from expmgr.prices import StoragePrices
 from expmgr.widgets import RunBrowser
@@ -121,6 +122,7 @@ def test_what_azure_keeps_beside_the_blobs_is_counted_apart(full, reports, kind)
 
     kinds = {"versions": 70, "snapshots": 500, "soft-deleted": 9000}
     apart = told[told["kind"].isin(kinds)]
+    assert by_experiment(told)["kept copies"].sum() == 9570
     assert dict(zip(apart["kind"], apart["other_bytes"], strict=True)) == kinds
     assert set(apart["other_files"]) == {1}
     same(told[~told["kind"].isin(kinds)], listed)

@@ -31,6 +31,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "trash": ("#e2b04a", "///"),
     "journal": ("#555555", "..."),
     "unknown": ("#f2f2f2", "xxx"),
+    "kept copies": ("#7f9f7f", "xx"),
     "not chosen": ("#d9d9d9", ""),
 }
 _NAME = 34
