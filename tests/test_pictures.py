@@ -208,7 +208,7 @@ def test_nothing_stands_over_another_in_the_picture_of_quality(count, wide):
 
 @pytest.mark.parametrize("count", [1, 2, 30, 1000])
 def test_nothing_stands_over_another_in_the_picture_of_storage(count):
-    rows = [(str(at), f"{at} {HOSTILE}", (at, 1, 2, 3, 0, 0, 5)) for at in range(count)]
+    rows = [(str(at), f"{at} {HOSTILE}", (at, 1, 2, 3, 0, 7, 0, 5)) for at in range(count)]
     frame = shares(*rows, ("", "", (0, 0, 0, 0, 3, 0, 4, 0)))
     ax = draw_storage(bars_of(frame))
     assert_apart(ax)
