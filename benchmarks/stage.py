@@ -91,11 +91,12 @@ class Place:
 
         return MlflowClient(self.tracking_uri, self.tracking_uri)
 
-    def container_client(self) -> ContainerClient:
-        """Return Azure's own client."""
+    def container_client(self, container: str | None = None) -> ContainerClient:
+        """Return Azure's own client, of the models' container where no other is named."""
         from azure.storage.blob import ContainerClient
 
-        return ContainerClient.from_connection_string(self.connection_string, self.container)
+        name = container or self.container
+        return ContainerClient.from_connection_string(self.connection_string, name)
 
     def blobs(self, prefix: str = "") -> int:
         """Count the blobs that are there, or those below a prefix."""

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from expmgr.formatting import format_count
+from expmgr.sources import NO_SOURCE, Source
 from expmgr.text import MESSAGE_LIMIT, escape, plain
 
 __all__ = ["WholeTable"]
@@ -29,11 +30,13 @@ class WholeTable(pd.DataFrame):
     """
 
     @classmethod
-    def said(cls, frame: pd.DataFrame, source: str = "") -> WholeTable:
-        """Return a frame as such a table; ``source`` says what it was counted by, if anything."""
+    def said(cls, frame: pd.DataFrame, source: Source = NO_SOURCE) -> WholeTable:
+        """Return a frame as such a table, with what it was counted by in its ``attrs``."""
         table = cls(frame)
-        if source:
-            table.attrs["source"] = source
+        if source.words:
+            table.attrs["source"] = source.words
+        if source.taken is not None:
+            table.attrs["taken"] = source.taken.isoformat(timespec="seconds")
         return table
 
     @property

@@ -184,4 +184,4 @@ def test_a_row_says_ratio_and_exact_requests():
 
 def test_the_page_tells_of_every_case():
     page = report.DOCUMENT.read_text("utf-8")
-    assert set(CASES) <= set(re.findall(r"^\| \*\*(P\d\w?)\*\* \|", page, re.MULTILINE))
+    assert set(CASES) <= set(re.findall(r"^\| \*\*(P\d+\w?)\*\* \|", page, re.MULTILINE))

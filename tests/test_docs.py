@@ -5,14 +5,20 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import shlex
 import subprocess
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pytest
 import yaml
+from azure.storage.blob import BlobServiceClient
+from distributed import Client, LocalCluster
+from inventory_reports import Reports
 from jupyter_driver import REPOSITORY
+from servers import wasbs
 
 import expmgr
 from expmgr.cli.parser import build_parser
@@ -95,6 +101,68 @@ def test_every_variable_of_the_environment_is_read():
     table = PAGES["how-to/credentials.md"].split("| variable | is |")[1].split("\n\n")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
     assert named == set(re.findall(r'"((?:EXPMGR|MLFLOW)_[A-Z_]+)"', read))
+
+
+def test_a_report_of_azure_s_own_is_read(full_of_reports, capsys):
+    (code,) = PYTHON["scale.md"]
+    names = {"manager": full_of_reports}
+    exec(code, names)
+    for table in (names["usage"], names["orphans"]):
+        assert "Blob Inventory report inventory/" in table.attrs["source"]
+    names["browser"].close()
+
+
+@pytest.fixture
+def full_of_reports(eight_runs, azurite, container):
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        if not service.get_container_client("inventory").exists():
+            service.create_container("inventory")
+        Reports(service, container, "inventory", rule=container.replace("-", "")).write()
+        yield eight_runs
+
+
+def test_many_containers_are_counted_and_cleaned_by_any_executor(
+    azurite, sqlite_uri, lab, container, plugin_name, tmp_path, monkeypatch
+):
+    other = f"other-{container[-12:]}"
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_container(other)
+    second = lab.experiment("second", location=wasbs(other))
+    for value in (0.1, 0.2, 0.9):
+        lab.with_model(value)
+        lab.with_model(value, experiment_id=second)
+    module, by_threads, by_dask = PYTHON["how-to/many-containers.md"]
+    module = module.replace('"30d"', '"0s"').replace("best(10)", "best(1)")
+    (tmp_path / "many_containers.py").write_text(module, encoding="utf-8")
+    for name, value in {
+        "AZURE_STORAGE_CONNECTION_STRING": azurite.connection_string,
+        "MLFLOW_TRACKING_URI": sqlite_uri,
+        "EXPMGR_PLUGIN": plugin_name,
+        "EXPMGR_MAIN_METRIC": "accuracy",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)]),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = {"containers": [container, other]}
+
+    exec(by_threads, names)
+    usage = names["usage"].groupby("container")[["bytes", "other_bytes"]].sum()
+    for one in (container, other):
+        listed = pd.DataFrame(
+            lab.manager(azure_blob_credentials=azurite.credentials(one)).storage_usage()
+        )
+        assert usage.loc[one].equals(listed[["bytes", "other_bytes"]].sum())
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        names["scheduler"] = cluster
+        exec(by_dask, names)
+        with Client(cluster) as client:
+            again = names["usage_everywhere"](client.get_executor(), names["containers"])
+
+    left = again.groupby("container")["bytes"].sum()
+    assert set(left) == {2012}, "the best of each stays"
+    assert names["report"].counts == {"deleted": 4}
 
 
 def test_the_schedule_marks_and_deletes_nothing_yet(eight_runs, blob_names):

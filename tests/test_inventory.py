@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
 from inventory_reports import FIELDS, Reports
 
+from expmgr.__main__ import main
+from expmgr.catalog.shares import by_experiment
 from expmgr.errors import InvalidInputError, StorageError
 from expmgr.prices import StoragePrices
+from expmgr.widgets import RunBrowser
 
 KEPT = [
     {
@@ -117,6 +122,7 @@ def test_what_azure_keeps_beside_the_blobs_is_counted_apart(full, reports, kind)
 
     kinds = {"versions": 70, "snapshots": 500, "soft-deleted": 9000}
     apart = told[told["kind"].isin(kinds)]
+    assert by_experiment(told)["kept copies"].sum() == 9570
     assert dict(zip(apart["kind"], apart["other_bytes"], strict=True)) == kinds
     assert set(apart["other_files"]) == {1}
     same(told[~told["kind"].isin(kinds)], listed)
@@ -228,7 +234,7 @@ def test_where_no_report_can_be_used_the_container_is_listed_in_words(
     told = full.manager().find_orphans(inventory=reports.destination)
     same(told, listed)
     assert why in told.attrs["source"]
-    assert told.attrs["source"].endswith("; the container was listed instead")
+    assert told.attrs["source"].startswith("The container was listed: ")
     assert why in caplog.text
 
 
@@ -302,9 +308,81 @@ def test_sizes_of_a_report_do_not_hide_what_is_known_since(full, reports):
     assert pd.isna(models.loc[new, "bytes"])
 
 
+def test_a_plan_lists_again_whatever_a_report_said(full, reports, put_blob):
+    reports.write()
+    manager = full.manager()
+    manager.storage_usage(inventory=reports.destination)
+    before = int(manager.models().set_index("run_id").loc[full.plain, "bytes"])
+    path = manager.plan_deletion(full.plain).runs[0].locations[0].location.path
+    put_blob(f"{path}/came-later", b"12345")
+    assert manager.plan_deletion(full.plain).bytes == before + 5
+    put_blob(f"{path}/data/weights.bin", b"less")
+    assert manager.plan_deletion(full.plain).bytes < before
+
+
 def test_columns_that_a_report_lacks_are_done_without(full, reports):
     listed = full.manager().storage_usage()
     reports.write(fields=FIELDS[:6])
     told = full.manager().storage_usage(inventory=reports.destination)
     sums = ["bytes", "other_bytes"]
     assert told[sums].sum().equals(listed[sums].sum())
+
+
+def test_what_somebody_else_deleted_since_the_report_reads_as_deleted(full, reports):
+    reports.write()
+    assert full.manager().delete_model(full.plain).outcome == "deleted"
+    manager = full.manager()
+
+    usage = manager.storage_usage(inventory=reports.destination).set_index("run_id")
+
+    models = manager.models().set_index("run_id")
+    assert models.loc[full.plain, "model"] == "deleted"
+    assert usage.loc[full.plain, "model"] == "deleted"
+    assert pd.isna(models.loc[full.plain, "bytes"])
+
+
+def test_the_browser_measures_by_a_report_and_says_of_when(full, reports):
+    reports.write()
+    assert full.manager().delete_model(full.plain).outcome == "deleted"
+    listed = full.manager().storage_usage().set_index("run_id")
+    manager = full.manager()
+    with closing(RunBrowser(manager, inventory=reports.destination)) as browser:
+        assert browser.wait(30)
+        table = browser.table.set_index("run_id")
+        assert f"sizes of {datetime.now(timezone.utc):%Y-%m-%d}" in browser.footer.totals.value
+        assert "by Azure's report" in browser.footer.totals.value.replace("&#x27;", "'")
+        assert browser._size_notice.text == ""
+    measured = table["bytes"].dropna()
+    assert len(measured) >= 3
+    for run, size in measured.items():
+        assert size == listed.loc[run, "bytes"]
+    assert table.loc[full.plain, "model"] == "deleted"
+    assert pd.isna(table.loc[full.plain, "bytes"])
+
+
+def test_the_browser_says_why_it_listed_in_place_of_reading_a_report(full, reports):
+    reports.write(finished=False)
+    with closing(RunBrowser(full.manager(), inventory=reports.destination)) as browser:
+        assert browser.wait(30)
+        assert "still being written" in browser._size_notice.text
+        assert browser.table["bytes"].notna().sum() >= 3
+
+
+def test_the_command_line_reads_reports(full, reports, monkeypatch, capsys):
+    folder = reports.write()
+    for name, value in {
+        "MLFLOW_TRACKING_URI": full.backend.tracking_uri,
+        "EXPMGR_PLUGIN": full.plugin,
+        "EXPMGR_MAIN_METRIC": "accuracy",
+        "EXPMGR_CONTAINER": reports.container,
+    }.items():
+        monkeypatch.setenv(name, value)
+    for command in ("usage", "orphans"):
+        assert main([command, "--inventory", reports.destination, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert folder in document["source"]
+        assert document["taken"]
+        assert main([command, "--inventory", reports.destination]) == 0
+        assert folder in capsys.readouterr().out
+    assert main(["usage", "--inventory", "Not A Place"]) != 0
+    assert "YYYY/MM/DD" in capsys.readouterr().err

@@ -110,8 +110,8 @@ def shares(*rows):
 
 
 def test_many_experiments_are_the_largest_and_one_bar_for_all_others():
-    rows = [(str(at), f"e{at}", (100 - at, 1, 0, 0, 0, 0, 0)) for at in range(40)]
-    frame = shares(*rows, ("", "", (0, 0, 0, 0, 3, 4, 0)))
+    rows = [(str(at), f"e{at}", (100 - at, 1, 0, 0, 0, 0, 0, 0)) for at in range(40)]
+    frame = shares(*rows, ("", "", (0, 0, 0, 0, 3, 0, 4, 0)))
     bars = bars_of(frame)
     assert bars.names == (
         *(f"e{at}" for at in range(15)),
@@ -208,8 +208,8 @@ def test_nothing_stands_over_another_in_the_picture_of_quality(count, wide):
 
 @pytest.mark.parametrize("count", [1, 2, 30, 1000])
 def test_nothing_stands_over_another_in_the_picture_of_storage(count):
-    rows = [(str(at), f"{at} {HOSTILE}", (at, 1, 2, 3, 0, 0, 5)) for at in range(count)]
-    frame = shares(*rows, ("", "", (0, 0, 0, 0, 3, 4, 0)))
+    rows = [(str(at), f"{at} {HOSTILE}", (at, 1, 2, 3, 0, 7, 0, 5)) for at in range(count)]
+    frame = shares(*rows, ("", "", (0, 0, 0, 0, 3, 0, 4, 0)))
     ax = draw_storage(bars_of(frame))
     assert_apart(ax)
     drawn = sum(patch.get_width() for patch in ax.patches)

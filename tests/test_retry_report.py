@@ -14,6 +14,7 @@ from secret_walk import Walk
 
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import InvalidInputError
+from expmgr.prices import Bill
 from expmgr.results import DeletionResult
 
 
@@ -155,3 +156,21 @@ def test_ctrl_c_ends_after_what_is_in_flight_with_a_report_of_what_is_done(
     store.delete, store.delete_together = real, real_together
     rest = [run_id for run_id in run_ids if run_id not in gone]
     assert manager.delete_models(rest, progress=False).counts == {"deleted": len(rest)}
+
+
+def test_reports_of_several_containers_become_one():
+    one = DeletionReport((DeletionResult("a", "deleted", files=2, bytes=5),), saved=Bill(1.0, 0.5))
+    other = DeletionReport(
+        (DeletionResult("b", "failed", message="503"),), cancelled=True, saved=Bill(2.0)
+    )
+
+    merged = DeletionReport.merged([one, other])
+
+    assert [result.run_id for result in merged] == ["a", "b"]
+    assert (merged.counts, merged.files, merged.bytes) == ({"deleted": 1, "failed": 1}, 2, 5)
+    assert merged.cancelled
+    assert merged.saved == Bill(3.0, 0.5)
+    with pytest.raises(InvalidInputError, match="no manager to try again with"):
+        merged.retry()
+    assert DeletionReport.merged([one, DeletionReport()]).saved is None, "not known of all"
+    assert DeletionReport.merged([]) == DeletionReport()

@@ -15,10 +15,12 @@ SHARES: tuple[str, ...] = (
     "traces",
     "trash",
     "journal",
+    "kept copies",
     "unknown",
     "not chosen",
 )
-"""What bytes may be, in the order in which they are shown; together they are all there is."""
+"""What bytes may be, in the order in which they are shown; together they are all there is. Kept
+copies are versions, snapshots and soft-deleted blobs, of which only a report of Azure's tells."""
 
 _OF_KIND = {
     "run": "other artifacts",
@@ -27,6 +29,7 @@ _OF_KIND = {
     "trash": "trash",
     "journal": "journal",
     "experiment": "not chosen",
+    **dict.fromkeys(("versions", "snapshots", "soft-deleted"), "kept copies"),
 }
 
 

@@ -11,6 +11,7 @@ from expmgr.catalog.model import NOTHING, Size
 from expmgr.catalog.places import folder_of, paths_to
 from expmgr.cleanup.counted import CountedListing, Stopped
 from expmgr.errors import StorageError
+from expmgr.sources import NO_SOURCE, Source
 from expmgr.tracking.queries import ALL_EXPERIMENTS, select_experiments
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def scan_folders(
     inventory: CountBy | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
-) -> tuple[dict[Folder, Seen], str]:
+) -> tuple[dict[Folder, Seen], Source]:
     """List a container, or the roots of some experiments, by the folders that may be orphans.
 
     Parameters
@@ -144,7 +145,7 @@ def scan_folders(
     """
     roots = frozenset(finder.homes(every))
     leading = paths_to(roots)
-    source = ""
+    source = NO_SOURCE
     if inventory is not None:
         asked = None if chosen is None else list(finder.homes(chosen))
         try:
@@ -155,7 +156,7 @@ def scan_folders(
             raise StorageError("the reading of the report was cancelled") from None
         if not isinstance(counted, str):
             return counted.folders(roots, asked), counted.source
-        source = counted
+        source = Source(counted)
     homes = [""] if chosen is None else list(finder.homes(chosen))
     wanted = [""] if "" in homes else list(outermost(homes))
     listing = CountedListing(finder, on_progress, cancel, prices)

@@ -17,6 +17,7 @@ from expmgr.cleanup.counted import Stopped
 from expmgr.cleanup.folder_scan import Seen
 from expmgr.cleanup.inventory_tally import count
 from expmgr.errors import StorageError
+from expmgr.sources import Source
 from expmgr.storage.blob_path import is_within
 from expmgr.storage.inventory import newest_report, report_place
 from expmgr.storage.inventory_rows import ReportRows
@@ -49,9 +50,9 @@ class Counted:
     prices: StoragePrices | None
 
     @property
-    def source(self) -> str:
+    def source(self) -> Source:
         """Which report it was, how old it is now, and what it does not tell."""
-        return self.report.words(datetime.now(timezone.utc))
+        return Source(self.report.words(datetime.now(timezone.utc)), self.report.taken)
 
     def scan(self, every: Collection[str], wanted: Collection[str] | None) -> Scan:
         """Return what listings would have found when the report was taken.
@@ -182,7 +183,7 @@ class Inventory:
         except StorageError as error:
             if cancel is not None and cancel.is_set():
                 raise Stopped from error
-            why = f"{str(error).rstrip('.')}; the container was listed instead"
+            why = f"The container was listed: {error}"
             _logger.warning("%s", why)
             return why
         self._last = Counted(report, tally, tally.directories(prices), prices)

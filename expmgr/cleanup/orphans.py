@@ -13,6 +13,7 @@ from expmgr.cleanup.orphan_plans import location_of, subject_of
 from expmgr.cleanup.ownership import Judge
 from expmgr.cleanup.plan import RunPlan
 from expmgr.errors import LocationError
+from expmgr.sources import NO_SOURCE
 from expmgr.text import words
 from expmgr.tracking.queries import ALL_EXPERIMENTS
 from expmgr.tracking.sight import hidden_by
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.inventory import CountBy
     from expmgr.cleanup.planner import Planner
     from expmgr.prices import StoragePrices
+    from expmgr.sources import Source
 
 __all__ = ["ORPHAN_COLUMNS", "Orphan", "find_all", "orphans_table"]
 
@@ -91,7 +93,7 @@ def find_all(
     inventory: CountBy | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
-) -> tuple[list[Orphan], str]:
+) -> tuple[list[Orphan], Source]:
     """Return what no live run or model of some experiments owns, with what protects it.
 
     What lies below no root is asked about with the manager's own experiments, and with all. The
@@ -161,7 +163,9 @@ def find_all(
     return found, source
 
 
-def orphans_table(orphans: Sequence[Orphan], *, priced: bool, source: str = "") -> pd.DataFrame:
+def orphans_table(
+    orphans: Sequence[Orphan], *, priced: bool, source: Source = NO_SOURCE
+) -> pd.DataFrame:
     """Return the table of `find_orphans`, largest first."""
     import pandas as pd
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from expmgr.cleanup.naming import NAMED_HEADS, named_cells, named_lines
 from expmgr.cleanup.plan import DeletionPlan
 from expmgr.errors import InvalidInputError
 from expmgr.formatting import format_bytes, format_count
+from expmgr.prices import Bill
 from expmgr.text import MESSAGE_LIMIT, escape, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
     from typing_extensions import Self
 
-    from expmgr.prices import Bill
     from expmgr.results import DeletionResult
 
 __all__ = ["DeletionReport"]
@@ -92,6 +93,20 @@ class DeletionReport:
             )
             raise InvalidInputError(message)
         return self.again(self.failed)
+
+    @classmethod
+    def merged(cls, reports: Iterable[DeletionReport]) -> Self:
+        """Return what several calls did as one report, such as those of several containers.
+
+        It cannot `retry`: the single ones know whose each run is.
+        """
+        every = list(reports)
+        bills = [report.saved for report in every if report.saved is not None]
+        return cls(
+            tuple(result for report in every for result in report),
+            any(report.cancelled for report in every),
+            reduce(Bill.plus, bills) if bills and len(bills) == len(every) else None,
+        )
 
     def __len__(self) -> int:
         return len(self.results)

@@ -11,6 +11,7 @@ from expmgr.catalog.model import NOTHING, Size, is_model_id
 from expmgr.catalog.usage import Scan, attribute
 from expmgr.cleanup.counted import CountedListing, Stopped
 from expmgr.cleanup.tables import rows_by_run
+from expmgr.sources import NO_SOURCE, Source
 from expmgr.tracking.journal import now_ms
 from expmgr.tracking.queries import in_parallel, logged_model, runs_by_id
 
@@ -105,7 +106,7 @@ def scan_storage(
     inventory: CountBy | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancel: threading.Event | None = None,
-) -> tuple[Scan, str]:
+) -> tuple[Scan, Source]:
     """Measure some experiments, or the whole container, by a report or by listings.
 
     Parameters
@@ -118,25 +119,24 @@ def scan_storage(
     Returns
     -------
     tuple
-        What was measured; and in words which report told it, or why none did: "" where none was
-        asked for.
+        What was measured; and which report told it, or why none did, where one was asked for.
 
     Raises
     ------
     StorageError
         It could not be listed.
     """
-    source = ""
+    source = NO_SOURCE
     if inventory is not None:
         homes = finder.homes(experiments)
         wanted = None if chosen is None else list(finder.homes(chosen))
         try:
             counted = inventory(wanted, prices=prices, on_progress=on_progress, cancel=cancel)
         except Stopped:
-            return Scan(began=now_ms()), ""
+            return Scan(began=now_ms()), source
         if not isinstance(counted, str):
             return counted.scan(homes, wanted), counted.source
-        source = counted
+        source = Source(counted)
     if chosen is None:
         scan = scan_container(
             finder, experiments, prices=prices, on_progress=on_progress, cancel=cancel
@@ -310,7 +310,7 @@ def usage_table(
     scan: Scan,
     *,
     prices: StoragePrices | None = None,
-    source: str = "",
+    source: Source = NO_SOURCE,
 ) -> pd.DataFrame:
     """Return the table of `storage_usage`, largest first.
 

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from expmgr.cleanup.plan import DeletionPlan
     from expmgr.cleanup.report import DeletionReport
 
-__all__ = ["Answer", "Exit", "as_json", "exit_of", "of_plan", "of_report", "refusal", "rows_of"]
+__all__ = [
+    "Answer",
+    "Exit",
+    "as_json",
+    "exit_of",
+    "of_plan",
+    "of_report",
+    "refusal",
+    "rows_of",
+    "told_of",
+]
 
 
 class Exit(IntEnum):
@@ -80,6 +90,11 @@ def _time(value: datetime) -> str | None:
         return None
     at = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
     return at.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def told_of(frame: pd.DataFrame) -> dict[str, str]:
+    """Return what a table was counted by, ``source`` and ``taken``, where one may choose."""
+    return {str(name): str(value) for name, value in frame.attrs.items()}
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

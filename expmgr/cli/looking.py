@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of
+from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of, told_of
 from expmgr.cli.progress import StatusLine
 from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import chosen_experiments
@@ -35,7 +35,9 @@ def usage(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Nam
     from expmgr.catalog.shares import SHARES, by_experiment
 
     with StatusLine("measuring") as line:
-        found = manager.storage_usage(chosen_experiments(options), on_progress=line.measured)
+        found = manager.storage_usage(
+            chosen_experiments(options), inventory=options.inventory, on_progress=line.measured
+        )
     shares = by_experiment(found)
     files = int(found["files"].sum() + found["other_files"].sum())
     size = int(shares["bytes"].sum())
@@ -46,11 +48,14 @@ def usage(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.Nam
         rows = shares[["experiment_name", *used, "bytes"]]
         table = as_text(rows.replace({"experiment_name": {"": "(none)"}}), (*used, "bytes"))
     total = f"total: {format_count(files, 'file')}, {format_bytes(size)}"
+    told = told_of(found)
+    total += f"\n{told['source']}" if told else ""
     document = {
         "files": files,
         "bytes": size,
         "experiments": rows_of(shares),
         "rows": rows_of(found),
+        **told,
     }
     return Answer(f"{table}\n{total}" if len(found) else total, document)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of
+from expmgr.cli.answer import Answer, Exit, exit_of, of_report, rows_of, told_of
 from expmgr.cli.progress import StatusLine
 from expmgr.cli.tables import as_text
 from expmgr.cli.wanted import chosen_experiments
@@ -33,7 +33,10 @@ def orphans(manager: ExperimentsManagerWithAzureBlobBackend, options: argparse.N
         try:
             with StatusLine("listing") as line:
                 found = manager.find_orphans(
-                    chosen_experiments(options), on_progress=line.measured, cancel=cancel
+                    chosen_experiments(options),
+                    inventory=options.inventory,
+                    on_progress=line.measured,
+                    cancel=cancel,
                 )
         except StorageError:
             if not cancel.is_set():
@@ -59,16 +62,23 @@ def _delete(
 
 
 def _found(found: pd.DataFrame, options: argparse.Namespace) -> Answer:
+    told = told_of(found)
     if options.prefix:
         wanted = {f"{prefix.removesuffix('/')}/" for prefix in options.prefix}
         found = found[found["prefix"].isin(wanted)]
     would = found if options.prefix else found[found["kind"] == "trash"]
     would = would[would["deletable"]]
-    document = {"dry_run": True, "bytes": int(would["bytes"].sum()), "orphans": rows_of(found)}
+    document = {
+        "dry_run": True,
+        "bytes": int(would["bytes"].sum()),
+        "orphans": rows_of(found),
+        **told,
+    }
+    source = f"\n{told['source']}" if told else ""
     if found.empty:
-        return Answer("Nothing lies there that nobody owns.", document)
+        return Answer(f"Nothing lies there that nobody owns.{source}", document)
     size = format_bytes(int(would["bytes"].sum()))
     said = f"{format_count(len(would), 'folder')}, {size} would go. Nothing was deleted: this is a "
     said += "dry run. Add --yes to delete "
     said += "them." if options.prefix else "the trash; what is unknown goes by --prefix only."
-    return Answer(f"{as_text(found[list(_SHOWN)])}\n{said}", document)
+    return Answer(f"{as_text(found[list(_SHOWN)])}\n{said}{source}", document)

@@ -84,9 +84,22 @@ def _experiments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="every experiment of the server")
 
 
+def _inventory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--inventory",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="PLACE",
+        help="by the newest Blob Inventory report in the models' container, or in this one "
+        "(inventory, inventory/2026/11), in place of a listing",
+    )
+
+
 def _usage(command: _Command) -> None:
     parser = command("usage", "what everything in the container costs, to the byte")
     parser.add_argument("--runs", action="store_true", help="a row a run, not an experiment")
+    _inventory(parser)
     _experiments(parser)
     _json(parser)
 
@@ -167,6 +180,7 @@ def _orphans(command: _Command) -> None:
         "--prefix", action="append", metavar="PREFIX", help="only this folder, several times"
     )
     parser.add_argument("--yes", action="store_true", help="do it")
+    _inventory(parser)
     _experiments(parser)
     _json(parser)
 

@@ -30,6 +30,7 @@ _LOOKS: dict[str, tuple[str, str]] = {
     "traces": ("#c9dcec", ""),
     "trash": ("#e2b04a", "///"),
     "journal": ("#555555", "..."),
+    "kept copies": ("#a9c4a9", "\\\\\\"),
     "unknown": ("#f2f2f2", "xxx"),
     "not chosen": ("#d9d9d9", ""),
 }

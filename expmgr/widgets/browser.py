@@ -58,6 +58,9 @@ class RunBrowser:
         Days without a sign of life after which a RUNNING run is called stale.
     measure
         Measure all sizes once the runs are there; one listing an experiment, in the background.
+    inventory
+        Measure by Azure's own report in place of listings, as the manager's ``storage_usage`` does;
+        the footer says how old the sizes are.
     view_state
         How the table is looked at, as `view_state` of another browser told it; any part may be
         missing. Its ``filter_string`` and ``page_size`` outweigh those above.
@@ -80,6 +83,7 @@ class RunBrowser:
         patience: float = 4.0,
         stale_after: float = 7.0,
         measure: bool = True,
+        inventory: bool | str = False,
         view_state: Mapping[str, Any] | None = None,
     ) -> None:
         if page_size < 1:
@@ -98,6 +102,7 @@ class RunBrowser:
             patience=patience,
             stale_after=stale_after,
             measure=measure,
+            inventory=inventory,
             draw_pictures=self._draw_pictures,
         )
         self._loop = session.loop

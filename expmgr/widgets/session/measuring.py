@@ -36,6 +36,8 @@ class Measuring:
         Told that `message` changed.
     patience
         Seconds of silence after which the line says that the account is waited for.
+    inventory
+        As `storage_usage` of the manager takes it.
 
     Attributes
     ----------
@@ -54,8 +56,12 @@ class Measuring:
         unfolds: Callable[[str], bool],
         changed: Callable[[], None],
         patience: float = 4.0,
+        inventory: bool | str = False,
     ) -> None:
         self._manager = manager
+        self._by = {"inventory": inventory} if inventory is not False else {}
+        self._taken: datetime | None = None
+        self._instead = ""
         self._loop = loop
         self._measured = measured
         self._unfolds = unfolds
@@ -72,6 +78,8 @@ class Measuring:
     @property
     def note(self) -> str:
         """When sizes were measured, for the footer."""
+        if self._taken is not None:
+            return f"sizes of {self._taken:%Y-%m-%d %H:%M} UTC, by Azure's report"
         return f"sizes of {self.measured_at:%H:%M} UTC" if self.measured_at else ""
 
     @property
@@ -101,6 +109,7 @@ class Measuring:
     async def _scan(self) -> None:
         count = len(self._left)
         self._files = self._bytes = 0
+        self._taken, self._instead = None, ""
         cancel = self._cancel = threading.Event()
         while self._left and not cancel.is_set():
             experiment = self._left[0]
@@ -119,7 +128,8 @@ class Measuring:
             self._measured(usage, models, sent)
         done = count - len(self._left)
         stopped = f"Measured {done} of {format_count(count, 'experiment')}."
-        self._say(Message(stopped) if self._left else SILENT)
+        instead = Message(self._instead) if self._instead else SILENT
+        self._say(Message(stopped) if self._left else instead)
         self._left = []
 
     async def _measure(
@@ -157,14 +167,23 @@ class Measuring:
 
         def measure() -> tuple[pd.DataFrame, pd.DataFrame | None]:
             usage = self._manager.storage_usage(
-                [experiment], on_progress=on_progress, cancel=cancel
+                [experiment], on_progress=on_progress, cancel=cancel, **self._by
             )
             wanted = each and not cancel.is_set()
             return usage, self._manager.models([experiment]) if wanted else None
 
         say()
         usage, models = await self._loop.patiently(measure, silent, patience=self._patience)
-        return usage, models, sent
+        taken = usage.attrs.get("taken")
+        if taken is None:
+            self._instead = str(usage.attrs.get("source", ""))
+            return usage, models, sent
+        # What became of a line since the report was taken is newer than the report, and a model
+        # that went since has no size, whatever the report says.
+        self._taken = datetime.fromisoformat(taken)
+        age = (datetime.now(timezone.utc) - self._taken).total_seconds()
+        usage = usage[usage["model"] != "deleted"]
+        return usage, models, min(sent, sent - age)
 
     def _say(self, message: Message) -> None:
         self.message = message

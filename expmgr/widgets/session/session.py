@@ -108,7 +108,7 @@ class Session:
         Lines on a page.
     read_only
         Refuses whatever would change anything.
-    take_back, patience, stale_after, measure
+    take_back, patience, stale_after, measure, inventory
         As in `expmgr.widgets.browser.RunBrowser`.
     draw_pictures
         Draws a table as HTML; in the pool, as it takes a second.
@@ -146,6 +146,7 @@ class Session:
         patience: float = 4.0,
         stale_after: float = 7.0,
         measure: bool = True,
+        inventory: bool | str = False,
         draw_pictures: Callable[[pd.DataFrame], str] | None = None,
     ) -> None:
         self.manager = manager
@@ -184,6 +185,7 @@ class Session:
             unfolds=self.lines.content.unfolds_in,
             changed=lambda: self.view.draw_measuring(),  # noqa: PLW0108 - as below
             patience=patience,
+            inventory=inventory,
         )
         self.looking = Looking(
             manager,
