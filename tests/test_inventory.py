@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 
 import pandas as pd
@@ -15,6 +15,7 @@ from expmgr.__main__ import main
 from expmgr.catalog.shares import by_experiment
 from expmgr.errors import InvalidInputError, StorageError
 from expmgr.prices import StoragePrices
+from expmgr.storage.blob_store import BlobStore
 from expmgr.widgets import RunBrowser
 
 KEPT = [
@@ -244,6 +245,32 @@ def test_a_file_that_is_not_as_long_as_its_manifest_says_is_not_used(full, repor
     client.upload_blob(f"{folder}/models_1000000_0.csv", b"Name,Content-Length\n", overwrite=True)
     told = full.manager().storage_usage(inventory=reports.destination)
     assert "is not there as its manifest says" in told.attrs["source"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_report_that_cannot_be_read_to_its_end_is_not_half_believed(
+    full, reports, kind, monkeypatch
+):
+    listed = full.manager().storage_usage()
+    reports.write(kind, files=3)
+    opened, files = BlobStore.opened, []
+
+    @contextmanager
+    def breaks(store, name, size, etag):
+        files.append(name)
+        with opened(store, name, size, etag) as blob:
+            if len(files) == 3:
+                blob._read_range = fail
+            yield blob
+
+    def fail(_offset, _length):
+        raise StorageError("reading failed: 503 ServerBusy")
+
+    monkeypatch.setattr(BlobStore, "opened", breaks)
+    told = full.manager().storage_usage(inventory=reports.destination)
+    assert len(files) == 3
+    same(told, listed)
+    assert told.attrs["source"] == "The container was listed: reading failed: 503 ServerBusy"
 
 
 def test_no_report_at_all_is_said(full, reports, caplog):

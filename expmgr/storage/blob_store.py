@@ -462,7 +462,7 @@ class BlobStore:
                     offset=offset,
                     length=length,
                     max_concurrency=1,
-                    etag=etag,
+                    etag=f'"{etag}"',
                     match_condition=MatchConditions.IfNotModified,
                 ).readall()
 

@@ -104,7 +104,7 @@ class ReportRows:
                 for batch in scanner.to_batches():
                     if batch.num_rows:
                         yield _tidy(batch)
-        except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
+        except (pa.ArrowException, OSError, csv.Error) as error:
             why = plain(str(error), 120)
             raise NoReportError(f"{plain(file.name)} cannot be read ({why})") from error
 
