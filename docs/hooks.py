@@ -34,7 +34,7 @@ _LOADS = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"<code>([^<\n]+)</code>")
-_JOINT = re.compile(r"(?<=[_/,(])(?=[\w&*\"'])")
+_JOINT = re.compile(r"(?<=[_/,(=])(?=[\w&*\"'])")
 _TARGET = re.compile(r'<(?:a|img|script|link)\b[^>]*?\b(?:href|src)="([^"]+)"')
 _ANCHOR = re.compile(r'\bid="([^"]+)"')
 
@@ -58,7 +58,14 @@ def _in_whole_words(code: re.Match[str]) -> str:
     """Keep short code on one line, and let long code be broken between the words of a name."""
     if len(unescape(code[1])) <= SHORT:
         return f'<code class="short">{code[1]}</code>'
-    return f"<code>{_JOINT.sub('<wbr>', code[1])}</code>"
+    return f"<code>{' '.join(map(_at_its_joints, code[1].split(' ')))}</code>"
+
+
+def _at_its_joints(word: str) -> str:
+    """Let a word be broken between its parts; an option (``--keep-best``) stays whole."""
+    if word.startswith("-"):
+        return f'<span class="short">{word}</span>'
+    return _JOINT.sub("<wbr>", word)
 
 
 def on_post_build(config: Any, **_: Any) -> None:

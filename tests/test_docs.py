@@ -379,6 +379,7 @@ def test_code_breaks_between_the_words_of_a_name_and_not_where_it_is_short(hooks
     source = (
         "<td><code>unknown</code> <code>test_what_is_promised_holds_anyhow</code> "
         "<code>&lt;experiment&gt;/models/&lt;model id&gt;/artifacts</code></td>"
+        "<code>expmgr delete --older-than 60d --yes</code>"
         "<pre><code>not_this_one_which_is_a_block_of_code\n</code></pre>"
     )
 
@@ -386,6 +387,8 @@ def test_code_breaks_between_the_words_of_a_name_and_not_where_it_is_short(hooks
         '<td><code class="short">unknown</code> '
         "<code>test_<wbr>what_<wbr>is_<wbr>promised_<wbr>holds_<wbr>anyhow</code> "
         "<code>&lt;experiment&gt;/<wbr>models/<wbr>&lt;model id&gt;/<wbr>artifacts</code></td>"
+        '<code>expmgr delete <span class="short">--older-than</span> 60d '
+        '<span class="short">--yes</span></code>'
         "<pre><code>not_this_one_which_is_a_block_of_code\n</code></pre>"
     )
 
