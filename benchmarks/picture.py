@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 # The house's, see expmgr.pictures.draw: opaque white, so that a dark page shows them as well, and
 # what differs differs by hatching, too.
 INK, GREY, BLUE, RED = "#1a1a1a", "#6b6b6b", "#1f5fa8", "#b3261e"
-WIDTH = 46
+WIDTH = 68
 """Characters of a label's line."""
+LINE, GAP = 0.145, 0.8
+"""A line's height in inches; between two labels, in lines."""
 
 
 def shown(rows: Sequence[Row]) -> list[Row]:
@@ -30,12 +32,12 @@ def save_picture(rows: Sequence[Row], path: Path) -> None:
     """Draw it, and write it as PNG."""
     drawn = shown(rows)
     labels = [_label(row) for row in drawn]
-    height = 1.3 + 0.21 * sum(label.count("\n") + 1.8 for label in labels)
+    height = 0.8 + LINE * sum(label.count("\n") + 1 + GAP for label in labels)
     figure = Figure(figsize=(9.0, height), layout="constrained")
     ax = figure.add_subplot()
     place, places = 0.0, []
     for label in labels:
-        room = label.count("\n") + 1.8
+        room = label.count("\n") + 1 + GAP
         places.append(place + room / 2)
         place += room
     ratios = [row.ratio or 1.0 for row in drawn]

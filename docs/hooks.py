@@ -8,12 +8,16 @@ public host as well, for formulas and diagrams that none of ours has.
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+SHORT = 24
+"""Characters of code that stay together, in a table's narrow cell, too."""
 
 _OF_NOTEBOOKS = re.compile(
     r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->"
@@ -29,6 +33,8 @@ _LOADS = re.compile(
     rf"""|\bimport\s*\(?\s*{_ELSEWHERE}|\burl\(\s*{_ELSEWHERE}""",
     re.IGNORECASE,
 )
+_CODE = re.compile(r"<code>([^<\n]+)</code>")
+_JOINT = re.compile(r"(?<=[_/,(=])(?=[\w&*\"'])")
 _TARGET = re.compile(r'<(?:a|img|script|link)\b[^>]*?\b(?:href|src)="([^"]+)"')
 _ANCHOR = re.compile(r'\bid="([^"]+)"')
 
@@ -42,10 +48,24 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
-    """Make a notebook's page one of ours: its links lead to pages, and it loads nothing."""
-    if not page.file.src_uri.endswith(".ipynb"):
-        return output
-    return _TO_A_SOURCE.sub(r"\1.html", _OF_NOTEBOOKS.sub("", output))
+    """Break names at their joints; a notebook's links lead to pages, and it loads nothing."""
+    if page.file.src_uri.endswith(".ipynb"):
+        output = _TO_A_SOURCE.sub(r"\1.html", _OF_NOTEBOOKS.sub("", output))
+    return _CODE.sub(_in_whole_words, output)
+
+
+def _in_whole_words(code: re.Match[str]) -> str:
+    """Keep short code on one line, and let long code be broken between the words of a name."""
+    if len(unescape(code[1])) <= SHORT:
+        return f'<code class="short">{code[1]}</code>'
+    return f"<code>{' '.join(map(_at_its_joints, code[1].split(' ')))}</code>"
+
+
+def _at_its_joints(word: str) -> str:
+    """Let a word be broken between its parts; an option (``--keep-best``) stays whole."""
+    if word.startswith("-"):
+        return f'<span class="short">{word}</span>'
+    return _JOINT.sub("<wbr>", word)
 
 
 def on_post_build(config: Any, **_: Any) -> None:

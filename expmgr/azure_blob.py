@@ -258,24 +258,20 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
         part
             What of it would go:
 
-            ``model``
-                Its models.
-            ``optimizer``
-                The states of optimizer, scheduler, gradient scaler and random numbers of Hugging
-                Face's Trainer, accelerate, DeepSpeed and FSDP, in its models and among the run's
-                artifacts (`expmgr.catalog.training_files`); the models load as before. What an
-                ``MLmodel`` file names stays; so do DeepSpeed's shards where the only weights are
-                in them (ZeRO-3), and Lightning's ``.ckpt``, which is weights and optimizer in one.
-            ``checkpoints``
-                Raw checkpoints of a run but its best and its last (`expmgr.catalog.checkpoints`).
-            ``raw``
-                All artifacts of a run for which MLflow recorded no model, also where it is in
-                doubt whether they are one.
-            ``other``
-                All of the run's artifacts but its models.
-            one or several patterns
-                Relative to the run's artifacts, or to a model's own folder where a model is named:
-                ``plots/*.png`` stays within a folder, ``plots/**`` does not.
+            - ``model``: its models.
+            - ``optimizer``: the states of optimizer, scheduler, gradient scaler and random numbers
+              of Hugging Face's Trainer, accelerate, DeepSpeed and FSDP, in its models and among the
+              run's artifacts (`expmgr.catalog.training_files`); the models load as before. What an
+              ``MLmodel`` file names stays; so do DeepSpeed's shards where the only weights are in
+              them (ZeRO-3), and Lightning's ``.ckpt``, which is weights and optimizer in one.
+            - ``checkpoints``: raw checkpoints of a run but its best and its last
+              (`expmgr.catalog.checkpoints`).
+            - ``raw``: all artifacts of a run for which MLflow recorded no model, also where it is
+              in doubt whether they are one.
+            - ``other``: all of the run's artifacts but its models.
+            - one or several patterns, relative to the run's artifacts, or to a model's own folder
+              where a model is named: ``plots/*.png`` stays within a folder, ``plots/**`` does not.
+
         model_ids
             Only these LoggedModels of the run.
         on_progress
@@ -454,6 +450,8 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
     ) -> DeletionReport:
         """Delete the models of several runs, a few at a time, or mark them to go later.
 
+        Ids of nothing are results, ``not_found``; `plan_deletion` refuses them.
+
         Parameters
         ----------
         ids_or_plan
@@ -481,8 +479,6 @@ class ExperimentsManagerWithAzureBlobBackend(ExperimentsManager):
             deleted.
         TrackingError
             MLflow could not be asked.
-
-        Ids of nothing are results, ``not_found``; `plan_deletion` refuses them.
         """
         from expmgr.cleanup.grace import due_after
         from expmgr.cleanup.home import check_home

@@ -272,9 +272,9 @@ class AzureBlobCredentials(BaseModel):
         Returns
         -------
         azure.storage.blob.BlobServiceClient
-            With ``retry_total=0`` (one retry layer, see :mod:`expmgr.retry`) and, where none is
+            With ``retry_total=0`` (one retry layer, see `expmgr.retry`) and, where none is
             given, a transport that keeps a shared access signature out of logs and error
-            messages (:mod:`expmgr.storage.transport`).
+            messages (`expmgr.storage.transport`).
 
         Raises
         ------

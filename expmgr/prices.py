@@ -113,7 +113,7 @@ class StoragePrices:
     currency
         What the prices are in; a word for people.
     bytes_per_gb
-        What a GB is, as your bill counts it: 10**9 or 2**30.
+        What a GB is, as your bill counts it: ``10**9`` or ``2**30``.
 
     Raises
     ------

@@ -75,6 +75,10 @@ class RetryParams(BaseModel):
 class RetryConfig(BaseModel):
     """Retry parameters, one set an operation.
 
+    ``config["upload"]`` reads one by its name and ``config["upload"] = RetryParams(...)`` sets it,
+    until it is used; the names that another system gives them are those of
+    `expmgr.moving_in.OPERATIONS`.
+
     Attributes
     ----------
     delete_model
@@ -96,10 +100,6 @@ class RetryConfig(BaseModel):
     connection_timeout, read_timeout
         Seconds in which storage must accept a connection, and must send the next bytes of an
         answer, before an attempt counts as failed.
-
-    ``config["upload"]`` reads one by its name and ``config["upload"] = RetryParams(...)`` sets it,
-    until it is used; the names that another system gives them are those of
-    `expmgr.moving_in.OPERATIONS`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

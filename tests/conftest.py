@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import urllib3
 from jupyter_driver import chromium_browser, find_chromium
 from lab import Lab
 from requests import Session
@@ -45,6 +46,12 @@ if (
 def pytest_report_header() -> str:
     found = find_chromium()
     return f"chromium: {found or 'NOT FOUND - browser tests are skipped (apt install chromium)'}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before 2.0 urllib3 leaves the connections of a pool that nobody holds to the collector."""
+    if urllib3.__version__.startswith("1."):
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 _LONG = ("test_schedules", "test_kills", "test_mark_schedules", "test_world", "test_browsing_long")

@@ -389,7 +389,8 @@ def test_all_of_an_experiment_goes_by_a_word_only(lab, say, ask):
     code, _, err = say("delete", "--status", "FAILED", "--yes")
     assert code == 2
     assert "--everything" in err
-    assert len(err.splitlines()) == 1
+    # MLflow 3.7, which this process has imported, tells of a new database.
+    assert len([line for line in err.splitlines() if " INFO " not in line]) == 1
     assert ask("plan", "--status", "FAILED", "--everything")[1]["models"][0]["id"] == made(
         lab, poor
     )

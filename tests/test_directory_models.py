@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
@@ -265,7 +266,9 @@ def test_a_version_of_which_the_place_is_not_certain_is_of_all_models_of_its_run
     lab.client.create_registered_model("churn")
     place = source.format(root=root, run=run_id, other=lab.client.get_run(other).info.artifact_uri)
     store = lab.client._get_registry_client().store
-    with store.ManagedSessionMaker(read_only=False) as session:
+    # Later ones than 3.7 open a session for reading unless told otherwise.
+    asked = inspect.signature(store.ManagedSessionMaker).parameters
+    with store.ManagedSessionMaker(**({"read_only": False} if asked else {})) as session:
         from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 
         session.add(

@@ -362,12 +362,16 @@ def test_no_page_names_a_place_of_this_machine():
 # ------------------------------------------------------------------ what `make docs` looks at
 
 
-@pytest.fixture(scope="module")
-def hooks():
-    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+def loaded(name: str):
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    return loaded("hooks")
 
 
 @pytest.fixture
@@ -434,6 +438,42 @@ def test_a_notebooks_page_becomes_one_of_ours(hooks):
     made = hooks.on_post_page(source, Page)
 
     assert made == '<a href="../two.html#here">x</a><a href="https://a.b/two.md">y</a><p>z'
+
+
+def test_code_breaks_between_the_words_of_a_name_and_not_where_it_is_short(hooks):
+    class Page:
+        class file:  # noqa: N801 - MkDocs calls it so
+            src_uri = "one.md"
+
+    source = (
+        "<td><code>unknown</code> <code>test_what_is_promised_holds_anyhow</code> "
+        "<code>&lt;experiment&gt;/models/&lt;model id&gt;/artifacts</code></td>"
+        "<code>expmgr delete --older-than 60d --yes</code>"
+        "<pre><code>not_this_one_which_is_a_block_of_code\n</code></pre>"
+    )
+
+    assert hooks.on_post_page(source, Page) == (
+        '<td><code class="short">unknown</code> '
+        "<code>test_<wbr>what_<wbr>is_<wbr>promised_<wbr>holds_<wbr>anyhow</code> "
+        "<code>&lt;experiment&gt;/<wbr>models/<wbr>&lt;model id&gt;/<wbr>artifacts</code></td>"
+        '<code>expmgr delete <span class="short">--older-than</span> 60d '
+        '<span class="short">--yes</span></code>'
+        "<pre><code>not_this_one_which_is_a_block_of_code\n</code></pre>"
+    )
+
+
+def test_parameters_that_share_a_description_have_an_entry_each():
+    pytest.importorskip("griffe", reason="griffe comes with make docs")
+    docstring = (
+        "Delete.\n\nParameters\n----------\nfirst\n    One.\nprogress, cancel\n    As in `x`:\n\n"
+        "    - a, b\n\nReturns\n-------\nint, str\n    Two."
+    )
+
+    assert loaded("parameters").each_its_own(docstring) == (
+        "Delete.\n\nParameters\n----------\nfirst\n    One.\n"
+        "progress\n    As in `x`:\n\n    - a, b\n"
+        "cancel\n    As in `x`:\n\n    - a, b\n\nReturns\n-------\nint, str\n    Two."
+    )
 
 
 def test_the_site_is_no_part_of_the_repository():

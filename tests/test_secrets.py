@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import urllib3
@@ -215,7 +216,8 @@ MISTYPED = [
 
 
 @pytest.mark.parametrize("uri", MISTYPED)
-def test_a_tracking_password_in_a_mistyped_uri_does_not_show(walk, uri, monkeypatch):
+def test_a_tracking_password_in_a_mistyped_uri_does_not_show(walk, uri, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_SQLALCHEMYSTORE_MAX_RETRIES", "0")
     uri = uri.format(LOGIN)
@@ -224,10 +226,14 @@ def test_a_tracking_password_in_a_mistyped_uri_does_not_show(walk, uri, monkeypa
     walk.value("manager", manager)
     with loud_logs() as records:
         for name in ("client", "runs", "models", "get_experiments"):
-            with walk.refused(name):
+            try:
                 value = getattr(manager, name)
                 walk.value(name, value)
                 value()
+            except Exception as error:  # noqa: BLE001 - whichever it is, it is looked at
+                walk.error(name, error)
+            else:  # MLflow 3.7 takes what has no scheme for a folder of runs
+                assert Path(uri).is_dir(), f"{name} raised nothing"
     walk.records("mistyped", records)
 
 

@@ -161,6 +161,7 @@ class JupyterServer:
             self._private / name for name in ("config", "data", "runtime", "ipython")
         )
         config.mkdir()
+        data.mkdir()  # nbformat 5.10.0 writes a notebook's signing key there and makes no folder
         # Tokens go by the environment or a file of our own: arguments can be read by others.
         private_file(config / "voila.json", json.dumps({"Voila": {"token": self._token}}))
         return {

@@ -636,10 +636,10 @@ class Tracker(ABC):
         Parameters
         ----------
         run_id
-            The run; or name it by
+            The run.
         experiment_name, run_name
-            its experiment (the current iteration by default) and its name. By position these two:
-            ``download_model("texts / batch 7", "trial 3")``.
+            In place of its id: its experiment (the current iteration by default) and its name. By
+            position these two: ``download_model("texts / batch 7", "trial 3")``.
         flavor
             Load it as this flavour; its own by default.
         destination
