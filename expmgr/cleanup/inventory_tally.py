@@ -328,7 +328,7 @@ def _surplus(rows: ReportRows, columns: set[str], twice: Hashes) -> pa.Table | N
     some = [
         table.filter(pa.array(np.isin(_hash(table), twice))) for table in _tables(rows, columns)
     ]
-    table = pa.concat_tables(some, promote_options="default")
+    table = pa.concat_tables(some)
     frame = table.select(_key(table)).to_pandas()
     written = "lastmodified" in table.schema.names
     frame["written"] = table["lastmodified"].to_numpy() if written else 0
