@@ -143,6 +143,7 @@ class MlflowServer:
         config.write_text(
             "[mlflow]\ndefault_permission = NO_PERMISSIONS\n"
             f"database_uri = sqlite:///{self.folder / 'auth.db'}\nadmin_username = admin\n"
+            f"admin_password = {self.password}\n"  # MLflow 3.7 reads no variable
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
         )
         return {

@@ -175,7 +175,8 @@ def test_more_rows_than_mlflow_itself_allows_are_not_insisted_on(
     monkeypatch.setattr(page_size, "MOST", 60_000)
     monkeypatch.setattr(page_size, "GROWTH", 100_000)
     assert len(list(iter_runs(manager.interactive_client, [server.experiment]))) == RUNS
-    assert asked[SEARCH_RUNS] == [4, 60_000, *[4] * (RUNS // 4 - 1)]
+    pages = [4, 60_000, *[4] * (RUNS // 4 - 1)]
+    assert asked[SEARCH_RUNS] in (pages, [*pages, 4])  # to MLflow 3.7 a full page is never the last
 
 
 def test_a_first_page_that_fails_is_an_error_as_before(manager, server, asked):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["hidden_by"]
 
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
+_A_USER = "/api/2.0/mlflow/users/get"
+"""Of servers with permissions that do not know the other path, as MLflow 3.7."""
+_NO_SUCH_USER = "RESOURCE_DOES_NOT_EXIST"
 _OK = 200
 _NOT_FOUND = 404
 
@@ -38,13 +41,16 @@ def hidden_by(client: MlflowClient) -> str:
     with asking("ask what this user may see"):
         from mlflow.utils.rest_utils import http_request
 
-        answer = http_request(credentials(), _CURRENT_USER, "GET")
+        login = credentials()
+        answer = http_request(login, _CURRENT_USER, "GET")
+        if answer.status_code == _NOT_FOUND:
+            answer = http_request(login, _A_USER, "GET", params={"username": login.username or ""})
         status = int(answer.status_code)
         user: dict[str, Any] = {}
         if status == _OK:
             said = answer.json()
             user = said.get("user") or {} if isinstance(said, dict) else {}
-    if status == _NOT_FOUND:
+    if status == _NOT_FOUND and _NO_SUCH_USER not in answer.text:  # nothing knows of users
         return _workspaces(store)
     if user.get("is_admin") is True:
         return _workspaces(store)
