@@ -39,13 +39,18 @@ def usage(place: Place) -> Callable[[], dict[str, int]]:
     def work() -> dict[str, int]:
         if _PEAK_BEGINS_ANEW.exists():
             _PEAK_BEGINS_ANEW.write_text("5", encoding="ascii")  # see proc(5)
-        table = manager.storage_usage(inventory="reports")
-        if "Blob Inventory report reports/" not in table.attrs["source"]:
+        table = manager.storage_usage(inventory=reports_of(place))
+        if not table.attrs["source"].startswith(f"Blob Inventory report {reports_of(place)}/"):
             raise WorkFailedError(table.attrs["source"])
         total = int(table["bytes"].sum() + table["other_bytes"].sum())
         return {"bytes": total, "peak": _peak()}
 
     return work
+
+
+def reports_of(place: Place) -> str:
+    """Return the container that reports are written to: each place has its own."""
+    return f"{place.container}-reports"
 
 
 def _peak() -> int:
@@ -70,9 +75,8 @@ def write_report(place: Place, made: list[Made], files: int, kind: str) -> int:
     folders = np.array(
         [f"{place.container}/root/models/{one.model_id}/artifacts/part-" for one in made], object
     )
-    client = place.container_client("reports")
-    if not client.exists():
-        client.create_container()
+    client = place.container_client(reports_of(place))
+    client.create_container()
     folder = f"{datetime.now(timezone.utc):%Y/%m/%d/%H-%M-%S}/all"
     listed = []
     total = 0
@@ -104,7 +108,7 @@ def write_report(place: Place, made: list[Made], files: int, kind: str) -> int:
         listed.append({"blob": name, "size": sink.tell()})
     manifest = json.dumps(
         {
-            "destinationContainer": "reports",
+            "destinationContainer": reports_of(place),
             "endpoint": place.endpoint,
             "files": listed,
             "inventoryStartTime": f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
