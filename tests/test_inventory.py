@@ -377,7 +377,7 @@ def test_the_browser_measures_by_a_report_and_says_of_when(full, reports):
         assert browser.wait(30)
         table = browser.table.set_index("run_id")
         assert f"sizes of {datetime.now(timezone.utc):%Y-%m-%d}" in browser.footer.totals.value
-        assert "by Azure's report" in browser.footer.totals.value.replace("&#x27;", "'")
+        assert "by the account's report" in browser.footer.totals.value.replace("&#x27;", "'")
         assert browser._size_notice.text == ""
     measured = table["bytes"].dropna()
     assert len(measured) >= 3

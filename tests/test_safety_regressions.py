@@ -506,7 +506,8 @@ def test_a_listing_that_misses_one_of_two_markers_does_not_read_as_deleted(lab, 
     lies = [True]
 
     def without_the_second(prefix, **options):
-        lied = lies and lies.pop()
+        # The best is looked at meanwhile: that listing is another one.
+        lied = run_id in prefix and lies and lies.pop()
         return (b for b in listed(prefix, **options) if not (lied and "/two/" in b.name))
 
     monkeypatch.setattr(manager.blob_store, "list", without_the_second)

@@ -20,7 +20,7 @@ SHARES: tuple[str, ...] = (
     "not chosen",
 )
 """What bytes may be, in the order in which they are shown; together they are all there is. Kept
-copies are versions, snapshots and soft-deleted blobs, of which only a report of Azure's tells."""
+copies are versions, snapshots and soft-deleted blobs, of which only the account's report tells."""
 
 _OF_KIND = {
     "run": "other artifacts",

@@ -94,7 +94,7 @@ class RootUsage:
     unknown
         Of what MLflow would not have put there.
     kept
-        Of what Azure still keeps beside the blobs, by its kind: see `Directory`.
+        Of what the account still keeps beside the blobs, by its kind: see `Directory`.
     """
 
     folders: dict[str, ArtifactFolder] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Scan:
     began
         Milliseconds since 1970 when the first listing began.
     kept
-        Of what Azure still keeps below no root, by its kind: see `Directory`.
+        Of what the account still keeps below no root, by its kind: see `Directory`.
     """
 
     roots: Mapping[str, RootUsage] = field(default_factory=dict)
@@ -205,7 +205,7 @@ class Directory:
     marked, only_reports
         As of an `ArtifactFolder`.
     kept
-        What Azure still keeps beside them: ``versions``, ``snapshots`` and ``soft-deleted`` blobs.
+        What the account still keeps beside them: ``versions``, ``snapshots`` and ``soft-deleted`` blobs.
     """
 
     path: str

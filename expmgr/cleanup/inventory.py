@@ -1,4 +1,4 @@
-"""Counting a container by Azure's own report of it, see `expmgr.storage.inventory`."""
+"""Counting a container by the account's own report of it, see `expmgr.storage.inventory`."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Measuring:
     def note(self) -> str:
         """When sizes were measured, for the footer."""
         if self._taken is not None:
-            return f"sizes of {self._taken:%Y-%m-%d %H:%M} UTC, by Azure's report"
+            return f"sizes of {self._taken:%Y-%m-%d %H:%M} UTC, by the account's report"
         return f"sizes of {self.measured_at:%H:%M} UTC" if self.measured_at else ""
 
     @property
