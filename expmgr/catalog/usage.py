@@ -205,7 +205,8 @@ class Directory:
     marked, only_reports
         As of an `ArtifactFolder`.
     kept
-        What the account still keeps beside them: ``versions``, ``snapshots`` and ``soft-deleted`` blobs.
+        What the account still keeps beside them: ``versions``, ``snapshots`` and ``soft-deleted``
+        blobs.
     """
 
     path: str

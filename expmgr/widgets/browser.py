@@ -59,8 +59,8 @@ class RunBrowser:
     measure
         Measure all sizes once the runs are there; one listing an experiment, in the background.
     inventory
-        Measure by the account's own report in place of listings, as the manager's ``storage_usage`` does;
-        the footer says how old the sizes are.
+        Measure by the account's own report in place of listings, as the manager's
+        ``storage_usage`` does; the footer says how old the sizes are.
     view_state
         How the table is looked at, as `view_state` of another browser told it; any part may be
         missing. Its ``filter_string`` and ``page_size`` outweigh those above.
