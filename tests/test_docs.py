@@ -151,7 +151,7 @@ def test_many_containers_are_counted_and_cleaned_by_any_executor(
         listed = pd.DataFrame(
             lab.manager(azure_blob_credentials=azurite.credentials(one)).storage_usage()
         )
-        assert usage.loc[one].equals(listed[["bytes", "other_bytes"]].sum())
+        assert list(usage.loc[one]) == list(listed[["bytes", "other_bytes"]].sum())
     with LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:

@@ -24,7 +24,7 @@ def table(**columns):
 
 @pytest.mark.parametrize("width", [50, 80, 200])
 def test_a_long_text_is_wrapped_within_its_column_and_whole(monkeypatch, width):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda _: os.terminal_size((width, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_a, **_k: os.terminal_size((width, 24)))
     lines = repr(table()).splitlines()
     assert max(map(len, lines)) <= width
     start = lines[0].index("advice")
@@ -43,7 +43,7 @@ def test_in_a_notebook_it_is_whole_too_and_nothing_in_it_is_obeyed():
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=4), st.integers(22, 90))
 def test_nothing_in_a_text_is_obeyed_by_a_terminal(texts, width):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shutil.get_terminal_size", lambda _: os.terminal_size((width, 24)))
+        patch.setattr("shutil.get_terminal_size", lambda *_a, **_k: os.terminal_size((width, 24)))
         shown = repr(WholeTable({"a": texts, "b": texts}))
     harmless = {"\u200d"}  # joins emoji
     assert all(category(sign) not in ("Cc", "Cf") for sign in set(shown) - harmless - {"\n"})
@@ -61,7 +61,7 @@ def test_numbers_stand_right_what_is_missing_is_empty_and_much_is_told():
 
 
 def test_more_columns_than_fit_stand_below_each_other_and_no_id_is_broken(monkeypatch):
-    monkeypatch.setattr("shutil.get_terminal_size", lambda _: os.terminal_size((60, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_a, **_k: os.terminal_size((60, 24)))
     ids = [f"m-{at:032x}" for at in range(3)]
     shown = repr(WholeTable({f"column_{at}": [f"{at}{id_[1:]}" for id_ in ids] for at in range(4)}))
     assert max(map(len, shown.splitlines())) <= 60
