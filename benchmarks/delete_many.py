@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from benchmarks.child import WorkFailedError, measure
-from benchmarks.delete_one import said
+from benchmarks.delete_one import IN_FLIGHT, batches, said
 from benchmarks.fill import fill_runs, put_blobs
 from benchmarks.row import Row, side
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from benchmarks.fill import Made
     from benchmarks.stage import Place, Stage
 
-MOST_IN_A_BATCH = 256
-IN_FLIGHT = 4
 RECORD = "x" * 600
 """As long as the journal's record of a deletion."""
 
@@ -73,18 +71,6 @@ def log_batches(place: Place, made: list[Made], threads: int) -> Callable[[], No
             list(pool.map(write, [one.run_id for one in made]))
 
     return write_all
-
-
-def batches(place: Place, names: list[str]) -> Callable[[], None]:
-    """Delete by full batches of the SDK, and nothing else."""
-    client = place.container_client()
-    full = [names[at : at + MOST_IN_A_BATCH] for at in range(0, len(names), MOST_IN_A_BATCH)]
-
-    def delete_all() -> None:
-        with ThreadPoolExecutor(IN_FLIGHT) as pool:
-            list(pool.map(lambda some: list(client.delete_blobs(*some)), full))
-
-    return delete_all
 
 
 def files(count: int) -> list[str]:

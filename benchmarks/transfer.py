@@ -3,15 +3,18 @@
 Usage: python benchmarks/transfer.py [--files 8] [--megabytes 200] [--rounds 5]
 
 A fresh Azurite holds the files; both ways download them in turn, into a folder that is removed
-again, and then upload them in turn. Medians of seconds and of this process's CPU seconds;
-Azurite's own work is in the seconds of both. What arrives is compared. ``TMPDIR=/dev/shm`` keeps
-the disk out of it.
+again, and then upload them in turn. Beside them plain GETs of ``http.client`` to files, all at
+once: the most that Azurite and this machine can do. Medians of seconds and of this process's CPU
+seconds; Azurite's own work is in the seconds of all. What arrives is compared. ``TMPDIR=/dev/shm``
+keeps the disk out of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import hashlib
+import http.client
 import json
 import logging
 import os
@@ -20,13 +23,16 @@ import statistics
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
+from urllib.parse import urlsplit
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas  # noqa: E402
 from mlflow.artifacts import download_artifacts  # noqa: E402
 from mlflow.store.artifact.artifact_repository_registry import (  # noqa: E402
     get_artifact_repository,
@@ -63,6 +69,31 @@ def digests(folder: Path) -> list[str]:
         for path in folder.rglob("*")
         if path.is_file()
     ]
+
+
+def signature(server: AzuriteServer) -> str:
+    """Return a shared access signature that reads the container."""
+    now = dt.datetime.now(dt.timezone.utc)
+    return generate_container_sas(
+        server.account_name,
+        CONTAINER,
+        account_key=server.account_key,
+        permission=ContainerSasPermissions(read=True),
+        expiry=now + dt.timedelta(hours=4),
+    )
+
+
+def plain_get(url: str, target: Path) -> None:
+    """Write what a URL answers to a file, a megabyte at a time into the same memory."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+    connection.request("GET", f"{parts.path}?{parts.query}")
+    answer = connection.getresponse()
+    piece = memoryview(bytearray(MEGABYTE))
+    with target.open("wb", buffering=0) as content:
+        while got := answer.readinto(piece):
+            content.write(piece[:got])
+    connection.close()
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
@@ -121,6 +152,16 @@ def measure(files: int = 8, megabytes: int = 200, rounds: int = 5) -> dict[str, 
             uri = f"wasbs://{CONTAINER}@{host}/{location(owner).path}"
             download_artifacts(artifact_uri=uri, dst_path=str(target))
 
+        signed = signature(server)
+
+        def download_plainly() -> None:
+            target.mkdir()
+            folder = f"{server.endpoint}/{CONTAINER}/{location('m-0').path}"
+            names = [path.name for path in source.iterdir()]
+            with ThreadPoolExecutor(len(names)) as pool:
+                urls = [f"{folder}/{name}?{signed}" for name in names]
+                list(pool.map(plain_get, urls, [target / name for name in names]))
+
         def take(name: str, work: Callable[[], object]) -> None:
             spent.setdefault(name, []).append(timed(work))
 
@@ -129,12 +170,14 @@ def measure(files: int = 8, megabytes: int = 200, rounds: int = 5) -> dict[str, 
         download("m-0")  # imports and first connections are nobody's transfer
         shutil.rmtree(target)
         download_by_mlflow("m-0")
-        for number in range(2 * rounds):
+        ways = {
+            "download": lambda: download("m-0"),
+            "mlflow download": lambda: download_by_mlflow("m-0"),
+            "plain download": download_plainly,
+        }
+        for name, way in [*ways.items()] * rounds:
             shutil.rmtree(target)
-            if number % 2:
-                take("mlflow download", lambda: download_by_mlflow("m-0"))
-            else:
-                take("download", lambda: download("m-0"))
+            take(name, way)
             if sorted(digests(target)) != sorted(expected):
                 raise AssertionError("something else arrived")
         for number in range(rounds):

@@ -1,6 +1,7 @@
 """What the whole table costs beside ``mlflow.search_runs``: seconds, CPU, memory, requests.
 
 Usage: python benchmarks/whole_table.py [--runs 10000] [--backend sqlite|http|both] [--pairs 3]
+                                         [--workers 1]
 
 Every run has ten metrics, ten params and ten tags, and made one LoggedModel with its main metric
 (``--without-models`` for runs alone), all copies of what MLflow itself wrote. Each reading is a
@@ -161,6 +162,7 @@ def measure(
     *,
     models: bool = True,
     pairs: int = 1,
+    workers: int = 1,
     against: Path | None = None,
 ) -> dict[str, float]:
     """Return plain numbers: ``ours_seconds``, ``theirs_memory`` ..., and their ``ratio_...``.
@@ -171,6 +173,8 @@ def measure(
         ``sqlite``, or ``http`` for a real ``mlflow server`` on it.
     pairs
         Readings of each side, in turn; the medians count.
+    workers
+        Processes of the server; `mlflow server` starts four where it is not told.
     against
         Another checkout of expmgr, which is measured as ``other_...``.
     """
@@ -185,7 +189,7 @@ def measure(
         fill(database, client, wasbs("benchmark", "root"), runs, models=models)
         if backend == "sqlite":
             return compare(f"sqlite:///{database}", pairs, against)
-        with MlflowServer(database.parent, "") as server:
+        with MlflowServer(database.parent, "", workers=workers) as server:
             return compare(server.tracking_uri, pairs, against)
 
 
@@ -213,6 +217,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("sqlite", "http", "both"), default="both")
     parser.add_argument("--without-models", action="store_true")
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT")
     options = parser.parse_args()
     for runs in options.runs:

@@ -91,8 +91,10 @@ class MlflowServer:
         artifacts_destination: str | None = None,
         *,
         password: str = "",
+        workers: int = 1,
     ) -> None:
         self.password = password
+        self.workers = workers
         self.folder = folder
         self.connection_string = connection_string
         self.artifacts_destination = artifacts_destination
@@ -114,7 +116,7 @@ class MlflowServer:
         self._process = start_child(
             [
                 *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"),
-                *("--port", str(port), "--workers", "1"),
+                *("--port", str(port), "--workers", str(self.workers)),
                 *("--backend-store-uri", self.database_uri),
                 *artifacts,
                 *(("--app-name", "basic-auth") if self.password else ()),
