@@ -147,7 +147,7 @@ def test_ctrl_c_stops_everything_that_was_started(first_check, data):
 
 @pytest.mark.chromium
 @pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")
-@pytest.mark.parametrize("options", [(), ("--write",)], ids=["read-only", "write"])
+@pytest.mark.parametrize("options", [(), ("--write", "--inventory")], ids=["read-only", "write"])
 def test_the_app_shows_the_runs_and_deletes_only_when_asked_to(
     first_check, data, chromium, options
 ):
@@ -169,6 +169,8 @@ def test_the_app_shows_the_runs_and_deletes_only_when_asked_to(
         page = chromium.new_page()
         page.goto(url)
         page.locator(".xm-row").filter(has_text="naive Bayes").first.wait_for(timeout=90_000)
+        if options:
+            page.get_by_text("The container was listed: ").first.wait_for(timeout=90_000)
         shown = page.locator(".xm-delete:visible").count()
         code = page.locator(".jp-CodeCell .jp-InputArea:visible").count()
         page.goto(url.split("?", maxsplit=1)[0].replace("127.0.0.1", "localhost"))

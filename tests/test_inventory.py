@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 import pandas as pd
 import pytest
 from inventory_reports import FIELDS, Reports
+from scripted_manager import ScriptedManager, run_table
 
 from expmgr.__main__ import main
 from expmgr.catalog.shares import by_experiment
@@ -387,12 +388,35 @@ def test_the_browser_measures_by_a_report_and_says_of_when(full, reports):
     assert pd.isna(table.loc[full.plain, "bytes"])
 
 
-def test_the_browser_says_why_it_listed_in_place_of_reading_a_report(full, reports):
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_the_browser_says_why_it_listed_in_place_of_reading_a_report(
+    full, reports, monkeypatch, by_environment
+):
     reports.write(finished=False)
-    with closing(RunBrowser(full.manager(), inventory=reports.destination)) as browser:
+    asked = {"inventory": reports.destination}
+    if by_environment:
+        monkeypatch.setenv("EXPMGR_INVENTORY", f" {asked.pop('inventory')} ")
+    with closing(RunBrowser(full.manager(), **asked)) as browser:
         assert browser.wait(30)
         assert "still being written" in browser._size_notice.text
         assert browser.table["bytes"].notna().sum() >= 3
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [("", False), ("False", False), ("0", False), ("TRUE", True), ("1", True)]
+)
+def test_the_environment_may_say_whether_the_browser_reads_reports(monkeypatch, said, asked):
+    told = []
+
+    class Manager(ScriptedManager):
+        def storage_usage(self, experiments=None, *, inventory=False, **options):
+            told.append(inventory)
+            return super().storage_usage(experiments, **options)
+
+    monkeypatch.setenv("EXPMGR_INVENTORY", said)
+    with closing(RunBrowser(Manager(run_table(2, measured=False)))) as browser:
+        assert browser.wait(30)
+    assert set(told) == {asked}
 
 
 def test_the_command_line_reads_reports(full, reports, monkeypatch, capsys):

@@ -192,7 +192,7 @@ def delete_all(
         carrier.carry_out(checked, totals.report, ended, event)
 
     bar = tqdm(
-        total=len(plan), desc="deleting models", unit="run", disable=not progress, leave=False
+        total=len(plan), desc="deleting models", unit="model", disable=not progress, leave=False
     )
     pool = ThreadPoolExecutor(carrier.at_once, thread_name_prefix="expmgr-group")
     try:

@@ -154,9 +154,9 @@ def scan_folders(
             )
         except Stopped:
             raise StorageError("the reading of the report was cancelled") from None
-        if not isinstance(counted, str):
+        if not isinstance(counted, Source):
             return counted.folders(roots, asked), counted.source
-        source = Source(counted)
+        source = counted
     homes = [""] if chosen is None else list(finder.homes(chosen))
     wanted = [""] if "" in homes else list(outermost(homes))
     listing = CountedListing(finder, on_progress, cancel, prices)

@@ -107,8 +107,8 @@ class CountBy(Protocol):
         told_apart: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
-    ) -> Counted | str:
-        """Return what the report says, or why a listing must do."""
+    ) -> Counted | Source:
+        """Return what the report says, or the source that a listing is, with the reason."""
 
 
 @dataclass
@@ -133,8 +133,8 @@ class Inventory:
         told_apart: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
         cancel: threading.Event | None = None,
-    ) -> Counted | str:
-        """Return what the report says, or in words why a listing must do.
+    ) -> Counted | Source:
+        """Return what the report says, or the source that a listing is, with the reason.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Inventory:
                 raise Stopped from error
             why = f"The container was listed: {error}"
             _logger.warning("%s", why)
-            return why
+            return Source(why)
         self._last = Counted(report, tally, tally.directories(prices), prices)
         return self._last
 

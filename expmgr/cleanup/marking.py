@@ -91,7 +91,7 @@ def mark_all(
     results: list[DeletionResult] = []
     event = cancel or threading.Event()
     with tqdm(
-        total=len(plan), desc="marking models", unit="run", disable=not progress, leave=False
+        total=len(plan), desc="marking models", unit="model", disable=not progress, leave=False
     ) as bar:
         for first in range(0, len(plan), _AT_ONCE):
             if event.is_set():

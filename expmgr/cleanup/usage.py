@@ -134,9 +134,9 @@ def scan_storage(
             counted = inventory(wanted, prices=prices, on_progress=on_progress, cancel=cancel)
         except Stopped:
             return Scan(began=now_ms()), source
-        if not isinstance(counted, str):
+        if not isinstance(counted, Source):
             return counted.scan(homes, wanted), counted.source
-        source = Source(counted)
+        source = counted
     if chosen is None:
         scan = scan_container(
             finder, experiments, prices=prices, on_progress=on_progress, cancel=cancel

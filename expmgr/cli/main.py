@@ -95,7 +95,11 @@ def _served(options: argparse.Namespace) -> int:
         from expmgr.demo.app import run_app
 
         return run_app(
-            options.data, write=options.write, port=options.port, browser=not options.no_browser
+            options.data,
+            write=options.write,
+            inventory=options.inventory,
+            port=options.port,
+            browser=not options.no_browser,
         )
     from expmgr.demo.command import run_demo
 

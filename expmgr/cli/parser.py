@@ -238,6 +238,7 @@ def _app(command: _Command) -> None:
         "Needs: pip install 'expmgr[app]'.",
     )
     app.add_argument("--write", action="store_true", help="offer deletions on the page")
+    _inventory(app)
     _served(app)
 
 

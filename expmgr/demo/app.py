@@ -25,7 +25,12 @@ _LEFT_OUT = "not-in-app"
 
 
 def run_app(
-    data_dir: str | Path, *, write: bool = False, port: int = 0, browser: bool = True
+    data_dir: str | Path,
+    *,
+    write: bool = False,
+    inventory: bool | str = False,
+    port: int = 0,
+    browser: bool = True,
 ) -> int:
     """Serve the page on loopback until Ctrl-C.
 
@@ -38,6 +43,8 @@ def run_app(
         The demo's data folder; the page's own files are kept there too.
     write
         Offer deletions; without it the page only shows.
+    inventory
+        Measure by the account's report, see `expmgr.widgets.RunBrowser`.
     port
         0 for a free one.
     browser
@@ -55,6 +62,8 @@ def run_app(
             environment = _environment(data, closing, write=write)
             if not write:
                 environment["EXPMGR_READ_ONLY"] = "1"
+            if inventory:
+                environment["EXPMGR_INVENTORY"] = "true" if inventory is True else str(inventory)
             data.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             data.check_own()
             page = write_app_notebook(data.folder / "app")

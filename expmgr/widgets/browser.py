@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RunBrowser"]
 
 _numbers = itertools.count(1)
+_NO, _YES = ("0", "false", "no"), ("1", "true", "yes")
 
 
 class RunBrowser:
@@ -60,7 +61,8 @@ class RunBrowser:
         Measure all sizes once the runs are there; one listing an experiment, in the background.
     inventory
         Measure by the account's own report in place of listings, as the manager's
-        ``storage_usage`` does; the footer says how old the sizes are.
+        ``storage_usage`` does; the footer says how old the sizes are. None: as the environment's
+        EXPMGR_INVENTORY says (``true``, or a place), and where that says nothing, no.
     view_state
         How the table is looked at, as `view_state` of another browser told it; any part may be
         missing. Its ``filter_string`` and ``page_size`` outweigh those above.
@@ -83,7 +85,7 @@ class RunBrowser:
         patience: float = 4.0,
         stale_after: float = 7.0,
         measure: bool = True,
-        inventory: bool | str = False,
+        inventory: bool | str | None = None,
         view_state: Mapping[str, Any] | None = None,
     ) -> None:
         if page_size < 1:
@@ -102,7 +104,7 @@ class RunBrowser:
             patience=patience,
             stale_after=stale_after,
             measure=measure,
-            inventory=inventory,
+            inventory=_inventory_here(inventory),
             draw_pictures=self._draw_pictures,
         )
         self._loop = session.loop
@@ -315,10 +317,19 @@ def _checked(state: Mapping[str, Any], manager: Any) -> dict[str, Any]:
     return checked(state, most_rows=MOST_ROWS, most_columns=MOST_COLUMNS, views=views)
 
 
+def _inventory_here(asked: bool | str | None) -> bool | str:
+    if asked is not None:
+        return asked
+    said = os.environ.get("EXPMGR_INVENTORY", "").strip()
+    if said.lower() in ("", *_NO):
+        return False
+    return True if said.lower() in _YES else said
+
+
 def _read_only_here(asked: bool | None) -> bool:
     if asked is not None:
         return asked
     said = os.environ.get("EXPMGR_READ_ONLY", "").strip().lower()
     if said:
-        return said not in ("0", "false", "no")
+        return said not in _NO
     return os.environ.get("SERVER_SOFTWARE", "").lower().startswith("voila")
