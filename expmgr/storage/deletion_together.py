@@ -23,7 +23,16 @@ from expmgr.storage.together import is_crowded, owner_path, side_by_side
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from typing import TypeAlias
 
     from azure.storage.blob import ContainerClient
 
@@ -75,8 +84,8 @@ class SharedPass:
         self._given_up = False
         self._lost_in_a_row = self._denials = self._deleted = 0
         self._open: list[_Part] = []
-        self._running: dict[Future[Answer], Sequence[_Part]] = {}
-        self._resent: set[Future[Answer]] = set()
+        self._running: dict[Future[Answer | None], Sequence[_Part]] = {}
+        self._resent: set[Future[Answer | None]] = set()
         self._joined: list[Deletion] = []
 
     @property
@@ -117,12 +126,11 @@ class SharedPass:
         while len(self._running) >= self._in_flight:
             self._collect()
         if self.stopped or len(parts) == 1:
-            for deletion, ats in _by_deletion(parts).items():
-                deletion.return_unsent([parts[at][1] for at in ats])
+            _return_unsent(parts)
         elif parts:
             self._start(parts)
 
-    def _start(self, parts: Sequence[_Part]) -> Future[Answer]:
+    def _start(self, parts: Sequence[_Part]) -> Future[Answer | None]:
         request = partial(
             delete_batch,
             self._container,
@@ -130,9 +138,13 @@ class SharedPass:
             conditions=[deletion.books.condition(blob) for deletion, blob in parts],
             patient=True,
         )
-        future = self._pool.submit(request)
+        future = self._pool.submit(self._in_time, request)
         self._running[future] = parts
         return future
+
+    def _in_time(self, request: Callable[[], Answer]) -> Answer | None:
+        """Make a request, unless nothing more is sent since it waited behind others."""
+        return None if self.stopped else request()
 
     def _collect(self) -> None:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
@@ -144,7 +156,9 @@ class SharedPass:
                 blobs = tuple(blob for _, blob in parts)
                 errors: dict[int, Exception] = dict.fromkeys(range(len(parts)), error)
                 answer = Answer(blobs, ["unclear"] * len(parts), errors)
-            if future in self._resent or not self._send_again(answer, parts):
+            if answer is None:
+                _return_unsent(parts)
+            elif future in self._resent or not self._send_again(answer, parts):
                 self._note(answer, parts)
 
     def _send_again(self, answer: Answer, parts: Sequence[_Part]) -> bool:
@@ -184,8 +198,13 @@ class SharedPass:
             for location in deletion.locations
         }
         groups = side_by_side(places)
+        # A place of two, of which a blob would be entered in the books of one, shows neither's end.
         shown = {place for group in groups.values() for place in group}
-        seen = {one for one in places.values() if shown.issuperset(one.locations)}
+        seen = {
+            one
+            for one in places.values()
+            if shown.issuperset(one.locations) and all(places[at] is one for at in one.locations)
+        }
         for deletion in seen:
             deletion.books.begin_listing()
         unsure: set[Deletion] = set()
@@ -236,6 +255,11 @@ class _Unread(Exception):  # noqa: N818 - not an error: those that it concerns l
     """A listing for several deletions broke off."""
 
 
+if TYPE_CHECKING:
+    _End: TypeAlias = tuple[DeletionOrder, StorageDeletion | Exception]
+    _Alone: TypeAlias = dict[Future[StorageDeletion | Exception], tuple[DeletionOrder, Deletion]]
+
+
 class _CarryOut(Protocol):
     def __call__(self, deletion: Deletion, *, shared: bool) -> StorageDeletion: ...
 
@@ -259,7 +283,7 @@ def delete_together(
     patience
         Seconds that a deletion which goes on alone has from then on.
     """
-    alone: dict[Future[StorageDeletion | Exception], tuple[DeletionOrder, Deletion]] = {}
+    alone: _Alone = {}
     shared: list[tuple[DeletionOrder, Deletion]] = []
     begun: set[Deletion] = set()
 
@@ -287,18 +311,27 @@ def delete_together(
                 yield order, _ended(carry_out, deletion, shared=True)
             else:
                 alone[pool.submit(run, deletion, of_shared=True)] = (order, deletion)
-        while alone:
-            done, waiting = wait(alone, _WAITS_TOLD_EVERY, return_when=FIRST_COMPLETED)
-            for future in done:
-                order, _ = alone.pop(future)
-                yield order, future.result()
-            for future in waiting if not done else ():
-                _, deletion = alone[future]
-                if deletion not in begun:
-                    deletion.report()
+        yield from _as_they_end(alone, begun)
     finally:
         together.abandon()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_they_end(alone: _Alone, begun: Collection[Deletion]) -> Iterator[_End]:
+    """Yield how those that go on alone end; those that wait for it say so, whoever ends."""
+    told = time.monotonic()
+    while alone:
+        done, waiting = wait(alone, _WAITS_TOLD_EVERY, return_when=FIRST_COMPLETED)
+        for future in done:
+            order, _ = alone.pop(future)
+            yield order, future.result()
+        if time.monotonic() - told < _WAITS_TOLD_EVERY:
+            continue
+        told = time.monotonic()
+        for future in waiting:
+            _, deletion = alone[future]
+            if deletion not in begun:
+                deletion.report()
 
 
 def _ended(
@@ -316,6 +349,12 @@ def _by_deletion(parts: Sequence[_Part]) -> dict[Deletion, list[int]]:
     for at, (deletion, _) in enumerate(parts):
         found[deletion].append(at)
     return found
+
+
+def _return_unsent(parts: Sequence[_Part]) -> None:
+    """Give blobs that were not asked for back to their deletions."""
+    for deletion, ats in _by_deletion(parts).items():
+        deletion.return_unsent([parts[at][1] for at in ats])
 
 
 def _shares(answer: Answer, parts: Sequence[_Part]) -> Iterator[tuple[Deletion, Answer]]:
