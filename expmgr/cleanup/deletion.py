@@ -387,7 +387,7 @@ class Deleter:
 
     def _close(self, begun: Begun, result: DeletionResult) -> DeletionResult:
         """Write the journal's end; a deletion whose end cannot be written says so."""
-        plan = begun.plan
+        plan, why = begun.plan, result.error
         ended = replace(
             begun.lease.record,
             state=_end_state(result),
@@ -396,6 +396,7 @@ class Deleter:
             bytes=begun.before[1] + result.bytes,
             forced=tuple(begun.forced),
             note="" if result else result.message,
+            unanswered=why.unanswered if isinstance(why, DeletionCancelledError) else 0,
         )
         try:
             if ended.state == "deleted" and not is_named(plan.part):
