@@ -35,6 +35,7 @@ from expmgr.tracking.journal_record import (
     part_among,
     part_digest,
     planned_among,
+    planned_count,
     seen_digest,
 )
 from expmgr.tracking.queries import asking, ensure_reachable, tag_model
@@ -70,6 +71,7 @@ __all__ = [
     "part_digest",
     "part_files",
     "planned_among",
+    "planned_count",
     "read_part_records",
     "read_records",
     "record_order",

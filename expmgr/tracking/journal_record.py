@@ -45,6 +45,7 @@ __all__ = [
     "part_among",
     "part_digest",
     "planned_among",
+    "planned_count",
     "seen_digest",
 ]
 
@@ -334,6 +335,14 @@ def planned_among(record: DeletionRecord, etags: Mapping[str, str]) -> dict[str,
         return {}
     known = {digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)}
     return {name: etag for name, etag in etags.items() if _digest(name, etag) in known}
+
+
+def planned_count(record: DeletionRecord) -> int:
+    """Return how many files a record's plan saw of whole models, 0 where it does not tell. Pure."""
+    try:
+        return len(base64.b85decode(record.seen)) // _DIGEST
+    except ValueError:
+        return 0
 
 
 @dataclass(frozen=True)
