@@ -53,8 +53,15 @@ def resume_all(
 
     One that a person cancelled is left to them.
     """
-    chosen = select_experiments(iter_experiments(planner.client), experiments, is_own)
-    ids = [experiment.experiment_id for experiment in chosen]
+    every = list(iter_experiments(planner.client, deleted=True))
+    ids = [one.experiment_id for one in select_experiments(every, experiments, is_own)]
+    # Of an experiment in the trash the models bear their records themselves.
+    trash = [
+        one.experiment_id
+        for one in every
+        if one.lifecycle_stage == "deleted"
+        and (experiments == ALL_EXPERIMENTS or (experiments is None and is_own(one)))
+    ]
     # The tag tells of the last deletion only, and an earlier one may be unfinished.
     conditions = [f"tags.{quoted(tag)} LIKE '%'" for tag in (MODEL_TAG, PART_TAG)]
     owners: list[tuple[RunPlan, dict[str, str]]] = [
@@ -86,7 +93,7 @@ def resume_all(
         for model in {
             model.model_id: model
             for condition in conditions
-            for model in read_logged_models(planner.client, ids, condition)
+            for model in read_logged_models(planner.client, [*ids, *trash], condition)
         }.values()
     ]
     at = now_ms()
