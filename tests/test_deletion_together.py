@@ -404,6 +404,82 @@ def test_a_batch_whose_connection_breaks_goes_once_more_as_it_was(kind, attempts
         assert wire.counts["batch"] == 3
 
 
+class Patience(threading.Event):
+    """Somebody who may cancel and does not; notes for how long it was waited."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def wait(self, timeout=None):
+        self.waits.append(timeout)
+        return self.is_set()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_busy_service_asks_to_wait_is_waited_once_for_all(status):
+    """Three batches are under way when it is busy, and one comes later."""
+    places = [place(number) for number in range(100)]
+    names = [name for where in places for name in files_of(where, 10)]
+    service = MemoryService(names)
+    together, notes = threading.Barrier(3), []
+    busy = [failure(status, "ServerBusy", Retry_After="7") for _ in range(3)]
+
+    def fault(seen, _forward):
+        if seen.kind != "batch" or not busy:
+            return None
+        together.wait(30)
+        return busy.pop()
+
+    wire, cancel = Wire(service, fault), Patience()
+    with closing_store(wire, CREDENTIALS, config(3)) as store:
+        orders = [
+            order(store, where, on_progress=lambda told: notes.append(told.note))
+            for where in places
+        ]
+        wire.requests.clear()
+
+        def arriving():
+            yield from orders[:77]
+            wait_until(lambda: len(busy) == 0)
+            yield from orders[77:]
+
+        ends = [end for _, end in store.delete_together(arriving(), cancel=cancel)]
+    assert [(end.files, end.attempts) for end in ends] == [(10, 1)] * 100
+    assert wire.counts == {"batch": 7, "list": 1}
+    assert cancel.waits == [7.0]
+    assert "storage is busy; again in 7.0 s" in notes
+
+
+def wait_until(what):
+    for _ in range(600):
+        if what():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_nobody_waits_for_a_busy_service_past_the_deadline_or_once_cancelled(cancelled):
+    places = [place(number) for number in range(20)]
+    service = MemoryService([name for where in places for name in files_of(where, 2)])
+    cancel = Patience()
+
+    def fault(seen, _forward):
+        if seen.kind != "batch":
+            return None
+        if cancelled:
+            cancel.set()
+        return failure(503, "ServerBusy", Retry_After="7" if cancelled else "70")
+
+    with closing_store(Wire(service, fault), CREDENTIALS, config(3)) as store:
+        ends = ended(store, [order(store, where) for where in places], cancel=cancel)
+    kind = DeletionCancelledError if cancelled else DeletionError
+    assert {type(end) for end in ends} == {kind}
+    assert cancel.waits == []
+    assert len(service.blobs) == 40
+
+
 def test_where_nothing_answers_a_second_batch_in_vain_is_the_last():
     places = [place(number) for number in range(40)]
     service = MemoryService([name for where in places for name in files_of(where, 64)])

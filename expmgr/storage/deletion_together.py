@@ -8,6 +8,7 @@ go as planned is the one deletion's own business again: it goes on alone.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,14 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.errors import StorageError
-from expmgr.storage.azure_errors import is_broken_connection, is_denied
+from expmgr.retry import retry_after
+from expmgr.storage.azure_errors import is_broken_connection, is_busy, is_denied
 from expmgr.storage.batch import BATCH_SIZE, Answer, delete_batch
 from expmgr.storage.listing import read_page
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.together import is_crowded, owner_path, side_by_side
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import (
         Callable,
         Collection,
@@ -59,8 +60,9 @@ class SharedPass:
     deadline
         On the clock of ``time.monotonic()``: no shared request begins after it.
     resend
-        Send a batch once more, as it was, where its connection broke before an answer: a server
-        that closes an idle connection is no reason to ask for each model by itself.
+        Send a batch once more, as it was, where its connection broke before an answer, or where
+        the service was busy: a server that closes an idle connection, or asks to wait for a moment,
+        is no reason to ask for each model by itself.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class SharedPass:
         self._open: list[_Part] = []
         self._running: dict[Future[Answer | None], Sequence[_Part]] = {}
         self._resent: set[Future[Answer | None]] = set()
+        self._begun: dict[Future[Answer | None], float] = {}
+        self._waited_until = time.monotonic()
         self._joined: list[Deletion] = []
 
     @property
@@ -138,8 +142,9 @@ class SharedPass:
             conditions=[deletion.books.condition(blob) for deletion, blob in parts],
             patient=True,
         )
+        begun = time.monotonic()
         future = self._pool.submit(self._in_time, request)
-        self._running[future] = parts
+        self._running[future], self._begun[future] = parts, begun
         return future
 
     def _in_time(self, request: Callable[[], Answer]) -> Answer | None:
@@ -149,7 +154,7 @@ class SharedPass:
     def _collect(self) -> None:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
-            parts = self._running.pop(future)
+            parts, begun = self._running.pop(future), self._begun.pop(future)
             try:
                 answer = future.result()
             except Exception as error:  # noqa: BLE001 - each deletion that it concerns fails by it
@@ -158,18 +163,38 @@ class SharedPass:
                 answer = Answer(blobs, ["unclear"] * len(parts), errors)
             if answer is None:
                 _return_unsent(parts)
-            elif future in self._resent or not self._send_again(answer, parts):
+            elif future in self._resent or not self._send_again(answer, parts, begun):
                 self._note(answer, parts)
 
-    def _send_again(self, answer: Answer, parts: Sequence[_Part]) -> bool:
-        """Send a batch whose connection broke once more; return False where that is not to be."""
-        broke = bool(answer.errors) and all(map(is_broken_connection, answer.errors.values()))
-        if not (broke and self._resend) or self._lost_in_a_row or self.stopped:
+    def _send_again(self, answer: Answer, parts: Sequence[_Part], begun: float) -> bool:
+        """Send a batch whose connection broke, or that came to a busy service, once more.
+
+        Of a busy one after the time that it asks for, which is waited once for all that were under
+        way: else each of the deletions would wait for it by itself, a few at a time, and ask anew.
+        Returns False where it is not to be sent.
+        """
+        errors = answer.errors.values()
+        whole = len(errors) == len(parts)
+        again = whole and (all(map(is_broken_connection, errors)) or all(map(is_busy, errors)))
+        if not (again and self._resend) or self._lost_in_a_row or self.stopped:
+            return False
+        pause = max(map(retry_after, errors)) if begun >= self._waited_until else 0.0
+        if time.monotonic() + pause >= self._deadline or self._cancelled_within(pause, parts):
             return False
         for deletion, share in _shares(answer, parts):
             deletion.books.note_unclear(tuple(share.blobs))  # that request may have done it
         self._resent.add(self._start(parts))
         return True
+
+    def _cancelled_within(self, seconds: float, parts: Sequence[_Part]) -> bool:
+        if not seconds:
+            return False
+        for deletion in _by_deletion(parts):
+            deletion.report(f"storage is busy; again in {seconds:.1f} s")
+        cancel = threading.Event() if self._cancel is None else self._cancel
+        cancelled = cancel.wait(seconds)
+        self._waited_until = time.monotonic()
+        return cancelled
 
     def _note(self, answer: Answer, parts: Sequence[_Part]) -> None:
         if not answer.served:
