@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from expmgr.cleanup.planner import Planner
     from expmgr.storage.location import Location
     from expmgr.storage.restoration import StorageRestoration
+    from expmgr.tracking.journal import DeletionRecord
 
 __all__ = ["restore_run"]
 
@@ -69,7 +70,7 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
         raise StorageError(message, run_id=run_id)
     # Part of a model is no model: the run then reads as interrupted, and can be deleted again.
     there = restored.files + restored.present
-    missing = max(len(restored.failed), max(map(planned_count, records)) - there)
+    missing = max(len(restored.failed), max(map(_files_of, records)) - there)
     if missing > 0 and not restored.files:
         message = (
             f"the account keeps nothing of what went of the model of run {run_id}, "
@@ -88,6 +89,11 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
         if location.kind == "logged_model":
             _untag(planner, location.owner_id)
     return restored, locations
+
+
+def _files_of(record: DeletionRecord) -> int:
+    """Return how many files a deletion was of, at least; 0 where that is not known."""
+    return record.files if record.state == "deleted" else planned_count(record)
 
 
 def _untag(planner: Planner, model_id: str) -> None:
