@@ -91,6 +91,31 @@ def records_of(lab, model_id):
     return read_records(model_id, dict(lab.client.get_logged_model(model_id).tags))
 
 
+def test_what_somebody_brought_back_from_the_trash_is_not_resumed_for_ever(lab):
+    run_id = trashed_run(lab)
+    manager = lab.manager()
+    store = manager.blob_store
+    real = store.delete
+
+    def half(_locations, *, etags, **_options):
+        store.container_client().delete_blob(min(etags))
+        raise DeletionError("Azure said no", files=1, attempts=1)
+
+    store.delete = half
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"failed"}
+    store.delete = real
+    lab.client.restore_run(run_id)
+    before = lab.blob_names()
+    (result,) = manager.resume_deletions()
+    assert result.outcome == "failed"
+    assert "a live run or model owns" in result.message
+    assert lab.blob_names() == before
+    assert not manager.resume_deletions().results
+    assert list(manager.deletion_log()["state"]) == ["cancelled"]
+    lab.client.delete_run(run_id)
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
+
+
 def test_a_directory_of_a_run_that_went_to_the_trash_midway_is_not_resumed_for_ever(lab):
     lab.best()
     run_id = lab.run(0.1)
