@@ -125,6 +125,8 @@ class DeletionError(ExpmgrError):
         How many attempts were made.
     left
         Names of blobs known to be still there (it may be cut; ``left_count`` is the number).
+    unanswered
+        Files whose delete was sent and that nobody told the end of: they may have gone.
     log
         One line an attempt.
     """
@@ -139,6 +141,7 @@ class DeletionError(ExpmgrError):
         attempts: int = 0,
         left: Sequence[str] = (),
         left_count: int | None = None,
+        unanswered: int = 0,
         log: Sequence[str] = (),
     ) -> None:
         super().__init__(message, run_id=run_id)
@@ -147,6 +150,7 @@ class DeletionError(ExpmgrError):
         self.attempts = attempts
         self.left = tuple(left)
         self.left_count = len(self.left) if left_count is None else left_count
+        self.unanswered = unanswered
         self.log = tuple(map(words, log))
 
 

@@ -147,6 +147,7 @@ def assert_honest(error, remaining, gone):
 
 def assert_honest_of(places, error, remaining, gone):
     assert error.files <= len(gone)
+    assert len(gone) <= error.files + error.unanswered
     assert error.bytes == 10 * error.files
     assert isinstance(error, DeletionCancelledError) or error.__cause__ is not None
     unsure = ("at least", "could not be listed", "nothing was begun")

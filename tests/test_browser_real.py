@@ -17,6 +17,7 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.demo.recipes import HOSTILE_NAME, Recipe
 from expmgr.demo.sample_runs import create_sample_runs
+from expmgr.errors import DeletionError
 from expmgr.widgets import RunBrowser
 
 RECIPES = (
@@ -89,6 +90,33 @@ def test_a_button_deletes_one_model_and_the_table_follows(manager, blob_names):
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("many", [False, True])
+def test_what_failed_half_way_is_no_stored_model_any_more(lab, browse, many):
+    lab.best()
+    run_id = lab.with_model(0.1)
+    manager = lab.manager()
+    store = manager.blob_store
+
+    def half(_locations, *, etags, **_options):
+        (weights,) = (name for name in etags if name.endswith("weights.bin"))
+        store.container_client().delete_blob(weights)
+        raise DeletionError("the rest may not go", files=1, attempts=1)
+
+    browser = browse(manager)
+    store.delete = half
+    if many:
+        browser.select([run_id])
+        browser.delete_selected(confirmed=True)
+    else:
+        row = next(row for row in browser.rows if row.run_id == run_id)
+        row.delete_button.click()
+        assert browser.wait(60)
+        row.confirm_button.click()
+    assert browser.wait(60)
+    told = browser.table.set_index("run_id")["model"]
+    assert told[run_id] == manager.plan_deletion(run_id)[run_id].model == "interrupted"
+
+
 def test_what_is_kept_in_the_page_is_kept_by_every_plan(manager, blob_names):
     with manager.browse() as browser:
         assert browser.wait(60)

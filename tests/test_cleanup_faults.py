@@ -21,6 +21,7 @@ from expmgr.errors import DeletionError, InvalidInputError
 from expmgr.policies import older_than
 from expmgr.storage.addresses import Addresses
 from expmgr.storage.store import Store
+from expmgr.tracking.journal import read_records, write_record
 
 ExperimentsManager = ExperimentsManagerWithAzureBlobBackend
 
@@ -58,6 +59,61 @@ def test_a_process_that_died_after_the_last_file_of_trash_is_closed_by_resume(la
     assert outcomes(manager.resume_deletions()) == {"deleted"}, "gone already is success by now"
     assert list(manager.deletion_log()["state"]) == ["deleted"]
     assert not manager.resume_deletions().results
+
+
+def test_a_model_of_an_experiment_in_the_trash_is_resumed_from_its_own_record(lab):
+    gone = lab.experiment("gone")
+    model_id = lab.logged_model(lab.run(0.9, experiment_id=gone))
+    lab.client.delete_experiment(gone)
+    manager = lab.manager()
+    real = manager.blob_store.delete
+
+    class Died(BaseException):
+        pass
+
+    def delete(locations, **options):
+        real(locations, **options)
+        raise Died
+
+    manager.blob_store.delete = delete
+    with pytest.raises(Died):
+        manager.delete_orphans(manager.find_orphans(), progress=False)
+    manager.blob_store.delete = real
+    (record,) = records_of(lab, model_id)
+    assert record.state == "deleting"
+    write_record(lab.client, replace(record, deadline=1))
+    assert not manager.resume_deletions(f"{lab.plugin} / first").results
+    assert outcomes(manager.resume_deletions()) == {"deleted"}
+    assert [one.state for one in records_of(lab, model_id)] == ["deleted"]
+
+
+def records_of(lab, model_id):
+    return read_records(model_id, dict(lab.client.get_logged_model(model_id).tags))
+
+
+def test_what_somebody_brought_back_from_the_trash_is_not_resumed_for_ever(lab):
+    run_id = trashed_run(lab)
+    manager = lab.manager()
+    store = manager.blob_store
+    real = store.delete
+
+    def half(_locations, *, etags, **_options):
+        store.container_client().delete_blob(min(etags))
+        raise DeletionError("Azure said no", files=1, attempts=1)
+
+    store.delete = half
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"failed"}
+    store.delete = real
+    lab.client.restore_run(run_id)
+    before = lab.blob_names()
+    (result,) = manager.resume_deletions()
+    assert result.outcome == "failed"
+    assert "a live run or model owns" in result.message
+    assert lab.blob_names() == before
+    assert not manager.resume_deletions().results
+    assert list(manager.deletion_log()["state"]) == ["cancelled"]
+    lab.client.delete_run(run_id)
+    assert outcomes(manager.delete_orphans(manager.find_orphans(), progress=False)) == {"deleted"}
 
 
 def test_a_directory_of_a_run_that_went_to_the_trash_midway_is_not_resumed_for_ever(lab):

@@ -26,6 +26,7 @@ from test_blob_store_faults import (
 )
 
 from expmgr.errors import DeletionCancelledError, DeletionError, LocationError
+from expmgr.storage.deletion_together import delete_together
 from expmgr.storage.location import Location
 from expmgr.storage.protocol import DeletionOrder, StorageDeletion
 
@@ -199,6 +200,95 @@ def test_cancelled_it_sends_no_more_and_says_of_each_what_went():
     assert Counter(map(type, ends))[DeletionCancelledError] > 20
 
 
+def test_batches_that_wait_for_their_turn_are_not_sent_once_it_is_cancelled():
+    places = [place(number) for number in range(12)]
+    service = MemoryService([name for where in places for name in files_of(where, 100)])
+    cancel, two_wait = threading.Event(), threading.Event()
+
+    def fault(seen, _forward):
+        if seen.kind == "batch":
+            assert two_wait.wait(30)
+            cancel.set()
+
+    wire = Wire(service, fault)
+    with closing_store(wire, CREDENTIALS, config(3), workers=1) as store:
+        orders = [order(store, where) for where in places]
+
+        def arriving():
+            yield from orders[:6]  # two full batches: one is under way, one waits behind it
+            two_wait.set()
+            yield from orders[6:]
+
+        ends = [end for _, end in store.delete_together(arriving(), cancel=cancel)]
+    assert wire.counts["batch"] == 1
+    assert len(service.deleted) == 256
+    assert sum(end.files for end in ends) == 256
+
+
+def test_what_two_deletions_are_about_is_seen_by_each_of_them():
+    places = [place(number) for number in range(9)]
+    service = MemoryService([name for where in places for name in files_of(where, 2)])
+    with closing_store(Wire(service), CREDENTIALS, config(3)) as store:
+        single = [order(store, where) for where in places]
+        listings = [store.measure(where) for where in places[:2]]
+        etags = {name: tag for one in listings for name, tag in one.etags.items()}
+        sizes = {name: size for one in listings for name, size in one.sizes.items()}
+        both = DeletionOrder(tuple(places[:2]), etags, sizes)
+        newer = f"{places[0].prefix}newer"
+        service.blobs[newer] = 10
+        ends = ended(store, [both, single[0], *single[2:]])
+    assert ends[0].kept == ends[1].kept == (newer,)
+
+
+class Waiting:
+    """A deletion that cannot share, and counts how often it was told to say that it waits."""
+
+    can_share = False
+
+    def __init__(self):
+        self.told = 0
+
+    def extend(self, _deadline):
+        pass
+
+    def report(self):
+        self.told += 1
+
+
+def test_those_that_wait_say_so_also_where_others_end_all_the_time(monkeypatch):
+    now = 0.0
+    turn = threading.Semaphore(1)
+
+    class Clock:
+        @staticmethod
+        def monotonic():
+            return now
+
+    monkeypatch.setattr("expmgr.storage.deletion_together.time", Clock)
+    monkeypatch.setattr("expmgr.storage.deletion_together._ALONE_AT_ONCE", 1)
+
+    def carry_out(_deletion, *, shared):
+        nonlocal now
+        assert not shared
+        assert turn.acquire(timeout=30)
+        now += 50.0
+        return StorageDeletion(1, 1, 1, 50.0)
+
+    class Shared:
+        stopped = True
+
+        def finish(self):
+            pass
+
+        abandon = finish
+
+    waiting = [Waiting() for _ in range(12)]
+    orders = {DeletionOrder((place(at),)): one for at, one in enumerate(waiting)}
+    for _ in delete_together(orders, orders.get, carry_out, Shared(), patience=300.0):
+        turn.release()
+    assert waiting[-1].told >= 3, "600 seconds went by: a lease of 900 would have run out later on"
+
+
 MODELS = st.lists(
     st.tuples(
         st.integers(0, 4),  # files
@@ -312,6 +402,82 @@ def test_a_batch_whose_connection_breaks_goes_once_more_as_it_was(kind, attempts
     else:
         assert any(isinstance(end, DeletionError) for end in ends) == (kind == "reset before")
         assert wire.counts["batch"] == 3
+
+
+class Patience(threading.Event):
+    """Somebody who may cancel and does not; notes for how long it was waited."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits = []
+
+    def wait(self, timeout=None):
+        self.waits.append(timeout)
+        return self.is_set()
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_busy_service_asks_to_wait_is_waited_once_for_all(status):
+    """Three batches are under way when it is busy, and one comes later."""
+    places = [place(number) for number in range(100)]
+    names = [name for where in places for name in files_of(where, 10)]
+    service = MemoryService(names)
+    together, notes = threading.Barrier(3), []
+    busy = [failure(status, "ServerBusy", Retry_After="7") for _ in range(3)]
+
+    def fault(seen, _forward):
+        if seen.kind != "batch" or not busy:
+            return None
+        together.wait(30)
+        return busy.pop()
+
+    wire, cancel = Wire(service, fault), Patience()
+    with closing_store(wire, CREDENTIALS, config(3)) as store:
+        orders = [
+            order(store, where, on_progress=lambda told: notes.append(told.note))
+            for where in places
+        ]
+        wire.requests.clear()
+
+        def arriving():
+            yield from orders[:77]
+            wait_until(lambda: len(busy) == 0)
+            yield from orders[77:]
+
+        ends = [end for _, end in store.delete_together(arriving(), cancel=cancel)]
+    assert [(end.files, end.attempts) for end in ends] == [(10, 1)] * 100
+    assert wire.counts == {"batch": 7, "list": 1}
+    assert cancel.waits == [7.0]
+    assert "storage is busy; again in 7.0 s" in notes
+
+
+def wait_until(what):
+    for _ in range(600):
+        if what():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_nobody_waits_for_a_busy_service_past_the_deadline_or_once_cancelled(cancelled):
+    places = [place(number) for number in range(20)]
+    service = MemoryService([name for where in places for name in files_of(where, 2)])
+    cancel = Patience()
+
+    def fault(seen, _forward):
+        if seen.kind != "batch":
+            return None
+        if cancelled:
+            cancel.set()
+        return failure(503, "ServerBusy", Retry_After="7" if cancelled else "70")
+
+    with closing_store(Wire(service, fault), CREDENTIALS, config(3)) as store:
+        ends = ended(store, [order(store, where) for where in places], cancel=cancel)
+    kind = DeletionCancelledError if cancelled else DeletionError
+    assert {type(end) for end in ends} == {kind}
+    assert cancel.waits == []
+    assert len(service.blobs) == 40
 
 
 def test_where_nothing_answers_a_second_batch_in_vain_is_the_last():

@@ -151,6 +151,21 @@ def test_the_last_model_of_a_run_ends_it(lab):
     assert metrics(lab, run_id) == {"model_uploaded": 0, "model_deleted": 1}
 
 
+@pytest.mark.parametrize("count", [2, 9])
+def test_the_last_of_several_that_go_at_once_ends_it(lab, count):
+    lab.best()
+    run_id, other = lab.run(0.1), lab.run(0.1)
+    models = [lab.logged_model(run_id) for _ in range(count)]
+    stays = [lab.logged_model(other) for _ in range(2)]
+    for one in (run_id, other):
+        lab.client.log_metric(one, "model_uploaded", 1)
+    lab.client.set_logged_model_tags(stays[1], {"expmgr.keep": "paper"})
+    report = lab.manager().delete_models([*models, *stays], progress=False)
+    assert report.counts == {"deleted": count + 1, "protected": 1}
+    assert metrics(lab, run_id) == {"model_uploaded": 0, "model_deleted": 1}
+    assert metrics(lab, other) == {"model_uploaded": 1}
+
+
 def test_a_deletion_that_fails_leaves_them(lab, monkeypatch):
     lab.best()
     run_id = lab.run(0.1)

@@ -95,6 +95,7 @@ def test_every_field_of_a_run_is_kept_but_what_is_read_anew():
         "unknown",
         "journal",
         "told_after",
+        "told_with",
     }
     assert set(said) <= known
 

@@ -6,10 +6,13 @@ requests themselves are held against the protocol in ``test_blob_store_retention
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from expmgr.errors import NotFoundError, StorageError
+from expmgr.errors import DeletionError, NotFoundError, StorageError
 from expmgr.storage.restoration import StorageRestoration
+from expmgr.tracking.journal import read_records, seen_digest, write_record
 
 
 @pytest.fixture
@@ -68,6 +71,40 @@ def test_where_the_account_keeps_nothing_the_journal_stays_as_it_is(lab, deleted
         manager.restore_model(run_id)
     assert lab.tags(run_id) == tags
     assert state(manager, run_id) == "deleted"
+
+
+def test_a_file_that_went_between_mark_and_deletion_is_none_that_lacks(lab, deleted):
+    manager, run_id, gone, give_back = deleted
+    (record,) = read_records(run_id, lab.tags(run_id))
+    seen = seen_digest(dict.fromkeys([*gone, "went before"], "e"))
+    write_record(lab.client, replace(record, seen=seen))
+    give_back(gone)
+    manager.restore_model(run_id)
+    assert state(manager, run_id) == "stored"
+
+
+def test_what_was_left_of_a_model_is_not_called_restored(lab):
+    lab.best()
+    run_id = lab.with_model(0.1)
+    manager = lab.manager()
+    store = manager.blob_store
+
+    def half(_locations, *, etags, **_options):
+        (weights,) = (name for name in etags if name.endswith("weights.bin"))
+        store.container_client().delete_blob(weights)
+        raise DeletionError("the rest may not go", files=1, attempts=1)
+
+    store.delete = half
+    assert manager.delete_model(run_id).outcome == "failed"
+    tags = lab.tags(run_id)
+    store.undelete = lambda _: StorageRestoration(0, 0, 0.1, present=1)
+    with pytest.raises(StorageError, match="keeps nothing of what went"):
+        manager.restore_model(run_id)
+    assert lab.tags(run_id) == tags
+    assert state(manager, run_id) == "interrupted"
+    store.undelete = lambda _: StorageRestoration(1, 2000, 0.1, present=1)
+    manager.restore_model(run_id)
+    assert state(manager, run_id) == "stored"
 
 
 def test_a_run_without_a_recorded_deletion_cannot_be_restored(lab):

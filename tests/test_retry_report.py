@@ -9,9 +9,13 @@ import pickle
 import signal
 
 import pytest
+import requests
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient
 from secret_walk import Walk
+from storage_wire import Wire, reset
 
+from expmgr import RetryConfig, RetryParams
 from expmgr.cleanup.report import DeletionReport
 from expmgr.errors import InvalidInputError
 from expmgr.prices import Bill
@@ -71,6 +75,34 @@ def test_protection_is_asked_again_and_what_came_since_stays(lab, failed, put_bl
     (result,) = report.retry()
     assert result.left == (newer,)
     assert newer in lab.blob_names()
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_what_a_deletion_took_and_nobody_told_is_its_success_at_the_retry(lab, count):
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(count)]
+    params = RetryParams(attempts=1)
+    manager = lab.manager(retry_config=RetryConfig(delete_model=params))
+    store, broken = manager.blob_store, []
+
+    def fault(seen, forward):
+        if broken or seen.kind == "batch":
+            if not broken:
+                forward()
+            broken.append(seen)
+            raise reset()
+
+    session = requests.Session()
+    session.mount("http://", Wire(fault=fault))
+    transport = RequestsTransport(session=session)
+    plan = manager.plan_deletion(runs)
+    store.close()
+    store._service = manager.credentials.service_client(transport=transport)
+    report = manager.delete_models(plan, progress=False)
+    assert report.counts == {"failed": count}
+    store.close()
+    assert report.retry().counts == {"deleted": count}
+    assert {lab.tags(run_id)["expmgr.model"] for run_id in runs} == {"deleted"}
 
 
 def test_what_a_force_passed_the_retry_passes_and_no_more(lab, hold):
@@ -170,7 +202,8 @@ def test_reports_of_several_containers_become_one():
     assert (merged.counts, merged.files, merged.bytes) == ({"deleted": 1, "failed": 1}, 2, 5)
     assert merged.cancelled
     assert merged.saved == Bill(3.0, 0.5)
-    with pytest.raises(InvalidInputError, match="no manager to try again with"):
+    with pytest.raises(InvalidInputError, match="no manager to try again with") as caught:
         merged.retry()
+    assert "report.failed" not in str(caught.value), "it holds no plan: nothing would go, silently"
     assert DeletionReport.merged([one, DeletionReport()]).saved is None, "not known of all"
     assert DeletionReport.merged([]) == DeletionReport()

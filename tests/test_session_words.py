@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from expmgr.catalog.model import Model
 from expmgr.cleanup.plan import DeletionPlan, PlannedLocation, RunPlan
 from expmgr.cleanup.report import DeletionReport
@@ -63,7 +61,7 @@ def test_where_sizes_are_not_known_the_plan_s_count():
 
 def test_after_a_stop_what_was_not_begun_is_counted_among_what_could_go():
     """A report holds what was protected all along, too."""
-    going = [SimpleNamespace(id=f"r{at}") for at in range(40)]
+    going = [run_plan(f"r{at}") for at in range(40)]
     results = [DeletionResult(f"r{at}", "deleted", 1, 10) for at in range(9)]
     results += [DeletionResult("r9", "protected"), DeletionResult("r10", "failed", message="x")]
     results += [DeletionResult(f"p{at}", "protected") for at in range(15)]
@@ -72,3 +70,14 @@ def test_after_a_stop_what_was_not_begun_is_counted_among_what_could_go():
     assert "1 turned out to be protected" in said
     assert "1 failed" in said
     assert said.endswith("stopped before the other 29")
+
+
+def test_many_end_in_the_models_that_were_asked_about_however_many_a_run_has():
+    going = (run_plan("a", 3), run_plan("b", 2), run_plan("c"))
+    asked = verdict_on_many(Asked(("a", "b", "c")), DeletionPlan(going)).message
+    assert asked.startswith("Delete 6 models")
+    results = tuple(DeletionResult(id_, "deleted", files=1) for id_ in "ab")
+    report = DeletionReport((*results, DeletionResult("c", "failed")))
+    assert "Deleted 5 models" in end_of_many(report, going, 1.0, stopped=False).message
+    every = end_of_many(report, (), 1.0, stopped=False, every=True).message
+    assert "Deleted 2 models" in every

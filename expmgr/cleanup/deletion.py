@@ -31,6 +31,8 @@ from expmgr.tracking.journal import (
     MODEL_TAG,
     DeletionRecord,
     begin,
+    journal_state,
+    latest_records,
     now_ms,
     owner_of,
     part_among,
@@ -39,6 +41,7 @@ from expmgr.tracking.journal import (
     renewed,
     seen_digest,
     write_record,
+    write_tags,
 )
 from expmgr.tracking.queries import ensure_reachable, run_or_none, tag_model
 
@@ -381,13 +384,30 @@ class Deleter:
 
         def write(record: DeletionRecord) -> None:
             told = plan.told_after if record.state == "deleted" else ()
-            write_record(self.client, record, told)
+            write_record(self.client, record, () if plan.told_with else told)
+            if told and plan.told_with:
+                self._tell_if_last(plan)
 
         return write
 
+    def _tell_if_last(self, plan: RunPlan) -> None:
+        """Log the run's metrics where the models that went at the same time are gone by now.
+
+        Each records its own end before it looks at the others', so that the last one sees all.
+        """
+        try:
+            run = run_or_none(self.client, plan.run_id)
+            tags = {} if run is None else run.data.tags
+            records = latest_records(plan.run_id, tags)
+            at = now_ms()
+            if all(journal_state(records, path, at) == "deleted" for path in plan.told_with):
+                write_tags(self.client, plan.run_id, {MODEL_TAG: "deleted"}, plan.told_after)
+        except ExpmgrError as error:
+            logger.warning("%s: its metrics do not tell it: %s", owner_of(plan.id), error)
+
     def _close(self, begun: Begun, result: DeletionResult) -> DeletionResult:
         """Write the journal's end; a deletion whose end cannot be written says so."""
-        plan = begun.plan
+        plan, why = begun.plan, result.error
         ended = replace(
             begun.lease.record,
             state=_end_state(result),
@@ -396,6 +416,7 @@ class Deleter:
             bytes=begun.before[1] + result.bytes,
             forced=tuple(begun.forced),
             note="" if result else result.message,
+            unanswered=why.unanswered if isinstance(why, DeletionCancelledError) else 0,
         )
         try:
             if ended.state == "deleted" and not is_named(plan.part):
@@ -413,8 +434,9 @@ class Deleter:
         except ExpmgrError as error:
             logger.warning("%s: the journal was not closed: %s", owner_of(plan.id), error)
             note = (
-                f"{result.message}. The journal could not record that ({error}); until "
-                "resume_deletions() does, it reads as interrupted."
+                f"{result.message}. The journal could not record that ({error}): it reads as being "
+                f"deleted for {format_seconds(LEASE_SECONDS)}, and as interrupted then, until "
+                "resume_deletions() records it."
             )
             return replace(result, message=note)
         return result

@@ -13,6 +13,7 @@ from expmgr.moving_in import metrics_after_deletion
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from expmgr.catalog.model import Model
     from expmgr.cleanup.evidence import Subject
     from expmgr.cleanup.gathered import Gathered
     from expmgr.cleanup.part_plans import Guarded
@@ -48,6 +49,7 @@ def protected(drafts: Sequence[Draft], gathered: Gathered) -> tuple[RunPlan, ...
     evidence = gathered.inquiry.evidence(subjects)
     plans = []
     records: Counter[str] = Counter()
+    going = frozenset(model.path for subject in subjects for model in subject.models)
     for draft in drafts:
         experiment = gathered.experiments.get(draft.plan.experiment_id)
         # Several models of one run each have a record of their own.
@@ -70,14 +72,30 @@ def protected(drafts: Sequence[Draft], gathered: Gathered) -> tuple[RunPlan, ...
                 for reason in reasons_of(model, subject.maker, evidence)
             ]
             stated = distinct([*reasons, *draft.doubt])
-            told = told_after(subject)
+            told = told_after(subject, going)
+            others = tuple(str(one.path) for one in _others(subject)) if told else ()
             plan = replace(plan, reasons=stated, doubts=draft.doubt, told_after=told)
+            plan = replace(plan, told_with=others)
         plans.append(plan)
     return tuple(plans)
 
 
-def told_after(subject: Subject) -> tuple[tuple[str, float], ...]:
-    """Return what the run's metrics have to say afterwards, where this takes its last model."""
-    if subject.maker is None or any(one.journal != "deleted" for one in subject.siblings):
+def told_after(
+    subject: Subject, going: frozenset[str | None] = frozenset()
+) -> tuple[tuple[str, float], ...]:
+    """Return what the run's metrics have to say afterwards, where this takes its last model.
+
+    Parameters
+    ----------
+    going
+        Where the models lie that go at the same time.
+    """
+    if subject.maker is None:
+        return ()
+    if any(one.path is None or one.path not in going for one in _others(subject)):
         return ()
     return metrics_after_deletion(subject.maker.metrics)
+
+
+def _others(subject: Subject) -> list[Model]:
+    return [one for one in subject.siblings if one.journal != "deleted"]

@@ -314,7 +314,8 @@ class DueMarks:
         if job.kept:
             message = "Kept: the mark was taken back or changed meanwhile; nothing was deleted"
             return replace(result, outcome="protected", message=message, error=None)
-        if isinstance(result.error, DeletionCancelledError) and not result.files:
+        error = result.error
+        if isinstance(error, DeletionCancelledError) and not (error.files or error.unanswered):
             return result  # before any file went: the mark stands as it stood
         if job.begun or job.changed or result.outcome == "not_found":
             self._end([job.mark], job.owner, words(f"{result.outcome}: {result.message}"))

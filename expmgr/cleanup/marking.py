@@ -196,8 +196,7 @@ def keep(client: MlflowClient, id_: str) -> bool:
             late = [
                 one
                 for one in records
-                if record_order(one)[0] >= record_order(mark)[0]
-                and (one.state != "cancelled" or one.files)
+                if record_order(one)[0] >= record_order(mark)[0] and not one.changed_nothing
             ]
             begun = any(touches(late, place) for place in mark.locations)
             if begun:

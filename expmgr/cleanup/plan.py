@@ -128,6 +128,8 @@ class RunPlan:
         Where the deletion is recorded: ``tags`` of its owner, or a ``blob`` for what takes none.
     told_after
         Metrics of the run, by name, that are to say that its last model is gone.
+    told_with
+        Where the run's other models lie that go at the same time: the last of them tells.
     """
 
     run_id: str
@@ -151,6 +153,7 @@ class RunPlan:
     unknown: bool = False
     journal: Literal["tags", "blob"] = "tags"
     told_after: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
+    told_with: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         keep_plain(self, "problem", "note")

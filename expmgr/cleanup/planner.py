@@ -606,6 +606,7 @@ class Planner:
             for planned in plan.locations:
                 gathered.finder.verify(run, models, planned.location)
             chosen = tuple(self._seen(planned, run, models, tags) for planned in plan.locations)
+            plan = _as_begun(plan, chosen)
             subject = self._subject(run, chosen, models, gathered)
             if not plan.files:  # as in a first plan: nothing is there that could be protected
                 return Draft(replace(plan, told_after=told_after(subject)))
@@ -655,6 +656,12 @@ def _impossible(plan: RunPlan, error: ExpmgrError) -> Draft:
     lost = isinstance(error, LocationError) and not plan.locations
     state = "elsewhere" if lost else plan.model
     return Draft(replace(plan, model=state, problem=str(error), problem_error=error))
+
+
+def _as_begun(plan: RunPlan, models: Iterable[Model]) -> RunPlan:
+    """Return a plan as interrupted where a deletion of it was: what is gone by now is success."""
+    begun = any(model.journal == "interrupted" for model in models)
+    return replace(plan, model="interrupted") if begun else plan
 
 
 def _takes_tags(run: Run, gathered: Gathered) -> bool:

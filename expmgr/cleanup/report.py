@@ -81,15 +81,19 @@ class DeletionReport:
         Raises
         ------
         InvalidInputError
-            The report was loaded from a pickle, or is of a resumed deletion.
+            The report was loaded from a pickle, merged, or is of `resume_deletions` or
+            `delete_due`.
         """
         if not any(result.outcome == "failed" for result in self.results):
             return DeletionReport()
         if self.again is None:
-            message = (
-                "this report has no manager to try again with: a pickle leaves it behind, and so "
-                "does resume_deletions(), which is called again itself. Pass the plan of what "
-                "failed to a manager: manager.delete_models(report.failed)."
+            message = "this report has no manager to try again with: "
+            message += (
+                "a pickle leaves it behind. Pass the plan of what failed to a manager: "
+                "manager.delete_models(report.failed)."
+                if self.failed.runs
+                else "one that was merged leaves that to the single ones, and resume_deletions() "
+                "and delete_due() are called again themselves."
             )
             raise InvalidInputError(message)
         return self.again(self.failed)

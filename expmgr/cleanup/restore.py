@@ -7,14 +7,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.errors import NotFoundError, StorageError
+from expmgr.formatting import format_count
 from expmgr.moving_in import metrics_after_restoration
-from expmgr.tracking.journal import MODEL_TAG, now_ms, read_part_records, read_records, write_record
+from expmgr.tracking.journal import (
+    MODEL_TAG,
+    now_ms,
+    planned_count,
+    read_part_records,
+    read_records,
+    write_record,
+)
 from expmgr.tracking.queries import asking, run_or_none
 
 if TYPE_CHECKING:
     from expmgr.cleanup.planner import Planner
     from expmgr.storage.location import Location
     from expmgr.storage.restoration import StorageRestoration
+    from expmgr.tracking.journal import DeletionRecord
 
 __all__ = ["restore_run"]
 
@@ -60,8 +69,18 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
         )
         raise StorageError(message, run_id=run_id)
     # Part of a model is no model: the run then reads as interrupted, and can be deleted again.
-    whole = not restored.failed
-    note = "" if whole else f"restored in part: {len(restored.failed)} blobs are missing"
+    there = restored.files + restored.present
+    missing = max(len(restored.failed), max(map(_files_of, records)) - there)
+    if missing > 0 and not restored.files:
+        message = (
+            f"the account keeps nothing of what went of the model of run {run_id}, "
+            f"{format_count(missing, 'file')}: soft delete is off, or its retention has ended. "
+            f"{format_count(restored.present, 'file')} that were left are there; nothing was "
+            "changed."
+        )
+        raise StorageError(message, run_id=run_id)
+    whole = missing <= 0
+    note = "" if whole else f"restored in part: {missing} blobs are missing"
     told = metrics_after_restoration(run.data.metrics) if whole else ()
     for record in records:
         ended = replace(record, state="restored" if whole else "failed", ended=now_ms(), note=note)
@@ -70,6 +89,11 @@ def restore_run(planner: Planner, run_id: str) -> tuple[StorageRestoration, list
         if location.kind == "logged_model":
             _untag(planner, location.owner_id)
     return restored, locations
+
+
+def _files_of(record: DeletionRecord) -> int:
+    """Return how many files a deletion was of, at least; 0 where that is not known."""
+    return record.files if record.state == "deleted" else planned_count(record)
 
 
 def _untag(planner: Planner, model_id: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from expmgr.catalog.parts import is_named
-from expmgr.cleanup.blob_journal import read_journal
+from expmgr.cleanup.blob_journal import BlobJournal, read_journal
 from expmgr.cleanup.deletion import failure
 from expmgr.cleanup.orphan_plans import Asked, OrphanPlanner
 from expmgr.cleanup.plan import PlannedLocation, RunPlan
-from expmgr.errors import ExpmgrError
+from expmgr.errors import ExpmgrError, InvalidInputError
 from expmgr.tracking.journal import (
     MODEL_TAG,
     PART_TAG,
@@ -53,8 +54,15 @@ def resume_all(
 
     One that a person cancelled is left to them.
     """
-    chosen = select_experiments(iter_experiments(planner.client), experiments, is_own)
-    ids = [experiment.experiment_id for experiment in chosen]
+    every = list(iter_experiments(planner.client, deleted=True))
+    ids = [one.experiment_id for one in select_experiments(every, experiments, is_own)]
+    # Of an experiment in the trash the models bear their records themselves.
+    trash = [
+        one.experiment_id
+        for one in every
+        if one.lifecycle_stage == "deleted"
+        and (experiments == ALL_EXPERIMENTS or (experiments is None and is_own(one)))
+    ]
     # The tag tells of the last deletion only, and an earlier one may be unfinished.
     conditions = [f"tags.{quoted(tag)} LIKE '%'" for tag in (MODEL_TAG, PART_TAG)]
     owners: list[tuple[RunPlan, dict[str, str]]] = [
@@ -86,7 +94,7 @@ def resume_all(
         for model in {
             model.model_id: model
             for condition in conditions
-            for model in read_logged_models(planner.client, ids, condition)
+            for model in read_logged_models(planner.client, [*ids, *trash], condition)
         }.values()
     ]
     at = now_ms()
@@ -128,8 +136,21 @@ def _resume_orphans(planner: Planner, deleter: Deleter, at: int) -> Iterator[Del
                 # Where nothing is left the record is closed all the same.
                 plan = replace(plan, model="interrupted")
                 yield deleter.delete(plan, resumes=record)
+            except InvalidInputError as error:
+                yield _given_up(orphans, record, location.path, error)
             except ExpmgrError as error:
                 yield failure(record.asked or record.owner_id, error)
+
+
+def _given_up(
+    orphans: OrphanPlanner, record: DeletionRecord, path: str, error: ExpmgrError
+) -> DeletionResult:
+    """Close a record of what lives again: who brought it back decides about the rest."""
+    ended = replace(record, state="cancelled", ended=now_ms(), note=str(error))
+    with suppress(ExpmgrError):  # else it is told again the next time
+        orphans.plan([Asked(path)])  # raises for what is no folder that this server knows of
+        BlobJournal(orphans.planner.blob_store).write(ended)
+    return failure(record.asked or record.owner_id, error)
 
 
 def _resume(

@@ -19,12 +19,14 @@ __all__ = [
     "error_code",
     "hint",
     "is_broken_connection",
+    "is_busy",
     "is_denied",
     "part_error",
     "status_of",
 ]
 
 _DENIED = frozenset({401, 403})
+_BUSY = frozenset({429, 503})
 _HINTS = {
     "SnapshotsPresent": "delete its snapshots first",
     "BlobImmutableDueToPolicy": "an immutability policy keeps it until it ends",
@@ -66,6 +68,11 @@ def error_code(error: BaseException | None) -> str:
 def is_denied(error: BaseException | None) -> bool:
     """Return True where the credentials are refused (401, 403)."""
     return status_of(error) in _DENIED
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Return True where the service asks for less or for patience (429, 503)."""
+    return status_of(error) in _BUSY
 
 
 def is_broken_connection(error: BaseException | None) -> bool:

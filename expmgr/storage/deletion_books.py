@@ -152,6 +152,18 @@ class Books:
         return bool(self._asked or self._before or self._silent)
 
     @property
+    def unanswered(self) -> frozenset[str]:
+        """Files that were asked for and of which nobody told yet whether they went.
+
+        They are not counted among ``files``: a request without an answer may have done its work.
+        """
+        doubtful = dict(self._silent)
+        for name, one in {**self._before, **self._asked}.items():
+            if one.fate != "deleted" and name in self._unclear:
+                doubtful[name] = one.blob
+        return frozenset(name for name, blob in doubtful.items() if not blob.is_directory)
+
+    @property
     def failing(self) -> bool:
         """True where this pass noted an error."""
         return bool(self._errors)

@@ -8,6 +8,7 @@ go as planned is the one deletion's own business again: it goes on alone.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import defaultdict
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -15,15 +16,24 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from expmgr.errors import StorageError
-from expmgr.storage.azure_errors import is_broken_connection, is_denied
+from expmgr.retry import retry_after
+from expmgr.storage.azure_errors import is_broken_connection, is_busy, is_denied
 from expmgr.storage.batch import BATCH_SIZE, Answer, delete_batch
 from expmgr.storage.listing import read_page
 from expmgr.storage.listing_check import Advance
 from expmgr.storage.together import is_crowded, owner_path, side_by_side
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+    from typing import TypeAlias
 
     from azure.storage.blob import ContainerClient
 
@@ -50,8 +60,9 @@ class SharedPass:
     deadline
         On the clock of ``time.monotonic()``: no shared request begins after it.
     resend
-        Send a batch once more, as it was, where its connection broke before an answer: a server
-        that closes an idle connection is no reason to ask for each model by itself.
+        Send a batch once more, as it was, where its connection broke before an answer, or where
+        the service was busy: a server that closes an idle connection, or asks to wait for a moment,
+        is no reason to ask for each model by itself.
     """
 
     def __init__(
@@ -75,8 +86,10 @@ class SharedPass:
         self._given_up = False
         self._lost_in_a_row = self._denials = self._deleted = 0
         self._open: list[_Part] = []
-        self._running: dict[Future[Answer], Sequence[_Part]] = {}
-        self._resent: set[Future[Answer]] = set()
+        self._running: dict[Future[Answer | None], Sequence[_Part]] = {}
+        self._resent: set[Future[Answer | None]] = set()
+        self._begun: dict[Future[Answer | None], float] = {}
+        self._waited_until = time.monotonic()
         self._joined: list[Deletion] = []
 
     @property
@@ -117,12 +130,11 @@ class SharedPass:
         while len(self._running) >= self._in_flight:
             self._collect()
         if self.stopped or len(parts) == 1:
-            for deletion, ats in _by_deletion(parts).items():
-                deletion.return_unsent([parts[at][1] for at in ats])
+            _return_unsent(parts)
         elif parts:
             self._start(parts)
 
-    def _start(self, parts: Sequence[_Part]) -> Future[Answer]:
+    def _start(self, parts: Sequence[_Part]) -> Future[Answer | None]:
         request = partial(
             delete_batch,
             self._container,
@@ -130,32 +142,59 @@ class SharedPass:
             conditions=[deletion.books.condition(blob) for deletion, blob in parts],
             patient=True,
         )
-        future = self._pool.submit(request)
-        self._running[future] = parts
+        begun = time.monotonic()
+        future = self._pool.submit(self._in_time, request)
+        self._running[future], self._begun[future] = parts, begun
         return future
+
+    def _in_time(self, request: Callable[[], Answer]) -> Answer | None:
+        """Make a request, unless nothing more is sent since it waited behind others."""
+        return None if self.stopped else request()
 
     def _collect(self) -> None:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
-            parts = self._running.pop(future)
+            parts, begun = self._running.pop(future), self._begun.pop(future)
             try:
                 answer = future.result()
             except Exception as error:  # noqa: BLE001 - each deletion that it concerns fails by it
                 blobs = tuple(blob for _, blob in parts)
                 errors: dict[int, Exception] = dict.fromkeys(range(len(parts)), error)
                 answer = Answer(blobs, ["unclear"] * len(parts), errors)
-            if future in self._resent or not self._send_again(answer, parts):
+            if answer is None:
+                _return_unsent(parts)
+            elif future in self._resent or not self._send_again(answer, parts, begun):
                 self._note(answer, parts)
 
-    def _send_again(self, answer: Answer, parts: Sequence[_Part]) -> bool:
-        """Send a batch whose connection broke once more; return False where that is not to be."""
-        broke = bool(answer.errors) and all(map(is_broken_connection, answer.errors.values()))
-        if not (broke and self._resend) or self._lost_in_a_row or self.stopped:
+    def _send_again(self, answer: Answer, parts: Sequence[_Part], begun: float) -> bool:
+        """Send a batch whose connection broke, or that came to a busy service, once more.
+
+        Of a busy one after the time that it asks for, which is waited once for all that were under
+        way: else each of the deletions would wait for it by itself, a few at a time, and ask anew.
+        Returns False where it is not to be sent.
+        """
+        errors = answer.errors.values()
+        whole = len(errors) == len(parts)
+        again = whole and (all(map(is_broken_connection, errors)) or all(map(is_busy, errors)))
+        if not (again and self._resend) or self._lost_in_a_row or self.stopped:
+            return False
+        pause = max(map(retry_after, errors)) if begun >= self._waited_until else 0.0
+        if time.monotonic() + pause >= self._deadline or self._cancelled_within(pause, parts):
             return False
         for deletion, share in _shares(answer, parts):
             deletion.books.note_unclear(tuple(share.blobs))  # that request may have done it
         self._resent.add(self._start(parts))
         return True
+
+    def _cancelled_within(self, seconds: float, parts: Sequence[_Part]) -> bool:
+        if not seconds:
+            return False
+        for deletion in _by_deletion(parts):
+            deletion.report(f"storage is busy; again in {seconds:.1f} s")
+        cancel = threading.Event() if self._cancel is None else self._cancel
+        cancelled = cancel.wait(seconds)
+        self._waited_until = time.monotonic()
+        return cancelled
 
     def _note(self, answer: Answer, parts: Sequence[_Part]) -> None:
         if not answer.served:
@@ -184,8 +223,13 @@ class SharedPass:
             for location in deletion.locations
         }
         groups = side_by_side(places)
+        # A place of two, of which a blob would be entered in the books of one, shows neither's end.
         shown = {place for group in groups.values() for place in group}
-        seen = {one for one in places.values() if shown.issuperset(one.locations)}
+        seen = {
+            one
+            for one in places.values()
+            if shown.issuperset(one.locations) and all(places[at] is one for at in one.locations)
+        }
         for deletion in seen:
             deletion.books.begin_listing()
         unsure: set[Deletion] = set()
@@ -236,6 +280,11 @@ class _Unread(Exception):  # noqa: N818 - not an error: those that it concerns l
     """A listing for several deletions broke off."""
 
 
+if TYPE_CHECKING:
+    _End: TypeAlias = tuple[DeletionOrder, StorageDeletion | Exception]
+    _Alone: TypeAlias = dict[Future[StorageDeletion | Exception], tuple[DeletionOrder, Deletion]]
+
+
 class _CarryOut(Protocol):
     def __call__(self, deletion: Deletion, *, shared: bool) -> StorageDeletion: ...
 
@@ -259,7 +308,7 @@ def delete_together(
     patience
         Seconds that a deletion which goes on alone has from then on.
     """
-    alone: dict[Future[StorageDeletion | Exception], tuple[DeletionOrder, Deletion]] = {}
+    alone: _Alone = {}
     shared: list[tuple[DeletionOrder, Deletion]] = []
     begun: set[Deletion] = set()
 
@@ -287,18 +336,27 @@ def delete_together(
                 yield order, _ended(carry_out, deletion, shared=True)
             else:
                 alone[pool.submit(run, deletion, of_shared=True)] = (order, deletion)
-        while alone:
-            done, waiting = wait(alone, _WAITS_TOLD_EVERY, return_when=FIRST_COMPLETED)
-            for future in done:
-                order, _ = alone.pop(future)
-                yield order, future.result()
-            for future in waiting if not done else ():
-                _, deletion = alone[future]
-                if deletion not in begun:
-                    deletion.report()
+        yield from _as_they_end(alone, begun)
     finally:
         together.abandon()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_they_end(alone: _Alone, begun: Collection[Deletion]) -> Iterator[_End]:
+    """Yield how those that go on alone end; those that wait for it say so, whoever ends."""
+    told = time.monotonic()
+    while alone:
+        done, waiting = wait(alone, _WAITS_TOLD_EVERY, return_when=FIRST_COMPLETED)
+        for future in done:
+            order, _ = alone.pop(future)
+            yield order, future.result()
+        if time.monotonic() - told < _WAITS_TOLD_EVERY:
+            continue
+        told = time.monotonic()
+        for future in waiting:
+            _, deletion = alone[future]
+            if deletion not in begun:
+                deletion.report()
 
 
 def _ended(
@@ -316,6 +374,12 @@ def _by_deletion(parts: Sequence[_Part]) -> dict[Deletion, list[int]]:
     for at, (deletion, _) in enumerate(parts):
         found[deletion].append(at)
     return found
+
+
+def _return_unsent(parts: Sequence[_Part]) -> None:
+    """Give blobs that were not asked for back to their deletions."""
+    for deletion, ats in _by_deletion(parts).items():
+        deletion.return_unsent([parts[at][1] for at in ats])
 
 
 def _shares(answer: Answer, parts: Sequence[_Part]) -> Iterator[tuple[Deletion, Answer]]:

@@ -35,18 +35,23 @@ def attempt_line(deletion: Deletion, before: int, error: Exception | None) -> st
 
 
 def _left_count(deletion: Deletion) -> str:
-    count = format_count(len(deletion.books.left), "file")
+    count = format_count(len(_known_left(deletion)), "file")
     return count if deletion.books.listed_all else f"at least {count}"
 
 
+def _known_left(deletion: Deletion) -> list[str]:
+    doubtful = deletion.books.unanswered
+    return [name for name in deletion.books.left if name not in doubtful]
+
+
 def _what_is_left(deletion: Deletion) -> str:
-    if not deletion.books.left:
+    if not _known_left(deletion):
         return "what is left could not be listed" if deletion.passes else "nothing was begun"
     return f"{_left_count(deletion)} left: {_left_names(deletion)}"
 
 
 def _left_names(deletion: Deletion) -> str:
-    names = list(deletion.books.left)
+    names = _known_left(deletion)
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     more = len(names) - _SHOWN
     return f"{shown} and {more:,} more" if more > 0 else shown
@@ -54,7 +59,11 @@ def _left_names(deletion: Deletion) -> str:
 
 def _deleted(deletion: Deletion) -> str:
     books = deletion.books
-    return f"deleted {format_count(books.files, 'file')} ({format_bytes(books.bytes)})"
+    text = f"deleted {format_count(books.files, 'file')} ({format_bytes(books.bytes)})"
+    doubtful = len(books.unanswered)
+    if doubtful:
+        text += f", of {format_count(doubtful, 'more file')} nobody told whether they went"
+    return text
 
 
 def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelledError:
@@ -66,6 +75,7 @@ def cancelled_error(deletion: Deletion, log: Sequence[str]) -> DeletionCancelled
         attempts=deletion.passes,
         left=list(deletion.books.left)[:_CARRIED],
         left_count=len(deletion.books.left),
+        unanswered=len(deletion.books.unanswered),
         log=log,
     )
 
@@ -105,5 +115,6 @@ def failed_error(
         attempts=deletion.passes,
         left=list(deletion.books.left)[:_CARRIED],
         left_count=len(deletion.books.left),
+        unanswered=len(deletion.books.unanswered),
         log=log,
     )

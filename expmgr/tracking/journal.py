@@ -35,6 +35,7 @@ from expmgr.tracking.journal_record import (
     part_among,
     part_digest,
     planned_among,
+    planned_count,
     seen_digest,
 )
 from expmgr.tracking.queries import asking, ensure_reachable, tag_model
@@ -70,6 +71,7 @@ __all__ = [
     "part_digest",
     "part_files",
     "planned_among",
+    "planned_count",
     "read_part_records",
     "read_records",
     "record_order",
@@ -223,7 +225,7 @@ def latest_parts(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionRecord
     latest = {
         (record.part, location.path): record
         for record in read_part_records(owner_id, tags)
-        if record.state != "cancelled" or record.files
+        if not record.changed_nothing
         for location in record.locations
     }
     return tuple(sorted(dict.fromkeys(latest.values()), key=record_order))
@@ -236,7 +238,7 @@ def part_files(owner_id: str, tags: Mapping[str, str], model_id: str) -> int:
     """
     most: dict[Part, int] = {}
     for record in read_part_records(owner_id, tags):
-        if record.state == "cancelled" and not record.files:
+        if record.changed_nothing:
             continue
         for location, count in zip(record.locations, record.counts, strict=False):
             if location.kind == "logged_model" and location.owner_id == model_id:
@@ -261,7 +263,7 @@ def latest_records(owner_id: str, tags: Mapping[str, str]) -> dict[str, Deletion
     return {
         location.path: record
         for record in read_records(owner_id, tags)
-        if record.state != "cancelled" or record.files
+        if not record.changed_nothing
         for location in record.locations
     }
 

@@ -45,6 +45,7 @@ __all__ = [
     "part_among",
     "part_digest",
     "planned_among",
+    "planned_count",
     "seen_digest",
 ]
 
@@ -112,6 +113,8 @@ class DeletionRecord:
         Of a part: how many files were planned in each location.
     due
         When a mark is to be carried out; None for a deletion.
+    unanswered
+        Of one that was cancelled: files beside ``files`` that may have gone, as no answer told.
     """
 
     record_id: str
@@ -132,6 +135,12 @@ class DeletionRecord:
     part: Part = "model"
     counts: tuple[int, ...] = ()
     due: int | None = None
+    unanswered: int = 0
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether it was cancelled before any file went, or may have gone."""
+        return self.state == "cancelled" and not self.files and not self.unanswered
 
     def is_live(self, at: int) -> bool:
         """Whether its owner may still be at work at that time (ms)."""
@@ -144,7 +153,7 @@ class DeletionRecord:
         One that was cancelled before any file went has left a whole one.
         """
         return self.state in {"deleting", "failed"} or (
-            self.state == "cancelled" and self.files > 0
+            self.state == "cancelled" and not self.changed_nothing
         )
 
     @property
@@ -209,6 +218,7 @@ class DeletionRecord:
                 **({"part": self.part} if self.part != "model" else {}),
                 **({"counts": self.counts} if is_named(self.part) else {}),
                 **({"due": self.due} if self.due is not None else {}),
+                **({"unanswered": self.unanswered} if self.unanswered else {}),
             },
             separators=(",", ":"),
         )
@@ -285,6 +295,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             part=part,
             counts=tuple(map(int, data.get("counts", ()))),
             due=None if data.get("due") is None else _time(data["due"]),
+            unanswered=int(data.get("unanswered", 0)),
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
@@ -324,6 +335,14 @@ def planned_among(record: DeletionRecord, etags: Mapping[str, str]) -> dict[str,
         return {}
     known = {digests[at : at + _DIGEST] for at in range(0, len(digests), _DIGEST)}
     return {name: etag for name, etag in etags.items() if _digest(name, etag) in known}
+
+
+def planned_count(record: DeletionRecord) -> int:
+    """Return how many files a record's plan saw of whole models, 0 where it does not tell. Pure."""
+    try:
+        return len(base64.b85decode(record.seen)) // _DIGEST
+    except ValueError:
+        return 0
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,7 @@ def standing_marks(owner_id: str, tags: Mapping[str, str]) -> tuple[DeletionReco
     if not any(mark.state == "marked" for mark in marks):
         return ()
     dark = _last_unreadable(owner_id, tags, marks)
-    deletions = [
-        record
-        for record in read_records(owner_id, tags)
-        if record.state != "cancelled" or record.files
-    ]
+    deletions = [record for record in read_records(owner_id, tags) if not record.changed_nothing]
     standing = []
     for mark in marks:
         number = record_order(mark)[0]

@@ -656,6 +656,8 @@ class Session:
             if all(one.model is not None for one in run.locations)
         }
         self.lines.ended(*results, planned=planned)
+        if any(result.outcome == "failed" and result.attempts for result in results):
+            self.loading.refresh()  # some of it may have gone: the journal tells
         if self.looking.id in {result.run_id for result in results}:
             record = self.lines.record(self.looking.id)
             if record is not None:

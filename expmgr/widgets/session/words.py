@@ -227,7 +227,9 @@ def end_of_many(
     ids = {result.run_id for result in report.results} if every else {run.id for run in going}
     counts = Counter(result.outcome for result in report.results if result.run_id in ids)
     amount = f"{format_count(report.files, 'file')}, {format_bytes(report.bytes)}"
-    models = format_count(counts.get("deleted", 0), "model")
+    gone = {result.run_id for result in report.results if result.outcome == "deleted"}
+    count = sum(len(run.locations) for run in going if run.id in gone)  # as the question counted
+    models = format_count(count if going else counts["deleted"], "model")
     parts = [f"Deleted {models}, {amount} in {format_seconds(seconds)}"]
     for outcome, words in (
         ("not_found", "had been deleted before"),
