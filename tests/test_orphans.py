@@ -314,8 +314,8 @@ def test_a_root_that_two_experiments_share_is_said(lab):
     assert "share the root" in found["evidence"][0]
 
 
-def died(manager, run_id):
-    """A deletion of a run's trash whose process dies after half of the files."""
+def died(manager, prefixes=None):
+    """A deletion of orphans whose process dies after half of the files."""
 
     class Died(BaseException):
         pass
@@ -326,10 +326,11 @@ def died(manager, run_id):
         real(locations, etags={first: etags[first]}, only=frozenset({first}))
         raise Died
 
+    found = manager.find_orphans() if prefixes is None else None
     real, manager.blob_store.delete = manager.blob_store.delete, half
     try:
         with pytest.raises(Died):
-            manager.delete_orphans(manager.find_orphans(), progress=False)
+            manager.delete_orphans(found, prefixes=prefixes, progress=False)
     finally:
         manager.blob_store.delete = real
 
@@ -338,7 +339,7 @@ def test_what_a_dead_process_left_of_trash_is_finished_and_no_more(every, put_bl
     lab = every
     run_id = trashed_run(lab)
     manager = lab.manager()
-    died(manager, run_id)
+    died(manager)
     folder = f"{roots(lab)}/{run_id}/artifacts/"
     assert len([name for name in lab.blob_names() if name.startswith(folder)]) == 1
     (journal,) = (name for name in lab.blob_names() if name.startswith("expmgr-journal/"))
@@ -366,7 +367,7 @@ def late(lab, manager, name):
 def test_what_was_restored_meanwhile_is_not_resumed(lab):
     run_id = trashed_run(lab)
     manager = lab.manager()
-    died(manager, run_id)
+    died(manager)
     (journal,) = (name for name in lab.blob_names() if name.startswith("expmgr-journal/"))
     late(lab, manager, journal)
     lab.client.restore_run(run_id)
@@ -374,6 +375,36 @@ def test_what_was_restored_meanwhile_is_not_resumed(lab):
     assert outcomes(manager.resume_deletions()) == {"failed"}
     assert lab.blob_names() == before
     assert not manager.resume_deletions(f"{lab.plugin} / first").results
+
+
+def test_what_this_server_does_not_know_any_more_goes_on_by_name_only(lab):
+    run_id = trashed_run(lab)
+    manager = lab.manager()
+    died(manager)
+    (journal,) = (name for name in lab.blob_names() if name.startswith("expmgr-journal/"))
+    late(lab, manager, journal)
+    lab.client._tracking_client.store._hard_delete_run(run_id)
+    before = lab.blob_names()
+    (result,) = manager.resume_deletions().results
+    assert result.outcome == "failed"
+    assert "It may live on another one" in result.message
+    assert lab.blob_names() == before
+    folder = f"{roots(lab)}/{run_id}/artifacts/"
+    assert outcomes(manager.delete_orphans(prefixes=folder, progress=False)) == {"deleted"}
+    assert not [name for name in lab.blob_names() if name.startswith(folder)]
+    assert not manager.resume_deletions().results
+
+
+def test_a_folder_that_somebody_named_is_finished(lab):
+    run_id = trashed_run(lab)
+    lab.client._tracking_client.store._hard_delete_run(run_id)
+    manager = lab.manager()
+    folder = f"{roots(lab)}/{run_id}/artifacts/"
+    died(manager, folder)
+    (journal,) = (name for name in lab.blob_names() if name.startswith("expmgr-journal/"))
+    late(lab, manager, journal)
+    assert outcomes(manager.resume_deletions()) == {"deleted"}
+    assert not [name for name in lab.blob_names() if name.startswith(folder)]
 
 
 def test_a_record_whose_run_goes_to_the_trash_midway_closes_as_a_blob(lab):

@@ -96,6 +96,7 @@ def test_every_field_of_a_run_is_kept_but_what_is_read_anew():
         "journal",
         "told_after",
         "told_with",
+        "nobodys",
     }
     assert set(said) <= known
 

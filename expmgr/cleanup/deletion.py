@@ -471,6 +471,7 @@ def record_of(plan: RunPlan, *, forced: Sequence[str] = ()) -> DeletionRecord:
         asked=plan.asked,
         part=plan.part,
         counts=[planned.files for planned in plan.locations] if named else (),
+        nobodys=plan.nobodys,
     )
 
 

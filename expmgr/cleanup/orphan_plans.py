@@ -277,6 +277,7 @@ class OrphanPlanner:
             said = verdict.evidence or f"a live {'model' if folder.is_model else 'run'} owns it"
             message = f"{asked.prefix} is no trash: {said}. Nothing of it was deleted."
             return Draft(replace(plan, problem=message))
+        plan = replace(plan, nobodys=verdict.kind == "unknown")
         doubt: tuple[Reason, ...] = ()
         if verdict.kind == "unknown" and self.hidden:
             said = f"{self.hidden}, so nothing can be called nobody's"

@@ -126,6 +126,8 @@ class RunPlan:
         Whether there is no such run or model; a run without a model is known.
     journal
         Where the deletion is recorded: ``tags`` of its owner, or a ``blob`` for what takes none.
+    nobodys
+        Of a folder: no server says that its owner was deleted, a person named it.
     told_after
         Metrics of the run, by name, that are to say that its last model is gone.
     told_with
@@ -152,6 +154,7 @@ class RunPlan:
     doubts: tuple[Reason, ...] = ()
     unknown: bool = False
     journal: Literal["tags", "blob"] = "tags"
+    nobodys: bool = False
     told_after: tuple[tuple[str, float], ...] = field(default=(), compare=False, repr=False)
     told_with: tuple[str, ...] = field(default=(), compare=False, repr=False)
 

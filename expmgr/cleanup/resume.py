@@ -134,12 +134,28 @@ def _resume_orphans(planner: Planner, deleter: Deleter, at: int) -> Iterator[Del
                 planned = orphans.plan([Asked(location.path, named=True)])
                 (plan,) = orphans.check_again(planned.runs)
                 # Where nothing is left the record is closed all the same.
-                plan = replace(plan, model="interrupted")
+                plan = _as_asked(replace(plan, model="interrupted"), record)
                 yield deleter.delete(plan, resumes=record)
             except InvalidInputError as error:
                 yield _given_up(orphans, record, location.path, error)
             except ExpmgrError as error:
                 yield failure(record.asked or record.owner_id, error)
+
+
+def _as_asked(plan: RunPlan, record: DeletionRecord) -> RunPlan:
+    """Return a plan that cannot be carried out where nobody asked for that.
+
+    A server said of it that its owner was deleted, and this one knows no owner: it was purged
+    since, or this is another server, and its own may have restored it.
+    """
+    if not plan.nobodys or record.nobodys or not plan.files or plan.problem:
+        return plan
+    problem = (
+        f"{plan.id} was in the trash when its deletion began, and this tracking server does not "
+        "know it. It may live on another one; if it does not, delete_orphans(prefixes=[...]) "
+        "takes it by its name."
+    )
+    return replace(plan, problem=problem)
 
 
 def _given_up(

@@ -118,6 +118,7 @@ def begin(
     asked: str = "",
     part: Part = "model",
     counts: Sequence[int] = (),
+    nobodys: bool = False,
 ) -> DeletionRecord:
     """Return a new record in the state ``deleting``, not yet written."""
     began = now_ms()
@@ -137,6 +138,7 @@ def begin(
         asked=asked,
         part=part,
         counts=tuple(counts),
+        nobodys=nobodys,
     )
 
 

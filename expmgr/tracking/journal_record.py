@@ -115,6 +115,8 @@ class DeletionRecord:
         When a mark is to be carried out; None for a deletion.
     unanswered
         Of one that was cancelled: files beside ``files`` that may have gone, as no answer told.
+    nobodys
+        Of a folder: no server said that its owner was deleted, a person named it.
     """
 
     record_id: str
@@ -136,6 +138,7 @@ class DeletionRecord:
     counts: tuple[int, ...] = ()
     due: int | None = None
     unanswered: int = 0
+    nobodys: bool = False
 
     @property
     def changed_nothing(self) -> bool:
@@ -219,6 +222,7 @@ class DeletionRecord:
                 **({"counts": self.counts} if is_named(self.part) else {}),
                 **({"due": self.due} if self.due is not None else {}),
                 **({"unanswered": self.unanswered} if self.unanswered else {}),
+                **({"nobodys": True} if self.nobodys else {}),
             },
             separators=(",", ":"),
         )
@@ -296,6 +300,7 @@ def decode_record(key: str, value: str, owner_id: str) -> DeletionRecord | None:
             counts=tuple(map(int, data.get("counts", ()))),
             due=None if data.get("due") is None else _time(data["due"]),
             unanswered=int(data.get("unanswered", 0)),
+            nobodys=data.get("nobodys") is True,
         )
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None  # not ours, or of a later version: it tells nothing
