@@ -137,6 +137,24 @@ def test_a_copy_of_what_was_deleted_is_no_trash(lab, put_blob):
     assert found.loc[list(copies), "evidence"].str.contains("in the trash and keeps its").all()
 
 
+@pytest.mark.parametrize("backend", ["proxied"], indirect=True)
+def test_nothing_that_lives_is_unknown_to_who_did_not_say_where_the_server_keeps_it(every):
+    lab = every
+    live, deleted = lab.with_model(0.9), trashed_run(lab)
+    (output,) = lab.client.get_run(live).outputs.model_outputs
+    manager = lab.manager(artifacts_destination=None)
+    found = by_id(manager.find_orphans("all"))
+    assert not {live, output.model_id} & set(found.index)
+    assert found.loc[deleted, "kind"] == "unknown"
+    assert "may keep its artifacts here" in found.loc[deleted, "evidence"]
+    before = lab.blob_names()
+    folders = (f"{live}/artifacts/", f"models/{output.model_id}/artifacts/")
+    for folder in folders:
+        with pytest.raises(InvalidInputError, match="a live run or model owns"):
+            manager.delete_orphans(prefixes=f"{roots(lab)}/{folder}", progress=False)
+    assert lab.blob_names() == before
+
+
 def test_every_byte_that_usage_calls_trash_or_unknown_is_in_the_table(lab, put_blob):
     trashed_run(lab)
     trashed_model(lab, lab.with_model(0.9))

@@ -202,15 +202,19 @@ class Judge:
             return self._unknown(folder, f"the tracking server has no run {id_}")
         info = run.info
         deleted = info.lifecycle_stage == "deleted"
+        name = info.run_name or ""
         if self.finder.path_or_none(info.artifact_uri) != folder.path:
+            may = self.finder.addresses.may_lie_at(info.artifact_uri, folder.path)
             state = "in the trash" if deleted else "live"
-            evidence = f"run {id_} is {state} and keeps its artifacts elsewhere"
-            return replace(self._unknown(folder, evidence, info.run_name or ""), run=run)
+            evidence = f"run {id_} is {state} and {_keeps('artifacts', may=may)}"
+            if may and not deleted:
+                return Verdict("owned", evidence, name, info.experiment_id, run)
+            return replace(self._unknown(folder, evidence, name), run=run)
         evidence = f"the tracking server says that run {id_} is deleted" if deleted else ""
         return Verdict(
             "trash" if deleted else "owned",
             self._with_sharing(folder, evidence),
-            info.run_name or "",
+            name,
             info.experiment_id,
             run,
         )
@@ -230,8 +234,11 @@ class Judge:
         model, in_trash = told
         name, home = model.name or "", str(model.experiment_id)
         if self.finder.path_or_none(model.artifact_location) != folder.path:
+            may = self.finder.addresses.may_lie_at(model.artifact_location, folder.path)
             state = "in the trash" if in_trash else "live"
-            evidence = f"model {id_} is {state} and keeps its files elsewhere"
+            evidence = f"model {id_} is {state} and {_keeps('files', may=may)}"
+            if may and not in_trash:
+                return Verdict("owned", evidence, name, home, None, model)
             return replace(self._unknown(folder, evidence, name), model=model)
         if not in_trash:
             return Verdict("owned", "", name, home, None, model)
@@ -252,6 +259,13 @@ class Judge:
     def _with_sharing(self, folder: Folder, evidence: str) -> str:
         shared = self.shared(folder)
         return f"{evidence}; {shared}" if shared and evidence else evidence
+
+
+def _keeps(what: str, *, may: bool) -> str:
+    """Return in words where what has a folder's id lies that is not certain to lie there."""
+    if may:
+        return f"may keep its {what} here: its URI does not tell for certain"
+    return f"keeps its {what} elsewhere"
 
 
 def _not_mlflows(folder: Folder) -> str:
