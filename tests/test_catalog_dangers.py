@@ -10,6 +10,7 @@ from lab import METRIC, MODEL_FILES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric
 
+from expmgr.cleanup import contest
 from expmgr.tracking.journal import read_records, write_record
 
 
@@ -138,6 +139,21 @@ def test_a_model_that_another_run_evaluated_best_stays(lab):
     table = manager.runs().set_index("run_id")
     assert table.loc[evaluated, "is_best"]
     assert table.loc[[evaluated, favourite], "protected_by"].str.startswith("best").all()
+
+
+def test_what_the_best_run_uses_stays_though_its_own_model_lies_in_another_experiment(
+    lab, monkeypatch
+):
+    monkeypatch.setattr(contest, "_ASKED_BY_RUN", 0)  # as after thirty runs without a model
+    home, third = lab.experiment("elsewhere"), lab.experiment("third")
+    lab.with_model(0.9, experiment_id=third)
+    worse = lab.with_model(0.1, experiment_id=third)
+    (used,) = lab.client.get_run(worse).outputs.model_outputs
+    best = lab.run(0.9)
+    lab.link(best, unlinked(lab, best, experiment_id=home))
+    lab.client.log_inputs(best, models=[LoggedModelInput(used.model_id)])
+    (plan,) = lab.manager().plan_deletion(worse).runs
+    assert [(reason.kind, reason.subject) for reason in plan.reasons] == [("used", best)]
 
 
 def test_the_best_checkpoint_stays_though_the_run_ended_worse(lab):
