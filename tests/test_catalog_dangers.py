@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric
 
 from expmgr.cleanup import contest
+from expmgr.tracking import sight
 from expmgr.tracking.journal import read_records, write_record
 
 
@@ -99,6 +100,27 @@ def test_a_forgotten_model_whose_file_names_the_run_says_that_the_run_had_one(la
     put_blob(f"{root}/models/{model_id}/artifacts/MLmodel", card)
     before = lab.blob_names()
     assert lab.manager().delete_model(run_id).outcome == "failed"
+    assert lab.blob_names() == before
+
+
+def test_who_does_not_see_all_takes_no_raw_artifacts_for_a_model(lab, monkeypatch):
+    monkeypatch.setattr(sight, "hidden_by", lambda client: "the server hides things")
+    run_id, made = lab.run(), lab.run()
+    lab.artifacts(run_id, {"weights.bin": b"w"})
+    lab.logged_model(made)
+    before = lab.blob_names()
+    manager = lab.manager()
+    for part in ("model", "raw"):
+        plan = manager.plan_deletion([run_id, made], part)
+        assert kinds(plan[run_id].reasons) == {"unknown"}
+        assert plan[run_id].doubts == plan[run_id].reasons
+        assert not plan[made].reasons, "what MLflow recorded is told whoever asks"
+    assert not manager._delete_model(run_id)
+    manager.storage_usage()
+    row = manager.runs().set_index("run_id").loc[run_id]
+    assert row["protected_by"] == plan[run_id].reasons[0]
+    report = manager.delete_models(manager.plan_deletion(run_id), force=True, progress=False)
+    assert [result.outcome for result in report.results] == ["protected"]
     assert lab.blob_names() == before
 
 
