@@ -138,11 +138,13 @@ def test_a_copy_of_what_was_deleted_is_no_trash(lab, put_blob):
 
 
 @pytest.mark.parametrize("backend", ["proxied"], indirect=True)
-def test_nothing_that_lives_is_unknown_to_who_did_not_say_where_the_server_keeps_it(every):
+@pytest.mark.parametrize("below", [None, "/elsewhere"])
+def test_nothing_that_lives_is_unknown_to_who_did_not_say_where_the_server_keeps_it(every, below):
     lab = every
     live, deleted = lab.with_model(0.9), trashed_run(lab)
     (output,) = lab.client.get_run(live).outputs.model_outputs
-    manager = lab.manager(artifacts_destination=None)
+    told = None if below is None else lab.backend.artifacts_destination + below
+    manager = lab.manager(artifacts_destination=told)
     found = by_id(manager.find_orphans("all"))
     assert not {live, output.model_id} & set(found.index)
     assert found.loc[deleted, "kind"] == "unknown"

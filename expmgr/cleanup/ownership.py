@@ -86,6 +86,7 @@ class Judge:
     hidden: str = ""
     lists: bool = True
     _homes: dict[str, list[Experiment]] = field(init=False)
+    _folders: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._homes = self.finder.homes(self.experiments.values())
@@ -95,7 +96,7 @@ class Judge:
 
         Raises
         ------
-        TrackingError
+        TrackingError, StorageError
             It could not be asked; nothing is concluded from that.
         """
         asked = list(folders)
@@ -204,7 +205,7 @@ class Judge:
         deleted = info.lifecycle_stage == "deleted"
         name = info.run_name or ""
         if self.finder.path_or_none(info.artifact_uri) != folder.path:
-            may = self.finder.addresses.may_lie_at(info.artifact_uri, folder.path)
+            may = self._may_keep(info.artifact_uri, folder)
             state = "in the trash" if deleted else "live"
             evidence = f"run {id_} is {state} and {_keeps('artifacts', may=may)}"
             if may and not deleted:
@@ -234,7 +235,7 @@ class Judge:
         model, in_trash = told
         name, home = model.name or "", str(model.experiment_id)
         if self.finder.path_or_none(model.artifact_location) != folder.path:
-            may = self.finder.addresses.may_lie_at(model.artifact_location, folder.path)
+            may = self._may_keep(model.artifact_location, folder)
             state = "in the trash" if in_trash else "live"
             evidence = f"model {id_} is {state} and {_keeps('files', may=may)}"
             if may and not in_trash:
@@ -247,6 +248,21 @@ class Judge:
         what = f"experiment {home}, in which model {id_} is," if gone else f"model {id_}"
         evidence = self._with_sharing(folder, f"the tracking server says that {what} is deleted")
         return Verdict("trash", evidence, name, home, None, model)
+
+    def _may_keep(self, uri: str, folder: Folder) -> bool:
+        """Whether what has a folder's id, and another place by its URI, may keep its files there.
+
+        So it may where its URI can be read in several ways; and where its own place is empty: the
+        files were moved, or the manager was told a wrong ``artifacts_destination``.
+        """
+        path = self.finder.path_or_none(uri)
+        if path is None:
+            return self.finder.addresses.may_lie_at(uri, folder.path)
+        above, _, id_ = path.rpartition("/")[0].rpartition("/")
+        prefix = f"{above}/" if above else ""
+        if prefix not in self._folders:
+            self._folders[prefix] = self.blob_store.folders(prefix)
+        return id_ not in self._folders[prefix]
 
     def _unknown(self, folder: Folder, evidence: str, name: str = "") -> Verdict:
         said = self._with_sharing(folder, evidence)
@@ -264,7 +280,9 @@ class Judge:
 def _keeps(what: str, *, may: bool) -> str:
     """Return in words where what has a folder's id lies that is not certain to lie there."""
     if may:
-        return f"may keep its {what} here: its URI does not tell for certain"
+        return (
+            f"may keep its {what} here: where it says that it keeps them is empty, or not certain"
+        )
     return f"keeps its {what} elsewhere"
 
 
