@@ -219,7 +219,7 @@ def test_a_run_that_goes_between_two_pages_hides_no_other_from_protection(lab, a
 
 
 def test_a_version_that_is_touched_between_two_pages_is_seen(sqlite_uri, monkeypatch):
-    monkeypatch.setattr(queries, "_PAGE", 4)
+    monkeypatch.setattr(queries, "_VERSIONS", 4)
     client = MlflowClient(sqlite_uri)
     client.create_registered_model("churn")
     versions = [

@@ -73,6 +73,8 @@ UNDER_WAY = "attributes.status LIKE '%U%'"
 
 _PAGE = 1000
 """Rows a page where there are never many."""
+_VERSIONS = 10_000
+"""The client's own default (``SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT``): mostly one page."""
 
 _READINGS = 4
 """Readings of a list that does not fit one page, until two agree; what any showed counts."""
@@ -592,7 +594,7 @@ def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
     """
 
     def ask(token: str | None) -> Any:
-        return client.search_model_versions(max_results=_PAGE, page_token=token)
+        return client.search_model_versions(max_results=_VERSIONS, page_token=token)
 
     yield from _settled(
         ask, partial(_paged, "read the model registry"), lambda one: (one.name, str(one.version))
