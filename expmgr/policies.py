@@ -198,6 +198,8 @@ def _age(model: Facts) -> tuple[int, int] | None:
 def older_than(age: str) -> Where:
     """Models that were made longer ago than this.
 
+    What only its run dates (MLflow 2's models, raw artifacts) is as old as the run's end.
+
     Parameters
     ----------
     age

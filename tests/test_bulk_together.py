@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from lab import MODEL_FILES
 
+from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.errors import ProtectedModelError
 from expmgr.tracking.journal import read_records, write_record
 
@@ -82,6 +83,20 @@ def test_what_is_protected_after_the_plan_stays_when_its_group_begins(lab, monke
     assert report.results[12].outcome == "protected"
     assert seen[-1].models == 15
     assert seen[-1].files == 2 * 15
+
+
+def test_of_large_models_each_is_asked_about_again_before_a_step_of_somebodys_own(lab, monkeypatch):
+    monkeypatch.setattr("expmgr.cleanup.bulk._MOST_FILES", 3)  # each model has two
+    lab.best()
+    runs = [lab.with_model(0.1) for _ in range(3)]
+
+    class Own(ExperimentsManagerWithAzureBlobBackend):
+        def _delete_model(self, run_id, experiment_id=None):
+            lab.client.set_tag(runs[-1], "expmgr.keep", "for the audit")
+            return super()._delete_model(run_id, experiment_id)
+
+    report = lab.manager(Own).delete_models(runs, progress=False)
+    assert [result.outcome for result in report.results] == ["deleted", "deleted", "protected"]
 
 
 @pytest.mark.parametrize("after", [0, 3])

@@ -10,6 +10,8 @@ from lab import METRIC, MODEL_FILES
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelInput, Metric
 
+from expmgr.cleanup import contest
+from expmgr.tracking import sight
 from expmgr.tracking.journal import read_records, write_record
 
 
@@ -101,6 +103,27 @@ def test_a_forgotten_model_whose_file_names_the_run_says_that_the_run_had_one(la
     assert lab.blob_names() == before
 
 
+def test_who_does_not_see_all_takes_no_raw_artifacts_for_a_model(lab, monkeypatch):
+    monkeypatch.setattr(sight, "hidden_by", lambda client: "the server hides things")
+    run_id, made = lab.run(), lab.run()
+    lab.artifacts(run_id, {"weights.bin": b"w"})
+    lab.logged_model(made)
+    before = lab.blob_names()
+    manager = lab.manager()
+    for part in ("model", "raw"):
+        plan = manager.plan_deletion([run_id, made], part)
+        assert kinds(plan[run_id].reasons) == {"unknown"}
+        assert plan[run_id].doubts == plan[run_id].reasons
+        assert not plan[made].reasons, "what MLflow recorded is told whoever asks"
+    assert not manager._delete_model(run_id)
+    manager.storage_usage()
+    row = manager.runs().set_index("run_id").loc[run_id]
+    assert row["protected_by"] == plan[run_id].reasons[0]
+    report = manager.delete_models(manager.plan_deletion(run_id), force=True, progress=False)
+    assert [result.outcome for result in report.results] == ["protected"]
+    assert lab.blob_names() == before
+
+
 def test_results_of_an_evaluation_are_no_model(lab):
     run_id = lab.with_model(0.5)
     (model_id,) = (model.model_id for model in lab.client.search_logged_models([lab.experiment_id]))
@@ -138,6 +161,21 @@ def test_a_model_that_another_run_evaluated_best_stays(lab):
     table = manager.runs().set_index("run_id")
     assert table.loc[evaluated, "is_best"]
     assert table.loc[[evaluated, favourite], "protected_by"].str.startswith("best").all()
+
+
+def test_what_the_best_run_uses_stays_though_its_own_model_lies_in_another_experiment(
+    lab, monkeypatch
+):
+    monkeypatch.setattr(contest, "_ASKED_BY_RUN", 0)  # as after thirty runs without a model
+    home, third = lab.experiment("elsewhere"), lab.experiment("third")
+    lab.with_model(0.9, experiment_id=third)
+    worse = lab.with_model(0.1, experiment_id=third)
+    (used,) = lab.client.get_run(worse).outputs.model_outputs
+    best = lab.run(0.9)
+    lab.link(best, unlinked(lab, best, experiment_id=home))
+    lab.client.log_inputs(best, models=[LoggedModelInput(used.model_id)])
+    (plan,) = lab.manager().plan_deletion(worse).runs
+    assert [(reason.kind, reason.subject) for reason in plan.reasons] == [("used", best)]
 
 
 def test_the_best_checkpoint_stays_though_the_run_ended_worse(lab):

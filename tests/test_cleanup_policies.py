@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import threading
+import time
 
 import pytest
 from lab import METRIC, Lab
@@ -299,6 +300,24 @@ def test_status_and_user_select(sqlite_lab):
     plan = manager.plan_cleanup(where=status("RUNNING"))
     assert why(plan)[made(lab, running)].startswith("active: ")
     assert not ids(manager.plan_cleanup(where=older_than("1d")))
+
+
+@pytest.mark.parametrize("part", ["model", "raw"])
+def test_what_a_run_stored_is_as_old_as_its_end(sqlite_lab, part):
+    lab = sqlite_lab
+    lab.best()
+    day, now = 86_400_000, int(time.time() * 1000)
+    runs = []
+    for ended in (now - 31 * day, now - day):  # the latter trained for weeks, or was resumed
+        run = lab.client.create_run(lab.experiment_id, start_time=now - 40 * day)
+        runs.append(run.info.run_id)
+        if part == "model":
+            lab.history_model(runs[-1])
+        else:
+            lab.artifacts(runs[-1], {"weights.bin": b"w"})
+        lab.client.set_terminated(runs[-1], end_time=ended)
+    plan = lab.manager().plan_cleanup(where=older_than("30d"), part=part)
+    assert {run.run_id for run in plan.deletable} == {runs[0]}
 
 
 def test_all_of_an_experiment_goes_by_an_explicit_word_only(sqlite_lab):

@@ -137,6 +137,26 @@ def test_a_copy_of_what_was_deleted_is_no_trash(lab, put_blob):
     assert found.loc[list(copies), "evidence"].str.contains("in the trash and keeps its").all()
 
 
+@pytest.mark.parametrize("backend", ["proxied"], indirect=True)
+@pytest.mark.parametrize("below", [None, "/elsewhere"])
+def test_nothing_that_lives_is_unknown_to_who_did_not_say_where_the_server_keeps_it(every, below):
+    lab = every
+    live, deleted = lab.with_model(0.9), trashed_run(lab)
+    (output,) = lab.client.get_run(live).outputs.model_outputs
+    told = None if below is None else lab.backend.artifacts_destination + below
+    manager = lab.manager(artifacts_destination=told)
+    found = by_id(manager.find_orphans("all"))
+    assert not {live, output.model_id} & set(found.index)
+    assert found.loc[deleted, "kind"] == "unknown"
+    assert "may keep its artifacts here" in found.loc[deleted, "evidence"]
+    before = lab.blob_names()
+    folders = (f"{live}/artifacts/", f"models/{output.model_id}/artifacts/")
+    for folder in folders:
+        with pytest.raises(InvalidInputError, match="a live run or model owns"):
+            manager.delete_orphans(prefixes=f"{roots(lab)}/{folder}", progress=False)
+    assert lab.blob_names() == before
+
+
 def test_every_byte_that_usage_calls_trash_or_unknown_is_in_the_table(lab, put_blob):
     trashed_run(lab)
     trashed_model(lab, lab.with_model(0.9))

@@ -369,14 +369,17 @@ def test_all_but_the_models_goes_and_every_directory_with_an_mlmodel_stays(bench
     assert bench.gone(lambda: bench.manager.delete_models(plan, progress=False)) == set(other)
 
 
-def test_a_version_that_was_registered_by_uri_keeps_its_files(bench):
+@pytest.mark.parametrize(
+    "source", ["{uri}/weights", "runs:/{run}/weights", "runs:/{run}/weig%68ts"]
+)
+def test_a_version_that_was_registered_by_uri_keeps_its_files(bench, source):
     bench.best()
     run_id = bench.run(0.1)
     bench.model(run_id)
     bench.artifacts(run_id, {"weights/w.bin": b"w", "plot.png": b"p"})
     bench.client.create_registered_model("by uri")
     uri = bench.client.get_run(run_id).info.artifact_uri
-    bench.client.create_model_version("by uri", f"{uri}/weights")
+    bench.client.create_model_version("by uri", source.format(uri=uri, run=run_id))
     for part in ("other", "weights/*"):
         plan = bench.manager.plan_deletion(run_id, part=part)
         assert "registered" in {reason.kind for reason in plan[run_id].reasons}

@@ -78,6 +78,17 @@ def test_what_permissions_hide_is_no_orphan_that_may_go(lab, login):
     assert lab.blob_names() == before
 
 
+def test_raw_artifacts_go_by_somebody_who_sees_all_and_by_nobody_else(lab, login):
+    with login(lab.member):
+        run_id = lab.run(experiment_id=lab.experiment("a member's"))
+        lab.artifacts(run_id, {"weights.bin": b"w" * 10})
+        result = lab.manager().delete_model(run_id, force=True)
+        assert result.outcome == "protected"
+        assert [reason.kind for reason in result.reasons] == ["unknown"]
+        assert "raw artifacts go by somebody who sees all" in result.message
+    assert lab.manager().delete_model(run_id).outcome == "deleted"
+
+
 def test_servers_without_permissions_hide_nothing(mlflow_server, sqlite_uri):
     for uri in (mlflow_server.tracking_uri, sqlite_uri):
         assert hidden_by(connect(uri, None)) == ""

@@ -200,6 +200,82 @@ def test_a_model_that_is_removed_between_two_pages_hides_no_other(lab, asked):
     assert len(asked[SEARCH_MODELS]) > 3, "twice, for it took more than a page"
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_run_that_goes_between_two_pages_hides_no_other_from_protection(lab, asked, together):
+    began = [1_000 if together else at for at in range(1_000, 1_030)]
+    ids = [lab.client.create_run(lab.experiment_id, start_time=at).info.run_id for at in began]
+    goes = ids[-1]
+
+    def remove(endpoint):
+        del endpoint
+        asked.after = lambda endpoint: None
+        if not together:  # where all began in one moment only offsets tell the pages apart
+            lab.client.set_terminated(goes)
+
+    asked.after = remove
+    condition = "attributes.status = 'RUNNING'"
+    found = iter_runs(lab.client, [lab.experiment_id], condition, steady=True)
+    assert Counter(run.info.run_id for run in found) == Counter(ids)
+
+
+def test_a_version_that_is_touched_between_two_pages_is_seen(sqlite_uri, monkeypatch):
+    monkeypatch.setattr(queries, "_VERSIONS", 4)
+    client = MlflowClient(sqlite_uri)
+    client.create_registered_model("churn")
+    versions = [
+        client.create_model_version("churn", f"wasbs://c@a/{at}", run_id=None).version
+        for at in range(10)
+    ]
+    search, asked = MlflowClient.search_model_versions, []
+
+    def searched(self, *args, **options):
+        page = search(self, *args, **options)
+        asked.append(len(page))
+        if len(asked) == 1:  # the registry shows what changed last first
+            client.update_model_version("churn", versions[0], "it goes live")
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_model_versions", searched)
+    found = [one.version for one in queries.iter_model_versions(client)]
+    assert Counter(found) == Counter(versions)
+
+
+def test_an_experiment_that_is_purged_between_two_pages_hides_no_other(sqlite_uri, monkeypatch):
+    monkeypatch.setattr(queries, "_PAGE", 4)
+    client = MlflowClient(sqlite_uri)
+    ids = [client.create_experiment(f"number {at}") for at in range(10)]
+    client.delete_experiment(ids[-1])
+    search, asked = MlflowClient.search_experiments, []
+
+    def searched(self, *args, **options):
+        page = search(self, *args, **options)
+        asked.append(len(page))
+        if len(asked) == 1:
+            client._tracking_client.store._hard_delete_experiment(ids[-1])  # as ``mlflow gc`` does
+        return page
+
+    monkeypatch.setattr(MlflowClient, "search_experiments", searched)
+    found = Counter(one.experiment_id for one in queries.iter_experiments(client, deleted=True))
+    assert found == Counter(["0", *ids])
+
+
+def test_a_model_that_goes_while_the_best_are_looked_at_hides_no_other(sqlite_uri, monkeypatch):
+    monkeypatch.setattr(queries, "_RANKED", (2, 4))
+    client = MlflowClient(sqlite_uri)
+    experiment = client.create_experiment("ranked")
+    run_id = client.create_run(experiment).info.run_id
+    ids = []
+    for at in range(9):
+        ids.append(client.create_logged_model(experiment, source_run_id=run_id).model_id)
+        client.log_metric(run_id, "accuracy", 1 - at / 10, model_id=ids[-1])
+    found = []
+    for model in queries.iter_ranked_models(client, experiment, "accuracy", ascending=False):
+        found.append(model.model_id)
+        if len(found) == 2:
+            client.delete_logged_model(ids[0])
+    assert found == ids
+
+
 def test_a_model_that_came_while_models_and_runs_are_read_is_not_called_deleted(
     lab, asked, server, monkeypatch
 ):

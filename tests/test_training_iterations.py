@@ -335,6 +335,36 @@ def test_an_iteration_with_a_run_under_way_stays(two_iterations, sqlite_uri, cre
     assert manager.delete_previous_iteration().outcome == "deleted"
 
 
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_iteration_stays_in_which_somebody_began_a_run_while_its_models_went(
+    two_iterations, sqlite_uri, credentials, monkeypatch, ended
+):
+    manager, _, _ = two_iterations
+    train(manager, 0.9)
+    other = make_manager(sqlite_uri, credentials, manager.plugin_name)
+    other.set_iteration("one")
+    delete_model, late = type(manager).delete_model, []
+
+    def deleted(self, *args, **options):
+        if not late:
+            if ended:
+                late.append(train(other, 0.7, best_only=False)[0])
+            else:
+                other.set_run({"still": "training"})
+                late.append(other.current_run_id)
+        return delete_model(self, *args, **options)
+
+    monkeypatch.setattr(type(manager), "delete_model", deleted)
+    deletion = manager.delete_previous_iteration()
+    assert [result.run_id for result in deletion.kept] == late
+    assert deletion.outcome == ("failed" if ended else "protected")
+    experiment = manager.client.get_experiment(deletion.experiment_id)
+    assert experiment.lifecycle_stage == "active"
+    if not ended:
+        other.finish_run()
+    assert manager.delete_previous_iteration().outcome == "deleted"
+
+
 def test_with_no_current_iteration_the_newest_is_the_previous_one(two_iterations):
     manager, _, _ = two_iterations
     manager.finish_iteration()

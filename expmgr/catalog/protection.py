@@ -130,17 +130,17 @@ def reasons_beside(
     Parameters
     ----------
     names
-        Blob names of which a version that was registered by URI must not lose its own.
+        Blob names of which a version that was registered by their place must not lose its own.
     """
     beside = Model(run_id, "raw", "", run_id=run_id)
     reasons = [
         reason for reason in _own_reasons(beside, maker, evidence) if reason.kind in EVERY_PART
     ]
-    if evidence.versions is not None and evidence.versions.by_path:
+    if evidence.versions is not None:
         reasons += [
             Reason("registered", version.words, version.subject)
             for name in names
-            for version in evidence.versions.overlapping(name)
+            for version in evidence.versions.beside(run_id, name)
         ]
     return distinct([*reasons, *evidence.unknown])
 

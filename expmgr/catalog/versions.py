@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from expmgr.storage.blob_path import is_within
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from expmgr.catalog.model import Model
 
 __all__ = ["Version", "Versions", "VersionsBuilder"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,9 @@ class Versions:
         By blob path, for versions registered by URI.
     places
         Where the files of a version lie, by version; missing where that is not certain.
+    below
+        By run, versions whose source names a path below its artifacts, with that path: "" where it
+        only tells the run.
     """
 
     by_run: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
@@ -54,6 +59,7 @@ class Versions:
     by_path: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     places: Mapping[Version, tuple[str, ...]] = field(default_factory=dict)
     _paths: tuple[str, ...] = ()
+    below: Mapping[str, tuple[tuple[str, Version], ...]] = field(default_factory=dict)
 
     def subjects(self) -> frozenset[str]:
         """Return which versions are known."""
@@ -74,6 +80,7 @@ class Versions:
             by_path,
             {**self.places, **other.places},
             tuple(sorted(by_path)),
+            _joined(self.below, other.below),
         )
 
     def of(self, model: Model, siblings: Collection[str] = ()) -> tuple[Version, ...]:
@@ -109,6 +116,13 @@ class Versions:
         others = any(_overlap(place, sibling) for place in places for sibling in siblings)
         return bool(named) and beside and others
 
+    def beside(self, run_id: str, name: str) -> list[Version]:
+        """Return the versions that would lose a blob among a run's artifacts."""
+        path = name.partition(f"{run_id}/artifacts/")[2]
+        named = self.below.get(run_id, ())
+        found = [version for below, version in named if not below or _overlap(path, below)]
+        return self.overlapping(name) + found if self.by_path else found
+
     def overlapping(self, path: str) -> list[Version]:
         """Return the versions whose source is a path, lies within it or around it."""
         segments = path.split("/")
@@ -124,8 +138,8 @@ class Versions:
 
 
 def _joined(
-    one: Mapping[str, tuple[Version, ...]], other: Mapping[str, tuple[Version, ...]]
-) -> dict[str, tuple[Version, ...]]:
+    one: Mapping[str, tuple[_T, ...]], other: Mapping[str, tuple[_T, ...]]
+) -> dict[str, tuple[_T, ...]]:
     joined = dict(one)
     for key, versions in other.items():
         joined[key] = tuple(dict.fromkeys((*joined.get(key, ()), *versions)))
@@ -144,6 +158,7 @@ class VersionsBuilder:
         self._by_model: dict[str, dict[Version, None]] = defaultdict(dict)
         self._by_path: dict[str, dict[Version, None]] = defaultdict(dict)
         self._places: dict[Version, dict[str, None]] = defaultdict(dict)
+        self._below: dict[str, dict[tuple[str, Version], None]] = defaultdict(dict)
         self._uncertain: set[Version] = set()
 
     def run(self, run_id: str, version: Version) -> None:
@@ -158,6 +173,11 @@ class VersionsBuilder:
         """Note a version of what lies at a blob path."""
         self._by_path[path][version] = None
         self._places[version][path] = None
+
+    def below(self, run_id: str, path: str, version: Version) -> None:
+        """Note a version of what a run made, at a path below its artifacts, "" for an unknown."""
+        self.run(run_id, version)
+        self._below[run_id][path, version] = None
 
     def uncertain(self, version: Version) -> None:
         """Note that a version may lie elsewhere than its paths say."""
@@ -174,4 +194,5 @@ class VersionsBuilder:
             for version, paths in self._places.items()
             if version not in self._uncertain
         }
-        return Versions(by_run, by_model, by_path, places, tuple(sorted(by_path)))
+        below = {run_id: tuple(found) for run_id, found in self._below.items()}
+        return Versions(by_run, by_model, by_path, places, tuple(sorted(by_path)), below)

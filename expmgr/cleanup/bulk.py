@@ -18,16 +18,34 @@ from expmgr.errors import ExpmgrError
 from expmgr.results import DeletionProgress, DeletionResult, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from expmgr.cleanup.plan import DeletionPlan, RunPlan
 
-__all__ = ["Carrier", "DeleteRun", "OneByOne", "delete_all"]
+__all__ = ["Carrier", "DeleteRun", "OneByOne", "delete_all", "grouped"]
 
 _RUNS_AT_ONCE = 4
 """Each run's deletion has its own pool of requests; more runs at once would only share it out."""
 _CHECKED_AT_ONCE = 25
 """Runs whose protection is asked again together where each is deleted by itself."""
+_MOST_FILES = 5000
+"""A group is asked about at once and then goes within seconds; 5,000 names are 20 batches."""
+
+
+def grouped(runs: Iterable[RunPlan], most: int) -> list[list[RunPlan]]:
+    """Cut runs into groups of so many at most, and of no more files than go within seconds. Pure.
+
+    Somebody may register the last of a group while the first ones go.
+    """
+    groups: list[list[RunPlan]] = []
+    files = 0
+    for run in runs:
+        if not groups or len(groups[-1]) == most or files + run.files > _MOST_FILES:
+            groups.append([])
+            files = 0
+        groups[-1].append(run)
+        files += run.files
+    return groups
 
 
 class DeleteRun(Protocol):
@@ -79,8 +97,7 @@ class OneByOne:
 
     def groups(self, plan: DeletionPlan) -> Sequence[Sequence[RunPlan]]:
         """Cut a plan into groups of a few runs."""
-        size = _CHECKED_AT_ONCE
-        return [plan.runs[first : first + size] for first in range(0, len(plan), size)]
+        return grouped(plan.runs, _CHECKED_AT_ONCE)
 
     def carry_out(
         self,

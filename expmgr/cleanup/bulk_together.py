@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from expmgr.cleanup.bulk import OneByOne
+from expmgr.cleanup.bulk import OneByOne, grouped
 from expmgr.results import DeletionResult
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Together"]
 
 _MOST_RUNS = 100
-_MOST_FILES = 5000
-"""A group is asked about at once and then goes within seconds; 5,000 names are 20 batches."""
 _LEAST_RUNS = 8
 """Fewer have nothing to share: each is deleted by itself."""
 _JOURNALS_AT_ONCE = 4
@@ -70,16 +68,7 @@ class Together:
         by_owner: dict[str, list[RunPlan]] = {}
         for run in plan.runs:
             by_owner.setdefault(run.journal_id, []).append(run)
-        groups: list[list[RunPlan]] = []
-        files = 0
-        for run in (run for runs in by_owner.values() for run in runs):
-            full = groups and (len(groups[-1]) == _MOST_RUNS or files + run.files > _MOST_FILES)
-            if full or not groups:
-                groups.append([])
-                files = 0
-            groups[-1].append(run)
-            files += run.files
-        return groups
+        return grouped((run for runs in by_owner.values() for run in runs), _MOST_RUNS)
 
     def carry_out(
         self,

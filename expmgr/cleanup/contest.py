@@ -322,7 +322,6 @@ class Contest:
     def _ties(self) -> Iterator[tuple[float, list[Run]]]:
         """Yield the finished runs by value, the best first, as far down as anybody asks."""
         goal = self.goal
-        ids = [self.experiment_id]
         sample = self._ahead.take(_SAMPLE, self._sample)
         values = [value for run in sample if (value := goal.value_of(run.data.metrics)) is not None]
         values.sort(reverse=not goal.is_loss)
@@ -335,10 +334,13 @@ class Contest:
             comparison = "<=" if goal.is_loss else ">="
             metric = f"metrics.{quoted(goal.metric)}"
             condition = f"{_FINISHED} and {metric} {comparison} {_beyond(floor, goal)}"
-            for value, tie in self._sorted(list(iter_runs(self.client, ids, condition)), last):
+            for value, tie in self._sorted(self._all(condition), last):
                 yield value, tie
                 last = value
-        yield from self._sorted(list(iter_runs(self.client, ids, _FINISHED)), last)
+        yield from self._sorted(self._all(_FINISHED), last)
+
+    def _all(self, condition: str) -> list[Run]:
+        return list(iter_runs(self.client, [self.experiment_id], condition, steady=True))
 
     def _sample(self) -> list[Run]:
         return list(iter_runs(self.client, [self.experiment_id], _FINISHED, limit=_SAMPLE))
@@ -399,7 +401,8 @@ class Contest:
     ) -> Iterator[Model]:
         for entity in told.made:
             path = self.finder.path_or_none(entity.artifact_location)
-            model = model_of(entity, path, in_trash=entity.model_id in told.trashed)
+            in_trash = entity.model_id in told.trashed and not self._was_not_asked_for(entity)
+            model = model_of(entity, path, in_trash=in_trash)
             if model.in_trash or (not own_values and self._has_own_value(model)):
                 continue
             yield self._looked_at(model)
@@ -412,6 +415,17 @@ class Contest:
             places = [] if whole is None else self._located(whole, told)
         for model in places:
             yield self._looked_at(model)
+
+    def _was_not_asked_for(self, model: LoggedModel) -> bool:
+        """Whether a live model only seemed to lie in the trash: it was made for another experiment.
+
+        Once all models here were read, none but these were.
+        """
+        return (
+            self._models_here is not None
+            and str(model.experiment_id) != self.experiment_id
+            and not lies_in_trash(self.client, model, self.experiments)
+        )
 
     def _has_own_value(self, model: Model) -> bool:
         entry = newest_entry(model.entries, self.goal.metric)

@@ -310,7 +310,7 @@ def _read_naming(
         ids, filter_string, why, deleted = question
         return [
             (run.info.run_id, why)
-            for run in iter_runs(client, ids, filter_string, deleted=deleted)
+            for run in iter_runs(client, ids, filter_string, deleted=deleted, steady=True)
             if (why != "pinned" or is_pin(run.data.tags.get(KEEP_TAG)))
             and (why != "active" or run.info.status in ACTIVE_STATUSES)
         ]

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from expmgr.catalog.reason import Reason
 from expmgr.cleanup.ahead import Ahead
 from expmgr.cleanup.contest import Looks
 from expmgr.cleanup.evidence import Inquiry
@@ -20,6 +21,7 @@ from expmgr.tracking.queries import (
     run_or_none,
     runs_by_id,
 )
+from expmgr.tracking.sight import raw_doubt
 
 if TYPE_CHECKING:
     import threading
@@ -89,6 +91,7 @@ class Gathered:
     _looked_for: set[str] = field(default_factory=set)
     _models: dict[str, LoggedModel] | None = None
     _unowned: Unowned | None = None
+    _raw_doubt: str | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -211,6 +214,12 @@ class Gathered:
         """Return a model without a run, and whether it lies in the trash: MLflow hides it then."""
         in_trash = lies_in_trash(self.client, model, self.experiments)
         return RunModels(made=(model,), trashed=frozenset({model.model_id} if in_trash else ()))
+
+    def raw_doubts(self, run_id: str) -> tuple[Reason, ...]:
+        """Return the doubt about a run's raw artifacts that is there for who does not see all."""
+        if self._raw_doubt is None:
+            self._raw_doubt = raw_doubt(self.client)
+        return (Reason("unknown", self._raw_doubt, run_id),) if self._raw_doubt else ()
 
     def unowned(self, run: Run) -> Unowned:
         """Return what no list tells of a run's models."""

@@ -399,7 +399,8 @@ def run_model(run: Run, location: Location) -> Model:
         run.info.experiment_id,
         run_id=run_id,
         name=below,
-        created=run.info.start_time or 0,
+        # Nothing tells when its files were written but that it was before the run ended.
+        created=run.info.end_time or run.info.start_time or 0,
         path=location.path,
     )
 

@@ -86,6 +86,7 @@ class Judge:
     hidden: str = ""
     lists: bool = True
     _homes: dict[str, list[Experiment]] = field(init=False)
+    _folders: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._homes = self.finder.homes(self.experiments.values())
@@ -95,7 +96,7 @@ class Judge:
 
         Raises
         ------
-        TrackingError
+        TrackingError, StorageError
             It could not be asked; nothing is concluded from that.
         """
         asked = list(folders)
@@ -202,15 +203,19 @@ class Judge:
             return self._unknown(folder, f"the tracking server has no run {id_}")
         info = run.info
         deleted = info.lifecycle_stage == "deleted"
+        name = info.run_name or ""
         if self.finder.path_or_none(info.artifact_uri) != folder.path:
+            may = self._may_keep(info.artifact_uri, folder)
             state = "in the trash" if deleted else "live"
-            evidence = f"run {id_} is {state} and keeps its artifacts elsewhere"
-            return replace(self._unknown(folder, evidence, info.run_name or ""), run=run)
+            evidence = f"run {id_} is {state} and {_keeps('artifacts', may=may)}"
+            if may and not deleted:
+                return Verdict("owned", evidence, name, info.experiment_id, run)
+            return replace(self._unknown(folder, evidence, name), run=run)
         evidence = f"the tracking server says that run {id_} is deleted" if deleted else ""
         return Verdict(
             "trash" if deleted else "owned",
             self._with_sharing(folder, evidence),
-            info.run_name or "",
+            name,
             info.experiment_id,
             run,
         )
@@ -230,8 +235,11 @@ class Judge:
         model, in_trash = told
         name, home = model.name or "", str(model.experiment_id)
         if self.finder.path_or_none(model.artifact_location) != folder.path:
+            may = self._may_keep(model.artifact_location, folder)
             state = "in the trash" if in_trash else "live"
-            evidence = f"model {id_} is {state} and keeps its files elsewhere"
+            evidence = f"model {id_} is {state} and {_keeps('files', may=may)}"
+            if may and not in_trash:
+                return Verdict("owned", evidence, name, home, None, model)
             return replace(self._unknown(folder, evidence, name), model=model)
         if not in_trash:
             return Verdict("owned", "", name, home, None, model)
@@ -240,6 +248,21 @@ class Judge:
         what = f"experiment {home}, in which model {id_} is," if gone else f"model {id_}"
         evidence = self._with_sharing(folder, f"the tracking server says that {what} is deleted")
         return Verdict("trash", evidence, name, home, None, model)
+
+    def _may_keep(self, uri: str, folder: Folder) -> bool:
+        """Whether what has a folder's id, and another place by its URI, may keep its files there.
+
+        So it may where its URI can be read in several ways; and where its own place is empty: the
+        files were moved, or the manager was told a wrong ``artifacts_destination``.
+        """
+        path = self.finder.path_or_none(uri)
+        if path is None:
+            return self.finder.addresses.may_lie_at(uri, folder.path)
+        above, _, id_ = path.rpartition("/")[0].rpartition("/")
+        prefix = f"{above}/" if above else ""
+        if prefix not in self._folders:
+            self._folders[prefix] = self.blob_store.folders(prefix)
+        return id_ not in self._folders[prefix]
 
     def _unknown(self, folder: Folder, evidence: str, name: str = "") -> Verdict:
         said = self._with_sharing(folder, evidence)
@@ -252,6 +275,15 @@ class Judge:
     def _with_sharing(self, folder: Folder, evidence: str) -> str:
         shared = self.shared(folder)
         return f"{evidence}; {shared}" if shared and evidence else evidence
+
+
+def _keeps(what: str, *, may: bool) -> str:
+    """Return in words where what has a folder's id lies that is not certain to lie there."""
+    if may:
+        return (
+            f"may keep its {what} here: where it says that it keeps them is empty, or not certain"
+        )
+    return f"keeps its {what} elsewhere"
 
 
 def _not_mlflows(folder: Folder) -> str:

@@ -104,7 +104,7 @@ class RunPlan:
         all of its models, of which others may go by their own ids.
     doubts
         Of these, what no force passes: whose files the raw artifacts are. They go when they are
-        named (``part="raw"``).
+        named (``part="raw"``) by somebody from whom the server hides nothing.
     problem
         Why nothing can be planned, or "".
     problem_error

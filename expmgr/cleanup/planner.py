@@ -215,8 +215,10 @@ class Planner:
         if not models.recorded:
             models, doubt = self._with_unlisted(run, models, gathered, "model")
         found = gathered.finder.find(run, models)
-        if doubt and any(located.model.kind == "raw" for located in found.models):
-            return Resolved(note=doubt[0].words)
+        chosen = [located.model for located in found.models]
+        raw = _about_raw(doubt, chosen, RunPlan(run_id), gathered)
+        if raw:
+            return Resolved(note=raw[0].words)
         note = found.note or "no model is recorded"
         return Resolved(found.locations, models.recorded, dict(run.data.tags), note)
 
@@ -537,8 +539,7 @@ class Planner:
         subject = self._subject(run, models, told, gathered)
         if not plan.files:  # nothing is there that could be protected
             return Draft(replace(plan, told_after=told_after(subject)))
-        raw = doubt if any(model.kind == "raw" for model in models) else ()
-        return Draft(plan, subject, raw)
+        return Draft(plan, subject, _about_raw(doubt, models, plan, gathered))
 
     def _subject(
         self,
@@ -610,9 +611,9 @@ class Planner:
             subject = self._subject(run, chosen, models, gathered)
             if not plan.files:  # as in a first plan: nothing is there that could be protected
                 return Draft(replace(plan, told_after=told_after(subject)))
+            raw = _about_raw(doubt, chosen, plan, gathered)
         except ExpmgrError as error:
             return Draft(replace(plan, problem=str(error), problem_error=error))
-        raw = doubt if any(model.kind == "raw" for model in chosen) else ()
         return Draft(plan, subject, raw)
 
     def _seen(
@@ -639,6 +640,15 @@ class Planner:
             ),
             journal=journal_of(location.path, now_ms(), (owner, tags)),
         )
+
+
+def _about_raw(
+    doubt: tuple[Reason, ...], models: Sequence[Model], plan: RunPlan, gathered: Gathered
+) -> tuple[Reason, ...]:
+    """Return the doubts about raw artifacts, where these are what would go."""
+    if not any(model.kind == "raw" for model in models):
+        return ()
+    return (*doubt, *gathered.raw_doubts(plan.run_id))
 
 
 def _made_by(plan: RunPlan, run: Run) -> RunPlan:

@@ -38,6 +38,7 @@ from expmgr.tracking.queries import (
     run_or_none,
     runs_by_id,
 )
+from expmgr.tracking.sight import raw_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -310,6 +311,12 @@ class Reading:
             elif run_id in raw and unowned.doubt:
                 root = parent_of(self.finder.blob_path(run.info.artifact_uri))
                 self.doubts[run_id] = Reason("unknown", unowned.doubt, root)
+            elif run_id in raw and self._raw_doubt:
+                self.doubts[run_id] = Reason("unknown", self._raw_doubt, run_id)
+
+    @cached_property
+    def _raw_doubt(self) -> str:
+        return "" if self.storage is None else raw_doubt(self.client)
 
     def _unowned_at(self, run: Run) -> Unowned:
         if self._unowned is None:

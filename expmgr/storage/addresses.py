@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expmgr.errors import LocationError
-from expmgr.storage.artifact_uri import parse_artifact_uri
+from expmgr.storage.artifact_uri import is_proxied, parse_artifact_uri
 from expmgr.storage.blob_path import check_path
 from expmgr.storage.location import Location, check_location
 from expmgr.storage.uri_readings import readings_of
@@ -61,6 +61,16 @@ class Addresses:
     def readings_of(self, uri: str) -> frozenset[str]:
         """Return every blob path that an artifact URI may mean, see `uri_readings.readings_of`."""
         return readings_of(uri, self.store, artifacts_destination=self.artifacts_destination)
+
+    def may_lie_at(self, uri: str, path: str) -> bool:
+        """Whether what has an artifact URI may lie at a blob path.
+
+        So it does where the path is one of what the URI may mean; and where a tracking server
+        keeps it of which nobody said where, anywhere.
+        """
+        if self.artifacts_destination is None and is_proxied(uri):
+            return True
+        return path in self.readings_of(uri)
 
     def uri_of(self, path: str) -> str:
         """Return the artifact URI of a blob path, as MLflow's own client takes it.

@@ -19,7 +19,7 @@ from expmgr.storage.store import parse_host
 if TYPE_CHECKING:
     from expmgr.storage.store import Store
 
-__all__ = ["PROXY_ROOT", "parse_artifact_uri"]
+__all__ = ["PROXY_ROOT", "is_proxied", "parse_artifact_uri"]
 
 PROXY_ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 """Where a tracking server serves artifacts (``MlflowArtifactsRepository.resolve_uri``)."""
@@ -70,6 +70,11 @@ def parse_artifact_uri(uri: str, store: Store, *, artifacts_destination: str | N
     raise LocationError(
         f"{_shown(uri)} is {kind}, not in Azure Blob Storage: the credentials are for {store}"
     )
+
+
+def is_proxied(uri: str) -> bool:
+    """Return True for an artifact URI of what a tracking server keeps."""
+    return uri.strip().lower().startswith("mlflow-artifacts:") or f"{PROXY_ROOT}/" in uri
 
 
 def _split(uri: str) -> SplitResult:

@@ -14,6 +14,7 @@ import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -72,10 +73,13 @@ UNDER_WAY = "attributes.status LIKE '%U%'"
 
 _PAGE = 1000
 """Rows a page where there are never many."""
+_VERSIONS = 10_000
+"""The client's own default (``SEARCH_MODEL_VERSION_MAX_RESULTS_DEFAULT``): mostly one page."""
 
 _READINGS = 4
 """Readings of a list that does not fit one page, until two agree; what any showed counts."""
-_FIRST_RANKED = 50
+_RANKED = (50, 1_000, page_size.MOST_HERE)
+"""Rows of the first pages of a ranking; a look at storage for each goes on between them."""
 _FEW_VERSIONS = 100
 _ONE_BY_ONE = 8
 _IDS_A_QUERY = 100
@@ -288,17 +292,56 @@ def _sized(
             return
 
 
+def _settled(
+    ask: Callable[..., Any],
+    read: Callable[[Callable[..., Any]], Iterable[_T]],
+    key: Callable[[_T], object],
+    *,
+    once: bool = False,
+) -> list[_T]:
+    """Return what a list holds, read again where it took several pages until two readings agree.
+
+    MLflow pages by offset: a row that goes, or that a change moves to the front, takes another one
+    out of sight. What any reading showed counts.
+
+    Parameters
+    ----------
+    ask
+        Asks for a page.
+    read
+        Yields what every page holds, with what asks for them.
+    key
+        What tells a row from others.
+    once
+        One reading is enough.
+    """
+    found: dict[object, _T] = {}
+    for _ in range(_READINGS):
+        pages: list[int] = []
+
+        def counted(*question: Any, pages: list[int] = pages) -> Any:
+            pages.append(1)
+            return ask(*question)
+
+        before = len(found)
+        reading = {key(one): one for one in read(counted)}
+        whole = found.keys() <= reading.keys()
+        found.update(reading)
+        if once or len(pages) <= 1 or (before and whole and len(found) == before):
+            break
+    return list(found.values())
+
+
 def iter_experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator[Experiment]:
     """Yield every experiment, newest first; with ``deleted`` those in the trash as well."""
     from mlflow.entities import ViewType
 
     view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
-    return _paged(
-        "list the experiments",
-        lambda token: client.search_experiments(
-            view_type=view, max_results=_PAGE, page_token=token
-        ),
-    )
+
+    def ask(token: str | None) -> Any:
+        return client.search_experiments(view_type=view, max_results=_PAGE, page_token=token)
+
+    yield from _settled(ask, partial(_paged, "list the experiments"), lambda one: one.experiment_id)
 
 
 def select_experiments(
@@ -349,6 +392,7 @@ def iter_runs(
     *,
     limit: int | None = None,
     deleted: bool = False,
+    steady: bool = False,
 ) -> Iterator[Run]:
     """Yield runs, newest first (MLflow's own order, and the fast one).
 
@@ -358,6 +402,10 @@ def iter_runs(
         Rows at most; None for all.
     deleted
         Also those in the trash.
+    steady
+        None is hidden by another one that goes, or matches no more, between two pages: each page
+        after the first is asked for by when the last run before it began, rather than by offset.
+        For what protection needs to know.
 
     Raises
     ------
@@ -380,11 +428,12 @@ def iter_runs(
             yield from read
             return
     search = json_search(client) or client.search_runs
+    condition = filter_string
 
     def ask(token: str | None, rows: int) -> Any:
         nonlocal search
         rows = rows if limit is None else min(rows, limit)
-        question = (list(experiment_ids), filter_string, view, rows)
+        question = (list(experiment_ids), condition, view, rows)
         try:
             try:
                 return search(*question, page_token=token)
@@ -399,7 +448,26 @@ def iter_runs(
                 raise FilterError(message) from bare(error)
             raise
 
-    yield from islice(_sized("list the runs", client, ask, _values_of_run), limit)
+    def ask_by_time(token: str | None, rows: int) -> Any:
+        """Ask for a page; what tells the next one is when its last run began, where that may."""
+        nonlocal condition
+        page = ask(None if token == condition else token, rows)
+        began = page[-1].info.start_time if page else 0
+        further = " and ".join(filter(None, (f"attributes.start_time <= {began}", filter_string)))
+        if page.token and began and further != condition:
+            condition = page.token = further
+        return page
+
+    asked = _sized("list the runs", client, ask_by_time if steady else ask, _values_of_run)
+    yield from islice(_each_once(asked) if steady else asked, limit)
+
+
+def _each_once(runs: Iterable[Run]) -> Iterator[Run]:
+    seen: set[str] = set()
+    for run in runs:
+        if run.info.run_id not in seen:
+            seen.add(run.info.run_id)
+            yield run
 
 
 def _values_of_run(run: Run) -> int:
@@ -463,11 +531,8 @@ def read_logged_models(
     if not experiment_ids:
         return []
     order = [{"field_name": "creation_timestamp", "ascending": True}]
-    pages = 0
 
     def ask(token: str | None, rows: int) -> Any:
-        nonlocal pages
-        pages += 1
         return client.search_logged_models(
             list(experiment_ids),
             filter_string=filter_string,
@@ -476,17 +541,10 @@ def read_logged_models(
             page_token=token,
         )
 
-    found: dict[str, LoggedModel] = {}
-    for _ in range(_READINGS):
-        pages = 0
-        before = len(found)
-        listed = _sized("list the logged models", client, ask, _values_of_model)
-        reading = {model.model_id: model for model in listed}
-        whole = found.keys() <= reading.keys()
-        found.update(reading)
-        if once or pages == 1 or (before and whole and len(found) == before):
-            break
-    return list(found.values())
+    def read(ask: Callable[..., Any]) -> Iterator[LoggedModel]:
+        return _sized("list the logged models", client, ask, _values_of_model)
+
+    return _settled(ask, read, lambda model: model.model_id, once=once)
 
 
 def iter_logged_models(
@@ -502,30 +560,44 @@ def iter_ranked_models(
     """Yield an experiment's active LoggedModels by their newest value of a metric.
 
     The server's order (newest value by time, step and run id; infinite values and NaN, which it
-    keeps as 0, among the others; without any value last), a small page first.
+    keeps as 0, among the others; without any value last), a small page first. The next ones begin
+    at the top again: by offset a model that goes meanwhile would hide another one.
     """
-    rows = iter((_FIRST_RANKED, _PAGE))
     order = [{"field_name": f"metrics.{metric}", "ascending": ascending}]
-    size = next(rows)
 
-    def ask(token: str | None) -> Any:
-        nonlocal size
-        size = size if token is None else next(rows, size)
-        return client.search_logged_models(
-            [experiment_id], max_results=size, order_by=order, page_token=token
-        )
+    def ask(rows: int, token: str | None) -> Any:
+        with asking("rank the logged models"):
+            return client.search_logged_models(
+                [experiment_id], max_results=rows, order_by=order, page_token=token
+            )
 
-    return _paged("rank the logged models", ask)
+    seen: set[str] = set()
+    sizes = iter(_RANKED)
+    rows, token = next(sizes), None
+    while True:
+        page = ask(rows, token)
+        for model in page:
+            if model.model_id not in seen:
+                seen.add(model.model_id)
+                yield model
+        if not page.token:
+            return
+        more = next(sizes, None)
+        rows, token = (rows, page.token) if more is None else (more, None)
 
 
 def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
     """Yield every version of every registered model.
 
-    ``run_id IN (...)`` breaks at about 100 ids over HTTP, so the whole registry is paged through.
+    ``run_id IN (...)`` breaks at about 100 ids over HTTP, so the whole registry is paged through:
+    the last updated first, so that one which somebody touches meanwhile changes its place.
     """
-    return _paged(
-        "read the model registry",
-        lambda token: client.search_model_versions(max_results=_PAGE, page_token=token),
+
+    def ask(token: str | None) -> Any:
+        return client.search_model_versions(max_results=_VERSIONS, page_token=token)
+
+    yield from _settled(
+        ask, partial(_paged, "read the model registry"), lambda one: (one.name, str(one.version))
     )
 
 

@@ -133,7 +133,8 @@ def _note_source(
     linking: dict[str, list[Version]],
 ) -> None:
     if match := _RUNS_SOURCE.match(source):
-        builder.run(match[1], version)
+        below = re.split(r"[?#]", source[match.end() :])[0].strip("/")
+        builder.below(match[1], below, version)
         builder.uncertain(version)
         linking[match[1]].append(version)
     elif match := _MODEL_SOURCE.match(source):
@@ -145,7 +146,7 @@ def _note_source(
         except LocationError:
             builder.uncertain(version)
             for segment in filter(None, _SEGMENTS.split(source)):
-                builder.run(segment, version)
+                builder.below(segment, "", version)
                 builder.model(segment, version)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from expmgr.errors import TrackingError
 from expmgr.tracking.queries import asking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["hidden_by"]
+__all__ = ["hidden_by", "raw_doubt"]
 
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
 _A_USER = "/api/2.0/mlflow/users/get"
@@ -57,6 +58,23 @@ def hidden_by(client: MlflowClient) -> str:
     if status == _OK:
         return "the tracking server has permissions, and this user is not an administrator"
     return f"the tracking server does not say what this user may see (HTTP {status})"
+
+
+def raw_doubt(client: MlflowClient) -> str:
+    """Return in words why this user cannot take raw artifacts for a model, "" where that may be.
+
+    A model that the run made may be hidden, or an experiment whose root lies among its artifacts.
+    """
+    try:
+        hidden = hidden_by(client)
+    except TrackingError as error:
+        hidden = f"what this user may see could not be asked ({error})"
+    if not hidden:
+        return ""
+    return (
+        f"{hidden}, so MLflow may have recorded a model of this run all the same, or keep what is "
+        "others' among its artifacts: raw artifacts go by somebody who sees all"
+    )
 
 
 def _workspaces(store: Any) -> str:

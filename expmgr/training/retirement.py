@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 
 __all__ = ["IterationDeletion", "delete_iteration", "iteration_to_delete"]
 
+_STAYS = frozenset({"protected", "failed"})
+
 
 @dataclass(frozen=True)
 class IterationDeletion:
@@ -92,7 +94,7 @@ class IterationDeletion:
     @property
     def kept(self) -> tuple[DeletionResult, ...]:
         """Models that are still there, with the reasons."""
-        return tuple(one for one in self.results if one.outcome in {"protected", "failed"})
+        return tuple(one for one in self.results if one.outcome in _STAYS)
 
     @property
     def files(self) -> int:
@@ -225,6 +227,8 @@ def delete_iteration(desk: Desk, experiment: Experiment, *, force: bool) -> Iter
         results.extend(_protected_raw(raw, successors))
     left = _held(desk, experiment, force=force)
     results.extend(_still_there(left, owners, results))
+    if not force and not any(one.outcome in _STAYS for one in results):
+        results.extend(_came_since(client, experiment_id, left, owners))
     gone = IterationDeletion(
         "deleted", experiment_id, name, tuple(results), left_files=left.files, left_bytes=left.bytes
     )
@@ -266,7 +270,7 @@ def _still_there(
     left: Holdings, owners: Owners, results: Iterable[DeletionResult]
 ) -> list[DeletionResult]:
     """Return a failure for each known model whose files are left though nothing says why. Pure."""
-    told = {result.run_id for result in results if result.outcome in {"protected", "failed"}}
+    told = {result.run_id for result in results if result.outcome in _STAYS}
     found = []
     for model_id in left.model_ids:
         owner = owners.by_model.get(model_id)
@@ -279,6 +283,31 @@ def _still_there(
         )
         found.append(DeletionResult(owner, "failed", message=message))
     return found
+
+
+def _came_since(
+    client: MlflowClient, experiment_id: str, left: Holdings, owners: Owners
+) -> list[DeletionResult]:
+    """Return the runs that began, or were pinned, while the models went, and models stored then.
+
+    Their experiment must not go from under them.
+    """
+    now = find_owners(client, experiment_id, left)
+    late = {
+        model_id: owner
+        for model_id, owner in now.by_model.items()
+        if model_id not in owners.by_model and left.of_model(model_id)[0]
+    }
+    message = "it came while its iteration was being deleted"
+    return [
+        *_standing_runs(client, experiment_id),
+        *(DeletionResult(late[id_], "failed", message=f"model {id_}: {message}") for id_ in late),
+        *(
+            DeletionResult(run_id, "failed", message=f"its model: {message}")
+            for run_id in now.runs
+            if run_id not in owners.runs and run_id in left.sizes
+        ),
+    ]
 
 
 def _protected_raw(run_ids: Sequence[str], successors: _Successors) -> list[DeletionResult]:
@@ -295,8 +324,9 @@ def _protected_raw(run_ids: Sequence[str], successors: _Successors) -> list[Dele
     kept = []
     for plan in (named.get(plan.id, plan) for plan in plans):
         run_id = plan.run_id
+        reasons = tuple(one for one in plan.reasons if one not in plan.doubts)
         certain = plan.files or plan.problem_error is not None or plan.model == "deleting"
-        if not certain or not (plan.reasons or plan.problem):
+        if not certain or not (reasons or plan.problem):
             continue  # plots and tables, another folder, or nothing that anybody relies on
         run = run_or_none(desk.client, run_id)
         if run is None or run.info.lifecycle_stage == "deleted":
@@ -304,16 +334,16 @@ def _protected_raw(run_ids: Sequence[str], successors: _Successors) -> list[Dele
         if plan.problem:
             kept.append(DeletionResult(run_id, "failed", message=plan.problem, name=plan.run_name))
         elif not (
-            passable(plan.reasons, same_run=False)
+            passable(reasons, same_run=False)
             and successors.at_least(desk.goal.value_of(run.data.metrics))
         ):
-            message = f"Protected, its raw artifacts stay: {'; '.join(plan.reasons)}"
+            message = f"Protected, its raw artifacts stay: {'; '.join(reasons)}"
             kept.append(
                 DeletionResult(
                     run_id,
                     "protected",
                     message=message,
-                    reasons=plan.reasons,
+                    reasons=reasons,
                     name=plan.run_name,
                 )
             )
