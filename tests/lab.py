@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
+from expmgr.errors import DeletionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,3 +117,14 @@ class Lab:
     def best(self, value: float = 0.99) -> str:
         """A run that is the best of the experiment, so that others are not."""
         return self.with_model(value)
+
+
+def only_the_weights(store):
+    """A ``delete`` for a store that takes a model's weights and fails at the rest."""
+
+    def delete(_locations, *, etags, **_options):
+        (weights,) = (name for name in etags if name.endswith("weights.bin"))
+        store.container_client().delete_blob(weights)
+        raise DeletionError("the rest may not go", files=1, attempts=1)
+
+    return delete

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from azure.storage.blob import BlobServiceClient
-from lab import METRIC
+from lab import METRIC, only_the_weights
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from moved_clock import Clock
@@ -17,7 +17,6 @@ from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.catalog.lease import LEASE_TAG, lease_text
 from expmgr.demo.recipes import HOSTILE_NAME, Recipe
 from expmgr.demo.sample_runs import create_sample_runs
-from expmgr.errors import DeletionError
 from expmgr.widgets import RunBrowser
 
 RECIPES = (
@@ -97,13 +96,8 @@ def test_what_failed_half_way_is_no_stored_model_any_more(lab, browse, many):
     manager = lab.manager()
     store = manager.blob_store
 
-    def half(_locations, *, etags, **_options):
-        (weights,) = (name for name in etags if name.endswith("weights.bin"))
-        store.container_client().delete_blob(weights)
-        raise DeletionError("the rest may not go", files=1, attempts=1)
-
     browser = browse(manager)
-    store.delete = half
+    store.delete = only_the_weights(store)
     if many:
         browser.select([run_id])
         browser.delete_selected(confirmed=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from test_orphans import late, outcomes, roots, trashed_model, trashed_run
+from test_orphans import died, late, outcomes, roots, trashed_model, trashed_run
 
 from expmgr import ExperimentsManagerWithAzureBlobBackend
 from expmgr.__main__ import main
@@ -40,19 +40,7 @@ def test_a_process_that_died_after_the_last_file_of_trash_is_closed_by_resume(la
     else:
         trashed_model(lab, "")
     manager = lab.manager()
-    real = manager.blob_store.delete
-
-    class Died(BaseException):
-        pass
-
-    def delete(locations, **options):
-        real(locations, **options)
-        raise Died
-
-    manager.blob_store.delete = delete
-    with pytest.raises(Died):
-        manager.delete_orphans(manager.find_orphans(), progress=False)
-    manager.blob_store.delete = real
+    died(manager, whole=True)
     (journal,) = journal_of(lab)
     late(lab, manager, journal)
     assert list(manager.deletion_log()["state"]) == ["interrupted"]
@@ -66,19 +54,7 @@ def test_a_model_of_an_experiment_in_the_trash_is_resumed_from_its_own_record(la
     model_id = lab.logged_model(lab.run(0.9, experiment_id=gone))
     lab.client.delete_experiment(gone)
     manager = lab.manager()
-    real = manager.blob_store.delete
-
-    class Died(BaseException):
-        pass
-
-    def delete(locations, **options):
-        real(locations, **options)
-        raise Died
-
-    manager.blob_store.delete = delete
-    with pytest.raises(Died):
-        manager.delete_orphans(manager.find_orphans(), progress=False)
-    manager.blob_store.delete = real
+    died(manager, whole=True)
     (record,) = records_of(lab, model_id)
     assert record.state == "deleting"
     write_record(lab.client, replace(record, deadline=1))
@@ -412,30 +388,10 @@ def test_a_folder_of_the_trash_is_called_a_folder(lab):
     )
 
 
-def half_deleted(manager, delete):
-    """Let a deletion's process die after one file of two."""
-
-    class Died(BaseException):
-        pass
-
-    real = manager.blob_store.delete
-
-    def half(locations, **options):
-        etags = options["etags"]
-        first = min(etags)
-        real(locations, etags={first: etags[first]}, only=frozenset({first}))
-        raise Died
-
-    manager.blob_store.delete = half
-    with pytest.raises(Died):
-        delete()
-    manager.blob_store.delete = real
-
-
 def test_the_log_counts_all_that_a_resumed_deletion_took(lab):
     trashed_run(lab)
     manager = lab.manager()
-    half_deleted(manager, lambda: manager.delete_orphans(manager.find_orphans(), progress=False))
+    died(manager)
     (journal,) = journal_of(lab)
     late(lab, manager, journal)
     assert outcomes(manager.resume_deletions()) == {"deleted"}

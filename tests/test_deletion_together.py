@@ -24,6 +24,7 @@ from test_blob_store_faults import (
     examples,
     faults,
 )
+from test_bulk_together import wait_until
 
 from expmgr.errors import DeletionCancelledError, DeletionError, LocationError
 from expmgr.storage.deletion_together import delete_together
@@ -449,14 +450,6 @@ def test_what_a_busy_service_asks_to_wait_is_waited_once_for_all(status):
     assert wire.counts == {"batch": 7, "list": 1}
     assert cancel.waits == [7.0]
     assert "storage is busy; again in 7.0 s" in notes
-
-
-def wait_until(what):
-    for _ in range(600):
-        if what():
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError
 
 
 @pytest.mark.parametrize("cancelled", [True, False])

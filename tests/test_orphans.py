@@ -334,23 +334,24 @@ def test_a_root_that_two_experiments_share_is_said(lab):
     assert "share the root" in found["evidence"][0]
 
 
-def died(manager, prefixes=None):
-    """A deletion of orphans whose process dies after half of the files."""
+def died(manager, call=None, *, whole=False):
+    """A deletion, of orphans or by a call, whose process dies after one file, or the last."""
 
     class Died(BaseException):
         pass
 
-    def half(locations, **options):
-        etags = options["etags"]
+    def delete(locations, *, etags, **options):
         first = min(etags)
-        real(locations, etags={first: etags[first]}, only=frozenset({first}))
+        if whole:
+            real(locations, etags=etags, **options)
+        else:
+            real(locations, etags={first: etags[first]}, only=frozenset({first}))
         raise Died
 
-    found = manager.find_orphans() if prefixes is None else None
-    real, manager.blob_store.delete = manager.blob_store.delete, half
+    real, manager.blob_store.delete = manager.blob_store.delete, delete
     try:
         with pytest.raises(Died):
-            manager.delete_orphans(found, prefixes=prefixes, progress=False)
+            (call or (lambda: manager.delete_orphans(manager.find_orphans(), progress=False)))()
     finally:
         manager.blob_store.delete = real
 
@@ -420,7 +421,7 @@ def test_a_folder_that_somebody_named_is_finished(lab):
     lab.client._tracking_client.store._hard_delete_run(run_id)
     manager = lab.manager()
     folder = f"{roots(lab)}/{run_id}/artifacts/"
-    died(manager, folder)
+    died(manager, lambda: manager.delete_orphans(prefixes=folder, progress=False))
     (journal,) = (name for name in lab.blob_names() if name.startswith("expmgr-journal/"))
     late(lab, manager, journal)
     assert outcomes(manager.resume_deletions()) == {"deleted"}

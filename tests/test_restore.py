@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from lab import only_the_weights
 
-from expmgr.errors import DeletionError, NotFoundError, StorageError
+from expmgr.errors import NotFoundError, StorageError
 from expmgr.storage.restoration import StorageRestoration
 from expmgr.tracking.journal import read_records, seen_digest, write_record
 
@@ -89,12 +90,7 @@ def test_what_was_left_of_a_model_is_not_called_restored(lab):
     manager = lab.manager()
     store = manager.blob_store
 
-    def half(_locations, *, etags, **_options):
-        (weights,) = (name for name in etags if name.endswith("weights.bin"))
-        store.container_client().delete_blob(weights)
-        raise DeletionError("the rest may not go", files=1, attempts=1)
-
-    store.delete = half
+    store.delete = only_the_weights(store)
     assert manager.delete_model(run_id).outcome == "failed"
     tags = lab.tags(run_id)
     store.undelete = lambda _: StorageRestoration(0, 0, 0.1, present=1)

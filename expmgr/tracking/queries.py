@@ -459,15 +459,16 @@ def iter_runs(
         return page
 
     asked = _sized("list the runs", client, ask_by_time if steady else ask, _values_of_run)
-    yield from islice(_each_once(asked) if steady else asked, limit)
+    once = _each_once(asked, lambda run: str(run.info.run_id)) if steady else asked
+    yield from islice(once, limit)
 
 
-def _each_once(runs: Iterable[Run]) -> Iterator[Run]:
+def _each_once(rows: Iterable[_T], key: Callable[[_T], str]) -> Iterator[_T]:
     seen: set[str] = set()
-    for run in runs:
-        if run.info.run_id not in seen:
-            seen.add(run.info.run_id)
-            yield run
+    for row in rows:
+        if key(row) not in seen:
+            seen.add(key(row))
+            yield row
 
 
 def _values_of_run(run: Run) -> int:
@@ -565,25 +566,21 @@ def iter_ranked_models(
     """
     order = [{"field_name": f"metrics.{metric}", "ascending": ascending}]
 
-    def ask(rows: int, token: str | None) -> Any:
-        with asking("rank the logged models"):
-            return client.search_logged_models(
-                [experiment_id], max_results=rows, order_by=order, page_token=token
-            )
+    def ranked() -> Iterator[LoggedModel]:
+        sizes = iter(_RANKED)
+        rows, token = next(sizes), None
+        while True:
+            with asking("rank the logged models"):
+                page = client.search_logged_models(
+                    [experiment_id], max_results=rows, order_by=order, page_token=token
+                )
+            yield from page
+            if not page.token:
+                return
+            more = next(sizes, None)
+            rows, token = (rows, page.token) if more is None else (more, None)
 
-    seen: set[str] = set()
-    sizes = iter(_RANKED)
-    rows, token = next(sizes), None
-    while True:
-        page = ask(rows, token)
-        for model in page:
-            if model.model_id not in seen:
-                seen.add(model.model_id)
-                yield model
-        if not page.token:
-            return
-        more = next(sizes, None)
-        rows, token = (rows, page.token) if more is None else (more, None)
+    return _each_once(ranked(), lambda model: str(model.model_id))
 
 
 def iter_model_versions(client: MlflowClient) -> Iterator[ModelVersion]:
